@@ -1,0 +1,232 @@
+"""One lane's training as a pure program: steps into epochs, epochs until it stops.
+
+A lane is a key and its traced hyperparameters. Nothing here knows of other lanes; `lanes` maps these
+functions over a stack.
+"""
+
+import zlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jvade.core import model, shuffle
+from jvade.core.model import Parameters
+from jvade.core.objective import ElboTerms, elbo_terms
+from jvade.core.settings import Architecture, Hyperparameters, Training
+
+
+class Lane(NamedTuple):
+    """One run: the key its every draw descends from, and its settings. A stack has a leading axis."""
+
+    key: Key[Array, "*lanes"]
+    hyperparameters: Hyperparameters
+
+
+class History(NamedTuple):
+    """Means per row of the ELBO's terms, one entry an epoch; NaN where an epoch was not run."""
+
+    train: ElboTerms
+    validation: ElboTerms
+
+
+class TrainState(NamedTuple):
+    """What the next epoch needs, and what early stopping keeps."""
+
+    key: Key[Array, ""]
+    params: Parameters
+    opt_state: Any
+    best_params: Parameters
+    best_loss: Float[Array, ""]
+    epochs_since_best: Int[Array, ""]
+    epoch: Int[Array, ""]
+    finite: Bool[Array, ""]
+    history: History
+
+
+def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
+    """Return the child of `key` for one use, by name: new uses do not disturb the draws of old ones."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def draw_noise(key: Key[Array, ""], n_rows: int, latent_dim: int) -> Float[Array, "N L"]:
+    """Draw standard normals, latent by latent, so that padding the latents leaves the first ones alone."""
+    return jax.random.normal(key, (latent_dim, n_rows)).T
+
+
+def split_row(lane: Lane, position: Int[Array, " N"], n_rows: int) -> Int[Array, " N"]:
+    """Return the row at `position` of the lane's split: training rows first, then validation rows."""
+    return shuffle.permute(named_key(lane.key, "split"), position, n_rows)
+
+
+def is_active(state: TrainState, lane: Lane, training: Training) -> Bool[Array, ""]:
+    """Return whether the lane would go on: finite, within patience, epochs left."""
+    patient = state.epochs_since_best < lane.hyperparameters.patience
+    return state.finite & patient & (state.epoch < training.max_epochs)
+
+
+def _optimizer(hyperparameters: Hyperparameters) -> optax.GradientTransformation:
+    """AdamW after clipping by the lane's own global norm (section 2.3)."""
+    return optax.chain(
+        optax.clip_by_global_norm(hyperparameters.clip_norm),  # pyright: ignore[reportArgumentType]
+        optax.adamw(hyperparameters.learning_rate, weight_decay=hyperparameters.weight_decay),
+    )
+
+
+def start(params: Parameters, lane: Lane, stage: str, training: Training) -> TrainState:
+    """Return the state before the first epoch of `stage` ("pretraining", "fine-tuning")."""
+    empty = jnp.full(training.max_epochs, jnp.nan)
+    terms = ElboTerms(empty, empty, empty, empty)
+    return TrainState(
+        key=named_key(lane.key, stage),
+        params=params,
+        opt_state=_optimizer(lane.hyperparameters).init(params),
+        best_params=params,
+        # Explicit types: a weakly typed start would compile the first block twice.
+        best_loss=jnp.full((), jnp.inf, empty.dtype),
+        epochs_since_best=jnp.zeros((), int),
+        epoch=jnp.zeros((), int),
+        finite=jnp.array(True),
+        history=History(terms, terms),
+    )
+
+
+def loss(terms: ElboTerms, hyperparameters: Hyperparameters) -> Float[Array, "*rows"]:
+    """Return minus the (weighted) ELBO: what is minimised."""
+    return -terms.elbo(hyperparameters.kl_weight)
+
+
+def _mean_terms(terms: ElboTerms, weights: Float[Array, " N"]) -> ElboTerms:
+    total = jnp.maximum(jnp.sum(weights), 1.0)
+    return ElboTerms(*(jnp.sum(jnp.where(weights > 0, t, 0.0)) / total for t in terms))
+
+
+def _pass(
+    carry: Any,
+    step: Any,
+    lane: Lane,
+    x: Float[Array, "N D"],
+    key: Key[Array, ""],
+    positions: tuple[int, int],
+    order: Key[Array, ""] | None,
+    latent_dim: int,
+    batch_size: int,
+) -> tuple[Any, ElboTerms]:
+    """Scan `step(carry, rows, noise, weights)` over one span of the split; return the mean terms.
+
+    The last batch is filled up with rows of weight 0, so that every row of the span counts once.
+    """
+    first, last = positions
+    size = last - first
+    batch_size = min(batch_size, size)
+    n_steps = -(-size // batch_size)
+
+    def body(inner: tuple[Any, ElboTerms], i: Int[Array, ""]) -> tuple[tuple[Any, ElboTerms], None]:
+        carry, sums = inner
+        place = i * batch_size + jnp.arange(batch_size)
+        weights = (place < size).astype(x.dtype)
+        place = jnp.minimum(place, size - 1)
+        if order is not None:
+            place = shuffle.permute(order, place, size)
+        rows = x[split_row(lane, first + place, x.shape[0])]
+        noise = draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim)
+        carry, terms = step(carry, rows, noise, weights)
+        n = jnp.sum(weights)
+        return (carry, ElboTerms(*(s + n * t for s, t in zip(sums, terms, strict=True)))), None
+
+    zero = jnp.zeros((), x.dtype)
+    (carry, sums), _ = jax.lax.scan(body, (carry, ElboTerms(zero, zero, zero, zero)), jnp.arange(n_steps))
+    return carry, ElboTerms(*(s / size for s in sums))
+
+
+def run_epoch(
+    state: TrainState, x: Float[Array, "N D"], lane: Lane, architecture: Architecture, training: Training
+) -> TrainState:
+    """Train on every training row once, then score the validation rows.
+
+    Row order and noise are new in every epoch; the noise of the validation is the same in every epoch,
+    so that patience compares like with like. If anything went non-finite the state is returned as it
+    was, with `finite` False.
+    """
+    hyperparameters = lane.hyperparameters
+    n_train, _ = training.split_sizes(x.shape[0])
+    optimizer = _optimizer(hyperparameters)
+
+    def mean_loss(params: Parameters, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
+        terms = _mean_terms(elbo_terms(params, rows, noise, architecture, hyperparameters), weights)
+        return loss(terms, hyperparameters), terms
+
+    def train_step(carry: Any, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
+        params, opt_state = carry
+        gradients, terms = jax.grad(mean_loss, has_aux=True)(params, rows, noise, weights)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), terms
+
+    def score_step(params: Any, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
+        return params, mean_loss(params, rows, noise, weights)[1]
+
+    epoch_key = jax.random.fold_in(named_key(state.key, "train"), state.epoch)
+    (params, opt_state), train = _pass(
+        (state.params, state.opt_state),
+        train_step,
+        lane,
+        x,
+        named_key(epoch_key, "noise"),
+        (0, n_train),
+        named_key(epoch_key, "order"),
+        architecture.latent_dim,
+        training.batch_size,
+    )
+    _, validation = _pass(
+        params,
+        score_step,
+        lane,
+        x,
+        named_key(state.key, "validation"),
+        (n_train, x.shape[0]),
+        None,
+        architecture.latent_dim,
+        training.batch_size,
+    )
+
+    validation_loss = loss(validation, hyperparameters)
+    finite = jnp.isfinite(validation_loss) & jnp.isfinite(loss(train, hyperparameters))
+    for leaf in jax.tree.leaves(params):
+        finite &= jnp.all(jnp.isfinite(leaf))
+
+    better = validation_loss < state.best_loss
+    write = lambda slots, value: slots.at[state.epoch].set(value)  # noqa: E731
+    after = state._replace(
+        params=params,
+        opt_state=opt_state,
+        best_params=jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best_params),
+        best_loss=jnp.where(better, validation_loss, state.best_loss),
+        epochs_since_best=jnp.where(better, 0, state.epochs_since_best + 1),
+        epoch=state.epoch + 1,
+        history=jax.tree.map(write, state.history, History(train, validation)),
+    )
+    frozen = state._replace(finite=jnp.array(False))
+    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, frozen)
+
+
+def run_block(
+    state: TrainState,
+    x: Float[Array, "N D"],
+    lane: Lane,
+    until: Int[Array, ""],
+    architecture: Architecture,
+    training: Training,
+) -> TrainState:
+    """Run epochs until epoch number `until`, or until the lane stops. Where blocks end changes no result."""
+    return jax.lax.while_loop(
+        lambda s: is_active(s, lane, training) & (s.epoch < until),
+        lambda s: run_epoch(s, x, lane, architecture, training),
+        state,
+    )
+
+
+def init(lane: Lane, architecture: Architecture) -> Parameters:
+    """Draw the lane's starting parameters."""
+    return model.init(named_key(lane.key, "init"), architecture, lane.hyperparameters.latent_dim)

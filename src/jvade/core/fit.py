@@ -1,0 +1,166 @@
+"""Two-stage VaDE for a stack of lanes: VAE pretraining, mixture start, fine-tuning (sections 2.2, 3.4)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jvade.core import gmm, model, shuffle
+from jvade.core import lanes as lanes_
+from jvade.core.epoch import Lane, named_key
+from jvade.core.gmm import GmmFit
+from jvade.core.lanes import Progress, Trained
+from jvade.core.model import Assignment, Parameters, Posterior
+from jvade.core.settings import Architecture, Training
+
+
+@dataclass(frozen=True)
+class MixtureStart:
+    """How the mixture of VaDE is started from the pretrained latents.
+
+    Args:
+        latents: "means" fits it to posterior means, as the study words it; "samples" to one draw of
+            q(z|x) a row, which also sees the posterior's own variance.
+        n_rows: rows that restarts compete on, a random subset per lane; the winner is refined on all.
+        n_init: restarts.
+        max_iter: EM iterations at most, of a restart and of the refinement.
+        tol: gain per row below which EM has converged.
+        reg_covar: added to every variance.
+    """
+
+    latents: Literal["means", "samples"] = "means"
+    n_rows: int = 20_000
+    n_init: int = 5
+    max_iter: int = 200
+    tol: float = 1e-4
+    reg_covar: float = 1e-6
+
+
+class Fit(NamedTuple):
+    """Both stages and what came between; every field has a leading lane axis.
+
+    A lane is sound where `pretrained.finite`, `mixture_start.finite` and `finetuned.finite` all hold;
+    `failures` says it in words.
+    """
+
+    pretrained: Trained
+    mixture_start: GmmFit
+    finetuned: Trained
+
+
+def subset(key: Key[Array, ""], n_rows: int, size: int) -> Array:
+    """Return `size` distinct row numbers out of `n_rows` (all of them, if fewer), in random order."""
+    return shuffle.permute(key, jnp.arange(min(size, n_rows)), n_rows)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def encode_rows(
+    params: Parameters, x: Float[Array, "N D"], architecture: Architecture, lane: Lane
+) -> Posterior:
+    """Return q(z|x) of every row for one lane, in chunks."""
+    latent_dim = lane.hyperparameters.latent_dim
+
+    def one(row: Float[Array, " D"]) -> Posterior:
+        return jax.tree.map(lambda a: a[0], model.encode(params, row[None], architecture, latent_dim))
+
+    return jax.lax.map(one, x, batch_size=model.CHUNK_ROWS)
+
+
+@partial(jax.jit, static_argnames=("architecture", "training", "settings"))
+def start_mixtures(
+    params: Parameters,
+    x: Float[Array, "N D"],
+    lanes: Lane,
+    architecture: Architecture,
+    training: Training,
+    settings: MixtureStart,
+) -> GmmFit:
+    """Fit each lane's mixture to its pretrained latents: restarts on a subset, the best refined on all rows."""
+
+    def one(params: Parameters, lane: Lane) -> GmmFit:
+        n_clusters, latent_dim = lane.hyperparameters.n_clusters, lane.hyperparameters.latent_dim
+        posterior = encode_rows(params, x, architecture, lane)
+        z = posterior.means
+        if settings.latents == "samples":
+            noise = jax.random.normal(named_key(lane.key, "mixture samples"), z.shape[::-1]).T
+            used = jnp.arange(z.shape[1]) < latent_dim
+            z = z + jnp.where(used, jnp.exp(0.5 * posterior.log_variances) * noise, 0.0)
+        rows = subset(named_key(lane.key, "mixture rows"), x.shape[0], settings.n_rows)
+        options = {"max_iter": settings.max_iter, "tol": settings.tol, "reg_covar": settings.reg_covar}
+
+        def restart(key: Key[Array, ""]) -> GmmFit:
+            return gmm.fit_once(
+                key, z[rows], n_clusters, latent_dim, max_clusters=architecture.n_clusters, **options
+            )
+
+        fits = jax.lax.map(restart, jax.random.split(named_key(lane.key, "mixture"), settings.n_init))
+        best = jnp.argmax(jnp.where(fits.finite, fits.lower_bound, -jnp.inf))
+        components = jax.tree.map(lambda leaf: leaf[best], fits.components)
+        return gmm.em(z, components, n_clusters, latent_dim, **options)
+
+    return lanes_.over_lanes(one, training.layout)(params, lanes)
+
+
+def with_mixture(trained: Trained, start: GmmFit) -> Parameters:
+    """Return the pretrained networks together with the mixture that starts the fine-tuning."""
+    return trained.params._replace(mixture=jax.vmap(gmm.as_mixture)(start.components))
+
+
+def fit(
+    x: Float[Array, "N D"],
+    lanes: Lane,
+    architecture: Architecture,
+    training: Training,
+    mixture_start: MixtureStart,
+    on_block: Callable[[Progress], None] | None = None,
+) -> Fit:
+    """Train two-stage VaDE on every lane.
+
+    Args:
+        x: standardised rows, finite; used by all lanes.
+        lanes: a stack, see `lanes.stack`.
+        architecture: static sizes, at least as large as any lane's.
+        training: batch, epochs, split, layout.
+        mixture_start: how the mixture starts.
+        on_block: called after every block of epochs with a `Progress`.
+    """
+    x = jnp.asarray(x)
+    params = lanes_.init(lanes, architecture)
+    pretrained = lanes_.train(x, params, lanes, "pretraining", architecture, training, on_block)
+    start = start_mixtures(pretrained.params, x, lanes, architecture, training, mixture_start)
+    params = with_mixture(pretrained, start)
+    finetuned = lanes_.train(x, params, lanes, "fine-tuning", architecture, training, on_block)
+    return Fit(pretrained, start, finetuned)
+
+
+def failures(fit: Fit) -> list[str]:
+    """Return one line for each lane that went wrong: which, where, and what to try."""
+    messages = []
+    stages = (
+        ("pretraining", fit.pretrained.finite, "try a lower learning rate or a larger noise variance"),
+        ("mixture start", fit.mixture_start.finite, "try fewer clusters or a larger reg_covar"),
+        ("fine-tuning", fit.finetuned.finite, "try a lower learning rate or a larger noise variance"),
+    )
+    for lane in range(fit.finetuned.finite.shape[0]):
+        for stage, finite, remedy in stages:
+            if not bool(finite[lane]):
+                messages.append(f"lane {lane} went non-finite in the {stage} and was stopped; {remedy}")
+                break
+    return messages
+
+
+def take_lane(tree: object, lane: int) -> object:
+    """Return one lane of any stacked result."""
+    return jax.tree.map(lambda leaf: leaf[lane], tree)
+
+
+def assign(
+    params: Parameters, x: Float[Array, "N D"], lane: Lane, architecture: Architecture
+) -> Assignment:
+    """Place every row under one lane's parameters; see `model.assign`."""
+    hyper = lane.hyperparameters
+    return model.assign(params, jnp.asarray(x), architecture, hyper.latent_dim, hyper.n_clusters)

@@ -1,0 +1,303 @@
+"""Gaussian mixtures on latents by EM, and the criteria that choose their number of clusters.
+
+Diagonal or full covariances; every K of a range and every restart is a lane, padded to the largest K, so
+a BIC curve is one computation (sections 2.4 and 3.4, Fig 4).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jvade.core import kmeans
+from jvade.core import mixture as mixtures
+from jvade.core.lanes import over_lanes
+from jvade.core.likelihoods import LOG_2PI
+from jvade.core.mixture import Mixture, mask
+from jvade.core.settings import Count, Layout
+
+Covariance = Literal["diag", "full"]
+
+
+class Components(NamedTuple):
+    """Parameters of a mixture as EM moves them; (K, L) variances if diagonal, (K, L, L) if full."""
+
+    log_weights: Float[Array, " K"]
+    means: Float[Array, "K L"]
+    covariances: Float[Array, "K L"] | Float[Array, "K L L"]
+
+
+class GmmFit(NamedTuple):
+    """A fitted mixture with what a person asks of it; criteria are lower-is-better.
+
+    Args:
+        components: padded parameters.
+        n_clusters: clusters in use.
+        lower_bound: mean log-likelihood of a row under `components`, natural log.
+        bic: Bayesian information criterion, -2 log L + p log N.
+        icl: integrated completed likelihood, BIC plus twice the entropy of the responsibilities.
+        n_iter: EM iterations run.
+        converged: the gain fell below `tol`.
+        finite: False where EM broke down (collapsed rows with `reg_covar` 0).
+    """
+
+    components: Components
+    n_clusters: Int[Array, ""]
+    lower_bound: Float[Array, ""]
+    bic: Float[Array, ""]
+    icl: Float[Array, ""]
+    n_iter: Int[Array, ""]
+    converged: Bool[Array, ""]
+    finite: Bool[Array, ""]
+
+
+def as_mixture(components: Components) -> Mixture:
+    """Return diagonal components in the parameters that VaDE trains."""
+    return Mixture(components.log_weights, components.means, jnp.log(components.covariances))
+
+
+def log_joint(
+    z: Float[Array, "N L"],
+    components: Components,
+    n_clusters: Count | None = None,
+    latent_dim: Count | None = None,
+) -> Float[Array, "N K"]:
+    """Return log p(c) + log p(z|c) for either kind of covariance."""
+    if components.covariances.ndim == 2:
+        return mixtures.log_joint(z, as_mixture(components), n_clusters, latent_dim)
+    factors = jnp.linalg.cholesky(components.covariances)
+    differences = z[:, None, :] - components.means  # (N, K, L)
+    whitened = jax.vmap(
+        lambda factor, d: jax.scipy.linalg.solve_triangular(factor, d.T, lower=True).T, (0, 1), 1
+    )(factors, differences)
+    log_determinants = 2 * jnp.sum(jnp.log(jnp.diagonal(factors, axis1=-2, axis2=-1)), axis=-1)
+    n_latents = jnp.sum(mask(z.shape[1], latent_dim))
+    log_normal = -0.5 * (n_latents * LOG_2PI + log_determinants + jnp.sum(whitened**2, axis=-1))
+    in_use = mask(components.log_weights.shape[0], n_clusters)
+    return jnp.where(in_use, components.log_weights, mixtures.NEVER) + log_normal
+
+
+def m_step(
+    z: Float[Array, "N L"],
+    responsibilities: Float[Array, "N K"],
+    latent_dim: Count | None,
+    covariance_type: Covariance,
+    reg_covar: float,
+) -> Components:
+    """Return the components of highest expected log-likelihood, `reg_covar` added to each variance.
+
+    Deviations are taken from the new means, not from E[z^2] - E[z]^2, which cancels in float32. Padded
+    clusters and latents become N(0, I), which adds nothing to any density.
+    """
+    counts = jnp.sum(responsibilities, axis=0)
+    safe = jnp.maximum(counts, 10 * jnp.finfo(z.dtype).eps)
+    used = mask(z.shape[1], latent_dim)
+    means = (responsibilities.T @ z) / safe[:, None]
+    differences = z[:, None, :] - means
+    if covariance_type == "diag":
+        covariances = jnp.einsum("nk,nkl->kl", responsibilities, differences**2) / safe[:, None] + reg_covar
+        covariances = jnp.where(used, covariances, 1.0)
+    else:
+        weighted = responsibilities[:, :, None] * differences
+        covariances = jnp.einsum("nkl,nkm->klm", weighted, differences) / safe[:, None, None]
+        covariances += reg_covar * jnp.eye(z.shape[1], dtype=z.dtype)
+        both = used[:, None] & used[None, :]
+        covariances = jnp.where(both, covariances, jnp.eye(z.shape[1], dtype=z.dtype))
+    log_weights = jnp.where(counts > 0, jnp.log(safe) - jnp.log(z.shape[0]), mixtures.NEVER)
+    return Components(log_weights, means, covariances)
+
+
+def em_step(
+    z: Float[Array, "N L"],
+    components: Components,
+    n_clusters: Count | None,
+    latent_dim: Count | None,
+    covariance_type: Covariance,
+    reg_covar: float,
+) -> tuple[Components, Float[Array, ""]]:
+    """Return the next components, and the mean log-likelihood of a row under the ones given."""
+    joint = log_joint(z, components, n_clusters, latent_dim)
+    density = jax.nn.logsumexp(joint, axis=-1, keepdims=True)
+    new = m_step(z, jnp.exp(joint - density), latent_dim, covariance_type, reg_covar)
+    return new, jnp.mean(density)
+
+
+def n_parameters(n_clusters: Count, latent_dim: Count, covariance_type: Covariance) -> Count:
+    """Return the number of free parameters: weights, means, covariances."""
+    per_cluster = latent_dim if covariance_type == "diag" else latent_dim * (latent_dim + 1) // 2
+    return n_clusters - 1 + n_clusters * (latent_dim + per_cluster)
+
+
+def criteria(
+    z: Float[Array, "N L"], components: Components, n_clusters: Count, latent_dim: Count
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Return the mean log-likelihood of a row, BIC and ICL of a mixture on `z`."""
+    joint = log_joint(z, components, n_clusters, latent_dim)
+    density = jax.nn.logsumexp(joint, axis=-1, keepdims=True)
+    log_gamma = joint - density
+    entropy = -jnp.sum(jnp.exp(log_gamma) * log_gamma)
+    kind = "diag" if components.covariances.ndim == 2 else "full"
+    mean_likelihood = jnp.mean(density)
+    # The product with N comes last: a sum of 3.65 million float32 terms would lose digits.
+    penalty = n_parameters(n_clusters, latent_dim, kind) * jnp.log(z.shape[0])
+    bic = -2 * z.shape[0] * mean_likelihood + penalty
+    return mean_likelihood, bic, bic + 2 * entropy
+
+
+def em(
+    z: Float[Array, "N L"],
+    components: Components,
+    n_clusters: Count,
+    latent_dim: Count,
+    *,
+    covariance_type: Covariance = "diag",
+    max_iter: int = 200,
+    tol: float = 1e-4,
+    reg_covar: float = 1e-6,
+) -> GmmFit:
+    """Run EM from given components until the mean log-likelihood of a row gains less than `tol`.
+
+    Args:
+        z: latents; masked ones are 0.
+        components: where to start.
+        n_clusters: clusters in use.
+        latent_dim: latents in use.
+        covariance_type: "diag" or "full".
+        max_iter: iterations at most.
+        tol: gain below which EM has converged, natural log per row.
+        reg_covar: added to every variance; keeps a cluster on coinciding rows finite.
+    """
+
+    def step(carry: tuple[Components, Array, Array, Array]) -> tuple[Components, Array, Array, Array]:
+        components, bound, _, i = carry
+        new, density = em_step(z, components, n_clusters, latent_dim, covariance_type, reg_covar)
+        return new, density, density - bound, i + 1
+
+    start = (components, jnp.array(-jnp.inf, z.dtype), jnp.array(jnp.inf, z.dtype), jnp.array(0))
+    # A gain that is NaN compares False and ends the loop.
+    components, _, gain, n_iter = jax.lax.while_loop(
+        lambda c: (jnp.abs(c[2]) >= tol) & (c[3] < max_iter), step, start
+    )
+    lower_bound, bic, icl = criteria(z, components, n_clusters, latent_dim)
+    finite = jnp.isfinite(lower_bound)
+    converged = finite & (jnp.abs(gain) < tol)
+    return GmmFit(components, jnp.asarray(n_clusters), lower_bound, bic, icl, n_iter, converged, finite)
+
+
+def fit_once(
+    key: Key[Array, ""],
+    z: Float[Array, "N L"],
+    n_clusters: Count,
+    latent_dim: Count,
+    *,
+    max_clusters: int,
+    covariance_type: Covariance = "diag",
+    max_iter: int = 200,
+    tol: float = 1e-4,
+    reg_covar: float = 1e-6,
+) -> GmmFit:
+    """Run EM once, from a K-means of its own; padded to `max_clusters`."""
+    labels = kmeans.fit(key, z, n_clusters, max_clusters).labels
+    hard = jax.nn.one_hot(labels, max_clusters, dtype=z.dtype)
+    components = m_step(z, hard, latent_dim, covariance_type, reg_covar)
+    return em(
+        z,
+        components,
+        n_clusters,
+        latent_dim,
+        covariance_type=covariance_type,
+        max_iter=max_iter,
+        tol=tol,
+        reg_covar=reg_covar,
+    )
+
+
+@partial(
+    jax.jit,
+    static_argnames=("max_clusters", "n_init", "covariance_type", "max_iter", "tol", "reg_covar", "layout"),
+)
+def _fit_range(
+    key: Key[Array, ""],
+    z: Float[Array, "N L"],
+    n_clusters: Int[Array, " R"],
+    latent_dim: Count,
+    max_clusters: int,
+    n_init: int,
+    covariance_type: Covariance,
+    max_iter: int,
+    tol: float,
+    reg_covar: float,
+    layout: Layout,
+) -> GmmFit:
+    # A run's key depends on its own K and restart alone, so a range and one K of it agree.
+    keys = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(key, k), n_init))(n_clusters)
+    fits = over_lanes(
+        lambda k, n: fit_once(
+            k,
+            z,
+            n,
+            latent_dim,
+            max_clusters=max_clusters,
+            covariance_type=covariance_type,
+            max_iter=max_iter,
+            tol=tol,
+            reg_covar=reg_covar,
+        ),
+        layout,
+    )(keys.reshape(-1), jnp.repeat(n_clusters, n_init))
+    bounds = jnp.where(fits.finite, fits.lower_bound, -jnp.inf).reshape(-1, n_init)
+    best = jnp.argmax(bounds, axis=1) + n_init * jnp.arange(len(n_clusters))
+    return jax.tree.map(lambda leaf: leaf[best], fits)
+
+
+def fit(
+    key: Key[Array, ""],
+    z: Float[Array, "N L"],
+    n_clusters: Sequence[int],
+    latent_dim: Count | None = None,
+    *,
+    n_init: int = 5,
+    covariance_type: Covariance = "diag",
+    max_clusters: int | None = None,
+    max_iter: int = 200,
+    tol: float = 1e-4,
+    reg_covar: float = 1e-6,
+    layout: Layout = "auto",
+) -> GmmFit:
+    """Fit a mixture for every K of a range, the best of `n_init` restarts each, in one computation.
+
+    Args:
+        key: every restart draws from a child of it.
+        z: latents, shape (N, L).
+        n_clusters: the values of K; the result has them as its leading axis.
+        latent_dim: latents in use; None means all of L.
+        n_init: restarts of each K; the one of highest likelihood is kept.
+        covariance_type: "diag" or "full".
+        max_clusters: padded size; None means the largest K.
+        max_iter, tol, reg_covar: see `em`.
+        layout: how the runs share the device, see `Training`.
+
+    Raises:
+        ValueError: an empty range, a K below 1, or fewer rows than the largest K.
+    """
+    if not n_clusters or min(n_clusters) < 1 or max(n_clusters) > z.shape[0]:
+        raise ValueError(
+            f"n_clusters: expected values between 1 and the number of rows ({z.shape[0]}), "
+            f"got {list(n_clusters)}"
+        )
+    return _fit_range(
+        key,
+        z,
+        jnp.asarray(n_clusters),
+        z.shape[1] if latent_dim is None else latent_dim,
+        max(n_clusters) if max_clusters is None else max_clusters,
+        n_init,
+        covariance_type,
+        max_iter,
+        tol,
+        reg_covar,
+        layout,
+    )

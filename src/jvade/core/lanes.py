@@ -1,0 +1,182 @@
+"""A stack of lanes trained side by side: the host's loop between blocks of epochs.
+
+Every lane is the program of `epoch`; this file says how a stack of them shares a device, compacts lanes
+that have finished, and reports. A run of one is a stack of one.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jvade.core import epoch
+from jvade.core.epoch import History, Lane, TrainState
+from jvade.core.model import Parameters
+from jvade.core.settings import Architecture, Hyperparameters, Layout, Training
+
+
+class Progress(NamedTuple):
+    """What a person sees at the end of a block."""
+
+    stage: str
+    epoch: int
+    max_epochs: int
+    active: Bool[np.ndarray, " S"]
+    validation_loss: Float[np.ndarray, " S"]
+
+
+class Trained(NamedTuple):
+    """One stage of every lane; each field has a leading lane axis.
+
+    Args:
+        params: those of the best validation loss.
+        history: mean terms of the ELBO per epoch, training and validation.
+        n_epochs: epochs run.
+        best_loss: lowest validation loss, natural log per row, lower is better.
+        converged: stopped by patience before the last epoch allowed.
+        finite: False where a lane went non-finite; its `params` are the best before that.
+    """
+
+    params: Parameters
+    history: History
+    n_epochs: Array
+    best_loss: Array
+    converged: Array
+    finite: Array
+
+
+def stack(seeds: Sequence[int], hyperparameters: Hyperparameters | Sequence[Hyperparameters]) -> Lane:
+    """Return a stack of lanes, one per seed; one set of hyperparameters for all, or one for each.
+
+    Raises:
+        ValueError: no seed, or lists of different lengths.
+    """
+    each = (
+        [hyperparameters] * len(seeds) if isinstance(hyperparameters, Hyperparameters) else hyperparameters
+    )
+    if not seeds or len(each) != len(seeds):
+        raise ValueError(f"expected as many hyperparameters as seeds, got {len(each)} and {len(seeds)}")
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    return Lane(keys, jax.tree.map(lambda *values: jnp.array(values, type(values[0])), *each))
+
+
+def resolve_layout(layout: Layout) -> Layout:
+    """Return the layout in force: "map" on a CPU, where a lane alone uses the caches best, else "vmap"."""
+    if layout != "auto":
+        return layout
+    return "map" if jax.default_backend() == "cpu" else "vmap"
+
+
+def over_lanes(function: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
+    """Map a function of one lane over the leading axis of all its arguments."""
+    if resolve_layout(layout) == "vmap":
+        return jax.vmap(function)
+    return lambda *stacks: jax.lax.map(lambda one: function(*one), stacks)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _init(lanes: Lane, architecture: Architecture) -> Parameters:
+    return jax.vmap(lambda lane: epoch.init(lane, architecture))(lanes)
+
+
+@partial(jax.jit, static_argnames=("stage", "training"))
+def _start(params: Parameters, lanes: Lane, stage: str, training: Training) -> TrainState:
+    return jax.vmap(lambda p, lane: epoch.start(p, lane, stage, training))(params, lanes)
+
+
+@partial(jax.jit, static_argnames="training")
+def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, " S"]:
+    return jax.vmap(lambda s, lane: epoch.is_active(s, lane, training))(states, lanes)
+
+
+@partial(jax.jit, static_argnames=("architecture", "training"), donate_argnames="states")
+def _block(
+    states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
+) -> TrainState:
+    return over_lanes(
+        lambda s, lane: epoch.run_block(s, x, lane, until, architecture, training), training.layout
+    )(states, lanes)
+
+
+@jax.jit
+def _take(tree: Any, index: Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(tree: Any, index: Array, part: Any) -> Any:
+    return jax.tree.map(lambda leaf, new: leaf.at[index].set(new), tree, part)
+
+
+def compact(active: Bool[np.ndarray, " S"], layout: Layout) -> np.ndarray:
+    """Return the lanes to run next: all active ones, filled up with finished ones to a power of two.
+
+    Few widths mean few compilations; a finished lane in the stack changes nothing. One after the other a
+    finished lane costs nothing either, so "map" keeps the whole stack.
+    """
+    if resolve_layout(layout) == "map":
+        return np.arange(len(active))
+    width = min(len(active), 1 << (int(active.sum()) - 1).bit_length())
+    return np.sort(np.argsort(~active, kind="stable")[:width])
+
+
+def init(lanes: Lane, architecture: Architecture) -> Parameters:
+    """Draw the starting parameters of every lane (mixture None)."""
+    return _init(lanes, architecture)
+
+
+def train(
+    x: Float[Array, "N D"],
+    params: Parameters,
+    lanes: Lane,
+    stage: str,
+    architecture: Architecture,
+    training: Training,
+    on_block: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train every lane until it stops: VAE where `params.mixture` is None, else VaDE.
+
+    Args:
+        x: standardised rows, finite, shared by all lanes.
+        params: starting parameters, stacked.
+        lanes: keys and hyperparameters, stacked.
+        stage: name of the stage; its draws descend from it.
+        architecture: static sizes.
+        training: batch, epochs, split, blocks, layout.
+        on_block: called on the host after every block.
+    """
+    training.split_sizes(x.shape[0])
+    states = _start(params, lanes, stage, training)
+    for begin in range(0, training.max_epochs, training.block_epochs):
+        active = np.asarray(_active(states, lanes, training))
+        if not active.any():
+            break
+        until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
+        index = compact(active, training.layout)
+        if len(index) == len(active):
+            states = _block(states, x, lanes, until, architecture, training)
+        else:
+            part = _block(_take(states, index), x, _take(lanes, index), until, architecture, training)
+            states = _put(states, index, part)
+        if on_block is not None:
+            on_block(
+                Progress(
+                    stage,
+                    int(np.max(np.asarray(states.epoch))),
+                    training.max_epochs,
+                    np.asarray(_active(states, lanes, training)),
+                    np.asarray(states.best_loss),
+                )
+            )
+    return Trained(
+        params=states.best_params,
+        history=states.history,
+        n_epochs=states.epoch,
+        best_loss=states.best_loss,
+        converged=states.epochs_since_best >= lanes.hyperparameters.patience,
+        finite=states.finite,
+    )

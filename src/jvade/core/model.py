@@ -1,0 +1,101 @@
+"""The model as pure functions of its parameters: start, encode, decode, and say which cluster."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jvade.core import mixture as mixtures
+from jvade.core.mixture import Mixture
+from jvade.core.networks import Decoder, Encoder
+from jvade.core.settings import Architecture, Count
+
+#: Rows decoded or encoded at once by the functions that take a whole table; bounds their memory.
+CHUNK_ROWS = 8192
+
+
+class Parameters(NamedTuple):
+    """Everything that is learned. `mixture` is None while the prior is N(0, I) (pretraining)."""
+
+    encoder: dict[str, Any]
+    decoder: dict[str, Any]
+    mixture: Mixture | None = None
+
+    def prior(self, latent_dim: int) -> Mixture:
+        """Return the mixture over `latent_dim` latents, N(0, I) where none is learned yet."""
+        return mixtures.standard_normal(latent_dim) if self.mixture is None else self.mixture
+
+
+class Posterior(NamedTuple):
+    """q(z|x) = N(means, diag exp log_variances); both 0 at masked latents."""
+
+    means: Float[Array, "N L"]
+    log_variances: Float[Array, "N L"]
+
+
+class Assignment(NamedTuple):
+    """Where rows lie: posterior means and p(c | z = posterior mean)."""
+
+    latents: Float[Array, "N L"]
+    responsibilities: Float[Array, "N K"]
+
+
+def _modules(architecture: Architecture) -> tuple[Encoder, Decoder]:
+    return (
+        Encoder(architecture.widths, architecture.latent_dim),
+        Decoder(architecture.widths[::-1], architecture.n_features),
+    )
+
+
+def init(key: Key[Array, ""], architecture: Architecture, latent_dim: Count) -> Parameters:
+    """Draw starting parameters of the networks; the first `latent_dim` latents do not see the padding."""
+    key_encoder, key_decoder = jax.random.split(key)
+    encoder, decoder = _modules(architecture)
+    x = jnp.zeros((1, architecture.n_features))
+    z = jnp.zeros((1, architecture.latent_dim))
+    return Parameters(
+        encoder.init(key_encoder, x)["params"], decoder.init(key_decoder, z, latent_dim)["params"]
+    )
+
+
+def encode(
+    params: Parameters, x: Float[Array, "N D"], architecture: Architecture, latent_dim: Count
+) -> Posterior:
+    """Return q(z|x) of each row."""
+    means, log_variances = _modules(architecture)[0].apply({"params": params.encoder}, x)
+    in_use = mixtures.mask(architecture.latent_dim, latent_dim)
+    log_variances = jnp.clip(log_variances, *mixtures.LOG_VARIANCE_RANGE)
+    return Posterior(jnp.where(in_use, means, 0.0), jnp.where(in_use, log_variances, 0.0))
+
+
+def decode(
+    params: Parameters, z: Float[Array, "N L"], architecture: Architecture, latent_dim: Count
+) -> Float[Array, "N D"]:
+    """Return the mean of p(x|z); masked latents are ignored."""
+    z = jnp.where(mixtures.mask(architecture.latent_dim, latent_dim), z, 0.0)
+    return _modules(architecture)[1].apply({"params": params.decoder}, z, latent_dim)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def assign(
+    params: Parameters,
+    x: Float[Array, "N D"],
+    architecture: Architecture,
+    latent_dim: Count,
+    n_clusters: Count,
+) -> Assignment:
+    """Place every row: its posterior mean and the responsibilities there. Deterministic.
+
+    One lane; map it over a stack. Works through the rows in chunks, so memory does not grow with the
+    hidden width times N.
+    """
+
+    def one(row: Float[Array, " D"]) -> tuple[Float[Array, " L"], Float[Array, " K"]]:
+        z = encode(params, row[None], architecture, latent_dim).means
+        prior = params.prior(architecture.latent_dim)
+        in_use = None if params.mixture is None else n_clusters
+        return z[0], mixtures.responsibilities(z, prior, in_use, latent_dim)[0]
+
+    return Assignment(*jax.lax.map(one, x, batch_size=CHUNK_ROWS))

@@ -1,0 +1,70 @@
+"""Encoder and decoder as flax modules: in-256-d and d-256-in with ReLU by default (section 2.3)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jvade.core.settings import Count
+
+
+def _uniform(key: Key[Array, ""], shape: tuple[int, ...], fan_in: Count) -> Float[Array, "..."]:
+    """Draw from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for a linear layer."""
+    return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0) / jnp.sqrt(fan_in)
+
+
+class Dense(nn.Module):
+    """A linear layer whose kernel is stored with its wide axis last.
+
+    On a CPU the gradient of a kernel stored [in, out] needs the transposed activation, which is slow
+    where `in` is wide; stored [out, in] it needs the transposed cotangent, which is narrow. The axis of
+    the latents comes first in either case, so that the first d rows of a padded kernel are the kernel of
+    a model with d latents.
+
+    Attributes:
+        features: width of the output.
+        out_first: store the kernel as [out, in]. None: where the output is the narrower side.
+    """
+
+    features: int
+    out_first: bool | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*rows i"], fan_in: Count | None = None) -> Float[Array, "*rows o"]:
+        n_in = x.shape[-1]
+        fan_in = n_in if fan_in is None else fan_in
+        out_first = self.features < n_in if self.out_first is None else self.out_first
+        shape = (self.features, n_in) if out_first else (n_in, self.features)
+        kernel = self.param("kernel", _uniform, shape, fan_in)
+        bias = self.param("bias", _uniform, (self.features,), fan_in)
+        return x @ (kernel.T if out_first else kernel) + bias
+
+
+class Encoder(nn.Module):
+    """q(z|x): a row to the mean and log-variance of its latents, both unmasked."""
+
+    widths: tuple[int, ...]
+    latent_dim: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "N D"]) -> tuple[Float[Array, "N L"], Float[Array, "N L"]]:
+        for width in self.widths:
+            x = nn.relu(Dense(width)(x))
+        return (
+            Dense(self.latent_dim, out_first=True, name="means")(x),
+            Dense(self.latent_dim, out_first=True, name="log_variances")(x),
+        )
+
+
+class Decoder(nn.Module):
+    """p(x|z): latents to the mean of a row, linear at the output (Fig 2 leaves [0, 1])."""
+
+    widths: tuple[int, ...]
+    n_features: int
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "N L"], latent_dim: Count) -> Float[Array, "N D"]:
+        """Decode; `latent_dim` is the number of latents in use, the fan-in of the first layer."""
+        for i, width in enumerate(self.widths):
+            z = nn.relu(Dense(width, out_first=False)(z, latent_dim) if i == 0 else Dense(width)(z))
+        return Dense(self.n_features, name="means")(z)

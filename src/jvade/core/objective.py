@@ -1,0 +1,81 @@
+"""The evidence lower bound of VaDE, row by row and term by term.
+
+With q(z, c|x) = q(z|x) gamma_c (Jiang et al. 2017, Eq. 12):
+
+    elbo = E_q[log p(x|z)]                       reconstruction
+         - KL(gamma || pi)                       categorical_kl
+         - sum_c gamma_c E_q[-log p(z|c)]        gaussian_cross_entropy
+         + H(q(z|x))                             posterior_entropy
+
+The reconstruction is estimated from one draw z; the other terms are in closed form, with gamma the
+responsibilities at that draw. Any gamma gives a bound, this one included. The loss of the VAE
+pretraining is the same expression under a prior of one standard normal: gamma = 1, the categorical term
+vanishes, and the last two make KL(q(z|x) || N(0, I)).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jvade.core import likelihoods
+from jvade.core import mixture as mixtures
+from jvade.core.model import Parameters, decode, encode
+from jvade.core.settings import Architecture, Hyperparameters, Real
+
+
+class ElboTerms(NamedTuple):
+    """The four terms, natural log, each positive in its usual sense; see the module for the signs."""
+
+    reconstruction: Float[Array, "*rows"]
+    categorical_kl: Float[Array, "*rows"]
+    gaussian_cross_entropy: Float[Array, "*rows"]
+    posterior_entropy: Float[Array, "*rows"]
+
+    @property
+    def gaussian_kl(self) -> Float[Array, "*rows"]:
+        """sum_c gamma_c KL(q(z|x) || p(z|c))."""
+        return self.gaussian_cross_entropy - self.posterior_entropy
+
+    def elbo(self, kl_weight: Real = 1.0) -> Float[Array, "*rows"]:
+        """Return the bound, with every term but the reconstruction times `kl_weight`."""
+        return self.reconstruction - kl_weight * (self.categorical_kl + self.gaussian_kl)
+
+
+def elbo_terms(
+    params: Parameters,
+    x: Float[Array, "N D"],
+    noise: Float[Array, "N L"],
+    architecture: Architecture,
+    hyperparameters: Hyperparameters,
+) -> ElboTerms:
+    """Return the terms of the ELBO of each row, at z = mean + sd * noise.
+
+    Args:
+        params: networks, and the mixture unless this is the pretraining.
+        x: standardised rows.
+        noise: standard normal draws, one row each.
+        architecture: static sizes.
+        hyperparameters: `noise_variance`, `latent_dim` and `n_clusters` are read.
+    """
+    latent_dim = hyperparameters.latent_dim
+    prior = params.prior(architecture.latent_dim)
+    n_clusters = None if params.mixture is None else hyperparameters.n_clusters
+
+    posterior = encode(params, x, architecture, latent_dim)
+    variances = jnp.exp(posterior.log_variances)
+    z = posterior.means + jnp.sqrt(variances) * noise
+    means = decode(params, z, architecture, latent_dim)
+
+    log_gamma = jax.nn.log_softmax(mixtures.log_joint(z, prior, n_clusters, latent_dim), axis=-1)
+    gamma = jnp.exp(log_gamma)  # Jiang et al. 2017, Eq. (16)
+    expected = mixtures.expected_log_normal(posterior.means, variances, prior, latent_dim)
+    entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + posterior.log_variances)
+    in_use = mixtures.mask(architecture.latent_dim, latent_dim)
+    return ElboTerms(
+        reconstruction=likelihoods.gaussian(x, means, hyperparameters.noise_variance),
+        categorical_kl=jnp.sum(gamma * (log_gamma - mixtures.log_weights(prior, n_clusters)), axis=-1),
+        gaussian_cross_entropy=-jnp.sum(gamma * expected, axis=-1),
+        posterior_entropy=jnp.sum(jnp.where(in_use, entropies, 0.0), axis=-1),
+    )

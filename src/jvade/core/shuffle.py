@@ -1,0 +1,57 @@
+"""Row order without sorting: a keyed bijection of 0..n-1, evaluated where it is needed.
+
+`jax.random.permutation` sorts n random numbers (2.6 s for 3 million rows on two CPU cores, as much as an
+epoch) and holds n indices for every lane. A Feistel network needs neither (Mitchell et al.,
+"Bandwidth-optimal random shuffling for GPUs", 2022). Ours works on pairs (i // b, i % b) with a * b just
+above n, instead of on bits: fewer than 1 in sqrt(n) indices fall outside 0..n-1 and must walk on, where
+powers of two lose up to half.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, UInt32
+
+ROUNDS = 8
+
+
+def _hash(x: UInt32[Array, " N"], key: UInt32[Array, ""]) -> UInt32[Array, " N"]:
+    """Mix 32 bits well (the `lowbias32` finaliser by C. Wellons)."""
+    x = x ^ key
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return x ^ (x >> 16)
+
+
+def _shift(x: UInt32[Array, " N"], by: UInt32[Array, " N"], modulus: UInt32[Array, ""]) -> UInt32[Array, " N"]:
+    """Return (x + by mapped to 0..modulus-1) mod modulus, without a division; modulus <= 2^16."""
+    moved = x + (((by >> 16) * modulus) >> 16)
+    return jnp.where(moved >= modulus, moved - modulus, moved)
+
+
+def permute(key: Key[Array, ""], index: Int[Array, " N"], n: int | Int[Array, ""]) -> Int[Array, " N"]:
+    """Return where `index` goes under the permutation of 0..n-1 that `key` names.
+
+    Args:
+        key: names the permutation.
+        index: positions, each in 0..n-1.
+        n: length of the permutation, 1..2^31-1; may be traced.
+    """
+    n = jnp.asarray(n, jnp.uint32)
+    a = jnp.ceil(jnp.sqrt(n.astype(jnp.float32))).astype(jnp.uint32)
+    a = jnp.minimum(a, 65536)
+    b = (n + a - 1) // a
+    round_keys = jax.random.bits(key, (ROUNDS, 2))
+
+    def scramble(i: UInt32[Array, " N"]) -> UInt32[Array, " N"]:
+        left, right = i // b, i % b
+        for r in range(ROUNDS):
+            left = _shift(left, _hash(right, round_keys[r, 0]), a)
+            right = _shift(right, _hash(left, round_keys[r, 1]), b)
+        return left * b + right
+
+    start = scramble(index.astype(jnp.uint32))
+    # Cycle walking: an index that left 0..n-1 follows its cycle until it is back.
+    walked = jax.lax.while_loop(
+        lambda i: jnp.any(i >= n), lambda i: jnp.where(i < n, i, scramble(i)), start
+    )
+    return walked.astype(index.dtype)

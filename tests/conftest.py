@@ -1,0 +1,31 @@
+"""Every annotation of the core is executed in these tests: shapes and types are checked on each call."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("jvade.core", "beartype.beartype")
+
+ROOT = Path(__file__).parents[1]
+
+#: Tolerances by precision, in one place.
+RELATIVE = {"float32": 1e-5, "float64": 1e-8}
+
+
+@pytest.fixture
+def x64():
+    """Compute in double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of open records that some tests read; skips where it is absent."""
+    folder = Path(os.environ.get("JVADE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data: neither JVADE_DATA nor {folder.name} beside the project is a folder")
+    return folder

@@ -1,0 +1,144 @@
+"""Density, responsibilities, BIC and ICL against scikit-learn with the same parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
+from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
+
+from jvade.core import gmm, mixture
+from jvade.core.gmm import Components
+from jvade.core.mixture import Mixture
+
+SIZES = [(2, 2), (2, 7), (2, 30), (5, 10), (15, 7), (20, 3), (30, 2), (30, 30)]
+
+
+def draw(n_latents, n_clusters, scale, covariance_type="diag", n_rows=300, seed=0):
+    """A mixture as scikit-learn holds it, with unit-variance-like clusters, and rows to score."""
+    rng = np.random.default_rng([seed, n_latents, n_clusters])
+    oracle = GaussianMixture(n_clusters, covariance_type=covariance_type)
+    oracle.weights_ = rng.dirichlet(np.full(n_clusters, 2.0))
+    oracle.means_ = scale * rng.normal(size=(n_clusters, n_latents))
+    if covariance_type == "diag":
+        oracle.covariances_ = scale**2 * rng.gamma(3, 0.3, (n_clusters, n_latents)) + 1e-3 * scale**2
+    else:
+        a = rng.normal(size=(n_clusters, n_latents, n_latents))
+        oracle.covariances_ = scale**2 * (a @ a.transpose(0, 2, 1) / n_latents + 0.1 * np.eye(n_latents))
+    oracle.precisions_cholesky_ = _compute_precision_cholesky(oracle.covariances_, covariance_type)
+    oracle.n_features_in_ = n_latents
+    oracle.converged_ = True
+    labels = rng.integers(0, n_clusters, n_rows)
+    z = oracle.means_[labels] + scale * rng.normal(size=(n_rows, n_latents))
+    return oracle, z
+
+
+def as_mixture(oracle):
+    return Mixture(
+        jnp.asarray(np.log(oracle.weights_)),
+        jnp.asarray(oracle.means_),
+        jnp.asarray(np.log(oracle.covariances_)),
+    )
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(("n_latents", "n_clusters"), SIZES)
+def test_equals_scikit_learn_in_double_precision(x64, n_latents, n_clusters, scale):
+    oracle, z = draw(n_latents, n_clusters, scale)
+    params = as_mixture(oracle)
+    np.testing.assert_allclose(mixture.log_density(jnp.asarray(z), params), oracle.score_samples(z), rtol=1e-8)
+    np.testing.assert_allclose(
+        mixture.responsibilities(jnp.asarray(z), params), oracle.predict_proba(z), atol=1e-8, rtol=0
+    )
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(("n_latents", "n_clusters"), SIZES)
+def test_equals_scikit_learn_in_single_precision(n_latents, n_clusters, scale):
+    oracle, z = draw(n_latents, n_clusters, scale)
+    params = as_mixture(oracle)
+    assert params.means.dtype == jnp.float32
+    # A density near 1 has a log near 0, where "relative" says nothing: an absolute floor of 1e-5 stands in.
+    np.testing.assert_allclose(
+        mixture.log_density(jnp.asarray(z), params), oracle.score_samples(z), rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        mixture.responsibilities(jnp.asarray(z), params), oracle.predict_proba(z), atol=1e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize("n_latents", range(2, 31))
+def test_responsibilities_stay_sure_in_many_latents(n_latents):
+    """Pitfall: exp(log p) + 1e-10, normalised, falls to 1/K from 20 latents on."""
+    oracle, z = draw(n_latents, 7, 1.0)
+    got = np.asarray(mixture.responsibilities(jnp.asarray(z), as_mixture(oracle)))
+    np.testing.assert_allclose(got.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(got.max(axis=1), oracle.predict_proba(z).max(axis=1), atol=1e-3)
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+@pytest.mark.parametrize(("n_latents", "n_clusters"), [(2, 2), (2, 7), (5, 4), (10, 12)])
+def test_criteria_equal_scikit_learn(x64, n_latents, n_clusters, covariance_type):
+    oracle, z = draw(n_latents, n_clusters, 1.0, covariance_type)
+    components = Components(
+        jnp.log(oracle.weights_), jnp.asarray(oracle.means_), jnp.asarray(oracle.covariances_)
+    )
+    bound, bic, icl = gmm.criteria(jnp.asarray(z), components, n_clusters, n_latents)
+    np.testing.assert_allclose(bound, oracle.score(z), rtol=1e-8)
+    np.testing.assert_allclose(bic, oracle.bic(z), rtol=1e-8)
+    gamma = oracle.predict_proba(z)
+    entropy = -np.sum(gamma * np.log(np.maximum(gamma, 1e-300)))
+    np.testing.assert_allclose(icl, oracle.bic(z) + 2 * entropy, rtol=1e-8)
+    np.testing.assert_allclose(
+        jax.nn.softmax(gmm.log_joint(jnp.asarray(z), components), axis=-1), gamma, atol=1e-8
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_clusters", "latent_dim", "covariance_type", "count"),
+    [(1, 1, "diag", 2), (1, 1, "full", 2), (7, 2, "diag", 34), (7, 2, "full", 41), (3, 5, "diag", 32)],
+)
+def test_number_of_parameters(n_clusters, latent_dim, covariance_type, count):
+    assert gmm.n_parameters(n_clusters, latent_dim, covariance_type) == count
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_padding_changes_nothing(x64, covariance_type):
+    oracle, z = draw(3, 4, 1.0, covariance_type)
+    plain = Components(jnp.log(oracle.weights_), jnp.asarray(oracle.means_), jnp.asarray(oracle.covariances_))
+    rng = np.random.default_rng(1)
+    log_weights, means = rng.normal(size=9), rng.normal(size=(9, 6))
+    # Whatever stands in a padded cluster must not matter; padded latents are as EM leaves them.
+    covariances = np.ones((9, 6)) if covariance_type == "diag" else np.tile(np.eye(6), (9, 1, 1))
+    log_weights[:4], means[:4, :3], means[:, 3:] = plain.log_weights, plain.means, 0.0
+    if covariance_type == "diag":
+        covariances[:4, :3] = plain.covariances
+    else:
+        covariances[:4, :3, :3] = plain.covariances
+    padded = Components(*map(jnp.asarray, (log_weights, means, covariances)))
+    z_padded = jnp.pad(jnp.asarray(z), ((0, 0), (0, 3)))
+    got = gmm.log_joint(z_padded, padded, 4, 3)
+    np.testing.assert_allclose(got[:, :4], gmm.log_joint(jnp.asarray(z), plain), rtol=1e-12)
+    assert np.all(np.asarray(jax.nn.softmax(got, axis=-1))[:, 4:] == 0.0)
+    for a, b in zip(
+        gmm.criteria(z_padded, padded, 4, 3), gmm.criteria(jnp.asarray(z), plain, 4, 3), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_permuting_clusters_permutes_responsibilities():
+    oracle, z = draw(2, 7, 1.0)
+    params, order = as_mixture(oracle), np.random.default_rng(0).permutation(7)
+    permuted = Mixture(*(leaf[order] for leaf in params))
+    np.testing.assert_allclose(
+        mixture.responsibilities(jnp.asarray(z), permuted),
+        mixture.responsibilities(jnp.asarray(z), params)[:, order],
+        atol=1e-6,
+    )
+
+
+def test_far_rows_and_extreme_log_variances_stay_finite():
+    params = Mixture(jnp.zeros(2), jnp.zeros((2, 3)), jnp.array([[-1e3] * 3, [1e3] * 3]))
+    z = jnp.array([[0.0, 0.0, 0.0], [1e4, -1e4, 1e4]])
+    assert np.all(np.isfinite(mixture.responsibilities(z, params)))
+    assert np.all(np.isfinite(mixture.log_density(z, params)))
