@@ -4,7 +4,7 @@
 `Hyperparameters` are traced: each lane of a stack has its own, and a sweep over them never recompiles.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from jaxtyping import Array, Float, Int
@@ -56,7 +56,7 @@ class Training:
     batch_size: int = 1024
     max_epochs: int = 100
     validation_fraction: float = 0.2
-    block_epochs: int = 5
+    block_epochs: int = field(default=5, compare=False)  # no part of the compiled program
     layout: Layout = "auto"
 
     def __post_init__(self) -> None:

@@ -43,15 +43,22 @@ def permute(key: Key[Array, ""], index: Int[Array, " N"], n: int | Int[Array, ""
     round_keys = jax.random.bits(key, (ROUNDS, 2))
 
     def scramble(i: UInt32[Array, " N"]) -> UInt32[Array, " N"]:
-        left, right = i // b, i % b
-        for r in range(ROUNDS):
+        def one_round(r: Int[Array, ""], halves: tuple[Array, Array]) -> tuple[Array, Array]:
+            left, right = halves
             left = _shift(left, _hash(right, round_keys[r, 0]), a)
-            right = _shift(right, _hash(left, round_keys[r, 1]), b)
+            return left, _shift(right, _hash(left, round_keys[r, 1]), b)
+
+        left, right = jax.lax.fori_loop(0, ROUNDS, one_round, (i // b, i % b))
         return left * b + right
 
-    start = scramble(index.astype(jnp.uint32))
-    # Cycle walking: an index that left 0..n-1 follows its cycle until it is back.
-    walked = jax.lax.while_loop(
-        lambda i: jnp.any(i >= n), lambda i: jnp.where(i < n, i, scramble(i)), start
+    # Cycle walking: an index that leaves 0..n-1 follows its cycle until it is back.
+    def walk(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        i, outside = carry
+        i = jnp.where(outside, scramble(i), i)
+        return i, i >= n
+
+    everywhere = jnp.ones(index.shape, bool)
+    walked, _ = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[1]), walk, (index.astype(jnp.uint32), everywhere)
     )
     return walked.astype(index.dtype)

@@ -1,0 +1,168 @@
+"""EM and its K-means start: cases by hand, rising likelihood, scikit-learn, padding, collapse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+
+from jvade.core import gmm, kmeans
+from jvade.core.gmm import Components
+
+
+def blobs(n_rows=600, n_clusters=4, n_latents=2, seed=0, spread=0.5):
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(scale=4, size=(n_clusters, n_latents))
+    labels = rng.integers(0, n_clusters, n_rows)
+    return centers[labels] + spread * rng.normal(size=(n_rows, n_latents)), labels
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_one_component_is_mean_and_covariance(x64, covariance_type):
+    z, _ = blobs()
+    got = gmm.fit(jax.random.key(0), jnp.asarray(z), [1], covariance_type=covariance_type, reg_covar=0.0)
+    np.testing.assert_allclose(got.components.means[0, 0], z.mean(axis=0), rtol=1e-10)
+    want = z.var(axis=0) if covariance_type == "diag" else np.cov(z.T, bias=True)
+    np.testing.assert_allclose(got.components.covariances[0, 0], want, rtol=1e-10)
+    assert got.converged[0]
+
+
+def test_one_latent_gives_one_bic_for_both_covariances(x64):
+    z, _ = blobs(n_latents=1)
+    fits = [
+        gmm.fit(jax.random.key(0), jnp.asarray(z), [1, 2, 3], covariance_type=kind) for kind in ("diag", "full")
+    ]
+    np.testing.assert_allclose(fits[0].bic, fits[1].bic, rtol=1e-8)
+
+
+def test_two_components_by_hand(x64):
+    """Points -1, 1 and 9, 11 with hard memberships: means 0 and 10, variances 1, weights one half."""
+    z = jnp.array([[-1.0], [1.0], [9.0], [11.0]])
+    hard = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    got = gmm.m_step(z, hard, None, "diag", 0.0)
+    np.testing.assert_allclose(got.means, [[0.0], [10.0]], atol=1e-11)
+    np.testing.assert_allclose(got.covariances, [[1.0], [1.0]], atol=1e-11)
+    np.testing.assert_allclose(jnp.exp(got.log_weights), [0.5, 0.5], rtol=1e-11)
+    # log N(+-1; 0, 1) + log 1/2; the other component adds about e^-40.
+    want = -0.5 * (np.log(2 * np.pi) + 1) + np.log(0.5)
+    np.testing.assert_allclose(gmm.em_step(z, got, None, None, "diag", 0.0)[1], want, rtol=1e-10)
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_step_raises_the_likelihood(x64, covariance_type, seed):
+    z = jnp.asarray(blobs(seed=seed, spread=2.0)[0])
+    hard = jax.nn.one_hot(jax.random.randint(jax.random.key(seed), z.shape[:1], 0, 5), 5, dtype=z.dtype)
+    components = gmm.m_step(z, hard, None, covariance_type, 0.0)
+    bounds = []
+    for _ in range(60):
+        components, bound = gmm.em_step(z, components, None, None, covariance_type, 0.0)
+        bounds.append(float(bound))
+    assert np.all(np.diff(bounds) > -1e-12)
+    assert bounds[-1] > bounds[0] + 1e-3
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_reaches_the_optimum_of_scikit_learn_from_the_same_start(x64, covariance_type):
+    z, _ = blobs(n_clusters=3, spread=0.8)
+    rng = np.random.default_rng(0)
+    start = rng.dirichlet(np.ones(3), len(z))
+    components = gmm.m_step(jnp.asarray(z), jnp.asarray(start), None, covariance_type, 1e-6)
+    got = gmm.em(
+        jnp.asarray(z), components, 3, 2, covariance_type=covariance_type, max_iter=10_000, tol=1e-11
+    )
+    covariances = np.asarray(components.covariances)
+    oracle = GaussianMixture(
+        3,
+        covariance_type=covariance_type,
+        weights_init=np.exp(components.log_weights) / np.sum(np.exp(components.log_weights)),
+        means_init=np.asarray(components.means),
+        precisions_init=1 / covariances if covariance_type == "diag" else np.linalg.inv(covariances),
+        max_iter=10_000,
+        tol=1e-11,
+        reg_covar=1e-6,
+    ).fit(z)
+    np.testing.assert_allclose(got.components.means, oracle.means_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got.components.covariances, oracle.covariances_, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got.bic, oracle.bic(z), rtol=1e-8)
+
+
+def test_a_range_is_its_parts_and_finds_the_planted_number():
+    z = jnp.asarray(blobs(n_rows=2000)[0], jnp.float32)
+    whole = gmm.fit(jax.random.key(0), z, list(range(1, 9)))
+    assert whole.n_clusters[np.argmin(whole.bic)] == 4
+    for k in (2, 4, 7):
+        # Padded to 8 in the range, unpadded alone: same draws, same mixture.
+        alone = gmm.fit(jax.random.key(0), z, [k])
+        np.testing.assert_allclose(alone.bic[0], whole.bic[k - 1], rtol=1e-4)
+        np.testing.assert_allclose(
+            alone.components.means[0], whole.components.means[k - 1, :k], rtol=1e-3, atol=1e-3
+        )
+    mapped, batched = (gmm.fit(jax.random.key(0), z, [3, 4], layout=name) for name in ("map", "vmap"))
+    np.testing.assert_allclose(mapped.bic, batched.bic, rtol=1e-5)
+
+
+def test_is_as_good_as_scikit_learn():
+    z = jnp.asarray(blobs(n_clusters=6, spread=1.0, seed=3)[0], jnp.float32)
+    got = gmm.fit(jax.random.key(0), z, [6], n_init=5, tol=1e-5)
+    want = GaussianMixture(6, covariance_type="diag", n_init=5, tol=1e-5, max_iter=200, random_state=0).fit(z)
+    assert got.lower_bound[0] > want.lower_bound_ - 0.01
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_collapsed_rows_stay_finite_with_regularisation_only(covariance_type):
+    z = jnp.zeros((50, 2)).at[:10].set(1.0)
+    mended = gmm.fit(jax.random.key(0), z, [3], covariance_type=covariance_type)
+    assert mended.finite[0]
+    broken = gmm.fit(jax.random.key(0), z, [3], covariance_type=covariance_type, reg_covar=0.0)
+    assert not (broken.finite[0] and np.all(np.asarray(broken.components.covariances) > 0))
+
+
+def test_impossible_ranges_are_refused_with_their_numbers():
+    with pytest.raises(ValueError, match=r"between 1 and the number of rows \(3\), got \[2, 4\]"):
+        gmm.fit(jax.random.key(0), jnp.zeros((3, 2)), [2, 4])
+
+
+def test_empty_cluster_gets_no_weight():
+    z = jnp.array([[0.0], [1.0]])
+    got = gmm.m_step(z, jnp.array([[1.0, 0.0], [1.0, 0.0]]), None, "diag", 1e-6)
+    assert np.isfinite(np.asarray(got.means)).all()
+    assert float(jax.nn.softmax(got.log_weights)[1]) == 0.0
+
+
+def test_kmeans_of_four_points_by_hand():
+    z = jnp.array([[0.0, 0.0], [0.0, 1.0], [10.0, 0.0], [10.0, 1.0]])
+    got = kmeans.fit(jax.random.key(0), z, 2, 5)
+    assert sorted(np.asarray(got.centers[:2]).tolist()) == [[0.0, 0.5], [10.0, 0.5]]
+    np.testing.assert_allclose(got.inertia, 1.0)
+    assert got.labels[0] == got.labels[1] != got.labels[2] == got.labels[3]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kmeans_is_a_fixed_point_of_scikit_learn(x64, seed):
+    z, _ = blobs(seed=seed, spread=2.0)
+    got = kmeans.fit(jax.random.key(seed), jnp.asarray(z), 4, 4, max_iter=500)
+    again = KMeans(4, init=np.asarray(got.centers), n_init=1, tol=0.0).fit(z)
+    np.testing.assert_allclose(got.inertia, again.inertia_, rtol=1e-9)
+    assert np.array_equal(got.labels, again.labels_)
+
+
+def test_plus_plus_covers_separated_points():
+    z = jnp.repeat(jnp.arange(6.0)[:, None] * 100, 20, axis=0)
+    for seed in range(10):
+        centers = np.asarray(kmeans.plus_plus(jax.random.key(seed), z, 6, 6))
+        assert sorted(centers[:, 0].tolist()) == [0.0, 100.0, 200.0, 300.0, 400.0, 500.0]
+
+
+def test_fewer_distinct_rows_than_clusters():
+    got = kmeans.fit(jax.random.key(0), jnp.ones((10, 2)), 3, 3)
+    assert np.all(np.isfinite(got.centers))
+    assert float(got.inertia) == 0.0
+
+
+def test_components_are_padded_with_nothing():
+    got = gmm.fit(jax.random.key(0), jnp.asarray(blobs()[0], jnp.float32), [3], max_clusters=6)
+    assert isinstance(got.components, Components)
+    gamma = jax.nn.softmax(gmm.log_joint(jnp.ones((1, 2)), jax.tree.map(lambda a: a[0], got.components), 3), -1)
+    assert np.all(np.asarray(gamma)[:, 3:] == 0)

@@ -1,0 +1,269 @@
+"""Lanes: alone or in a stack, stopped, poisoned, compacted, padded, in blocks of any length."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from jvade.core import epoch, fit, lanes
+from jvade.core.fit import MixtureStart
+from jvade.core.settings import Architecture, Hyperparameters, Training
+
+ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
+HYPER = Hyperparameters(learning_rate=3e-3, n_clusters=3)
+START = MixtureStart(n_rows=400, n_init=2)
+#: Sums are taken in another order in another layout, and training amplifies it.
+TOLERANCE = {"rtol": 2e-3, "atol": 2e-3}
+
+
+def rows(n=700, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(3, 2))[rng.integers(0, 3, n)] * 2 + 0.3 * rng.normal(size=(n, 2))
+    return jnp.asarray(np.tanh(z @ rng.normal(size=(2, 6))) + 0.1 * rng.normal(size=(n, 6)), jnp.float32)
+
+
+def run(stack, architecture=ARCHITECTURE, on_block=None, **settings):
+    """Train a stack on the same rows. Tests keep to few widths: every new one is compiled."""
+    options = {"batch_size": 64, "max_epochs": 12, "block_epochs": 4, "layout": "vmap"} | settings
+    return fit.fit(rows(), stack, architecture, Training(**options), START, on_block)
+
+
+def assert_same_lane(one, i, other, j, **tolerance):
+    tolerance = tolerance or TOLERANCE
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(np.asarray(a[i], float), np.asarray(b[j], float), **tolerance)
+
+
+@pytest.mark.parametrize("layout", ["vmap", "map"])
+def test_a_lane_in_a_stack_equals_the_lane_alone(layout):
+    settings = [HYPER, HYPER._replace(noise_variance=0.3), HYPER._replace(learning_rate=1e-2)]
+    together = run(lanes.stack([1, 2, 3], settings), layout=layout)
+    for i, hyper in enumerate(settings):
+        alone = run(lanes.stack([i + 1], hyper))
+        assert int(alone.finetuned.n_epochs[0]) == int(together.finetuned.n_epochs[i])
+        assert_same_lane(together.pretrained, i, alone.pretrained, 0)
+        assert_same_lane(together.finetuned, i, alone.finetuned, 0)
+
+
+def test_lanes_differ_by_seed_and_the_same_seed_gives_the_same_bits():
+    one, two = run(lanes.stack([1, 2, 1], HYPER)), run(lanes.stack([1, 2, 1], HYPER))
+    assert abs(float(one.finetuned.best_loss[0] - one.finetuned.best_loss[1])) > 1e-4
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a[0], a[2])
+
+
+def test_early_stopping_of_one_lane_leaves_the_others_alone():
+    """A lane with nothing to learn stops at its patience; its neighbours run as without it."""
+    hopeless = HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=1)
+    patient = HYPER._replace(patience=50)
+    got = run(lanes.stack([1, 2, 3], [patient, hopeless, patient]))
+    assert got.pretrained.n_epochs.tolist() == [12, 2, 12]
+    assert got.pretrained.converged.tolist() == [False, True, False]
+    for lane, seed in ((0, 1), (2, 3)):
+        assert_same_lane(got.finetuned, lane, run(lanes.stack([seed], patient)).finetuned, 0)
+
+
+def test_a_poisoned_lane_is_reported_and_the_rest_equal_a_run_without_it():
+    poisoned = HYPER._replace(learning_rate=float("nan"))
+    got = run(lanes.stack([1, 2, 3], [HYPER, poisoned, HYPER]))
+    assert got.finetuned.finite.tolist() == [True, False, True]
+    messages = fit.failures(got)
+    assert len(messages) == 1
+    assert messages[0].startswith("lane 1 went non-finite in the pretraining")
+    for lane, seed in ((0, 1), (2, 3)):
+        alone = run(lanes.stack([seed], HYPER))
+        assert_same_lane(got.pretrained, lane, alone.pretrained, 0)
+        assert_same_lane(got.finetuned, lane, alone.finetuned, 0)
+    for leaf in jax.tree.leaves(got.finetuned.params):
+        assert np.all(np.isfinite(leaf))
+
+
+@pytest.mark.parametrize("layout", ["vmap", "map"])
+def test_the_length_of_a_block_changes_no_result(layout):
+    """To the bit at one width: `compact` changes the width only between blocks of a batched stack."""
+    stack = lanes.stack([1], HYPER._replace(patience=2))
+    want = run(stack, block_epochs=12, layout=layout)
+    for block_epochs in (1, 5, 7):
+        got = run(stack, block_epochs=block_epochs, layout=layout)
+        for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_compaction_changes_nothing():
+    patience = [1, 50, 1, 2]
+    stack = lanes.stack([1, 2, 3, 4], [HYPER._replace(patience=p, learning_rate=2e-2) for p in patience])
+    params = lanes.init(stack, ARCHITECTURE)
+    blocks, whole = (
+        lanes.train(
+            rows(),
+            params,
+            stack,
+            "pretraining",
+            ARCHITECTURE,
+            Training(64, 12, block_epochs=block_epochs, layout="vmap"),
+        )
+        for block_epochs in (1, 12)
+    )
+    assert blocks.n_epochs.tolist() == whole.n_epochs.tolist()
+    assert len(set(blocks.n_epochs.tolist())) > 1
+    for lane in range(4):
+        assert_same_lane(blocks, lane, whole, lane)
+
+
+def test_compact_keeps_active_lanes_and_widths_of_powers_of_two():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        active = rng.random(rng.integers(1, 70)) < rng.random()
+        if not active.any():
+            continue
+        index = lanes.compact(active, "vmap")
+        assert set(np.flatnonzero(active)) <= set(index)
+        assert len(set(index)) == len(index)
+        assert len(index) == len(active) or (len(index) & (len(index) - 1)) == 0
+        assert len(index) < 2 * active.sum()
+        assert len(lanes.compact(active, "map")) == len(active)
+
+
+def test_a_padded_lane_equals_the_unpadded_run():
+    """One stack of d = 2, 3 and K = 3, 5, padded to 4 and 6, against each alone at its own size."""
+    sizes = [(2, 3), (3, 5)]
+    wide = Architecture(6, latent_dim=4, n_clusters=6, widths=(16,))
+    settings = [HYPER._replace(latent_dim=d, n_clusters=k) for d, k in sizes]
+    together = run(lanes.stack([7, 7], settings), architecture=wide)
+    for i, (d, k) in enumerate(sizes):
+        own = Architecture(6, latent_dim=d, n_clusters=k, widths=(16,))
+        alone = run(lanes.stack([7], settings[i]), architecture=own)
+        assert int(alone.finetuned.n_epochs[0]) == int(together.finetuned.n_epochs[i])
+        assert_same_lane(together.pretrained.history, i, alone.pretrained.history, 0)
+        assert_same_lane(together.mixture_start.lower_bound, i, alone.mixture_start.lower_bound, 0)
+        assert_same_lane(together.finetuned.history, i, alone.finetuned.history, 0)
+        got = together.finetuned.params.mixture.means[i, :k, :d]
+        np.testing.assert_allclose(got, alone.finetuned.params.mixture.means[0], **TOLERANCE)
+
+
+def test_best_parameters_are_returned():
+    """The validation loss of the returned parameters is the lowest of the history."""
+    stack = lanes.stack([1], HYPER._replace(learning_rate=5e-2, patience=4))
+    training = Training(batch_size=64, max_epochs=12, layout="vmap")
+    x = rows()
+    got = lanes.train(x, lanes.init(stack, ARCHITECTURE), stack, "pretraining", ARCHITECTURE, training)
+    history = np.asarray(got.history.validation.elbo()[0])
+    n = int(got.n_epochs[0])
+    assert np.all(np.isnan(history[n:]))
+    np.testing.assert_allclose(-np.nanmax(history), got.best_loss[0], rtol=1e-6)
+    assert n == np.nanargmax(history) + 1 + 4 or n == 12
+    # Score once more from the returned parameters with the stage's fixed validation noise.
+    lane = jax.tree.map(lambda a: a[0], stack)
+    params = jax.tree.map(lambda a: a[0], got.params)
+    frozen = lane._replace(
+        hyperparameters=lane.hyperparameters._replace(learning_rate=0.0, weight_decay=0.0)
+    )
+    state = epoch.start(params, frozen, "pretraining", training)
+    again = epoch.run_epoch(state, x, frozen, ARCHITECTURE, training)
+    np.testing.assert_allclose(again.best_loss, got.best_loss[0], rtol=1e-5)
+
+
+def test_validation_noise_is_the_same_in_every_epoch_and_training_noise_is_not():
+    """With nothing learned, every validation score is the same, and training scores move."""
+    still = HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=50)
+    got = run(lanes.stack([1], still))
+    validation = np.asarray(got.pretrained.history.validation.reconstruction[0])
+    train = np.asarray(got.pretrained.history.train.reconstruction[0])
+    assert np.ptp(validation) == 0.0
+    assert len(np.unique(train)) == len(train)
+
+
+def test_every_training_row_is_used_once_an_epoch_and_no_validation_row():
+    """The mean of a column over an epoch's batches equals its mean over the training rows."""
+    n, training = 700, Training(batch_size=64)
+    lane = jax.tree.map(lambda a: a[0], lanes.stack([3], HYPER))
+    n_train, n_validation = training.split_sizes(n)
+    assert (n_train, n_validation) == (560, 140)
+    split = np.asarray(epoch.split_row(lane, jnp.arange(n), n))
+    assert np.array_equal(np.sort(split), np.arange(n))
+    marks = jnp.zeros((n, 1)).at[:, 0].set(jnp.arange(n))
+    seen = []
+
+    def step(carry, x, noise, weights):
+        jax.debug.callback(lambda r, w: seen.extend(r[w > 0, 0].astype(int).tolist()), x, weights)
+        zero = jnp.zeros(())
+        return carry, epoch.ElboTerms(zero, zero, zero, zero)
+
+    orders = []
+    for e in range(2):
+        seen.clear()
+        key = jax.random.key(e)
+        epoch._pass(0, step, lane, marks, key, (0, n_train), key, 2, 64)
+        jax.effects_barrier()
+        assert sorted(seen) == sorted(split[:n_train].tolist())
+        orders.append(list(seen))
+    assert np.mean(np.array(orders[0]) == np.array(orders[1])) < 0.05
+
+
+@pytest.fixture
+def compiled():
+    """The names of the programs that JAX compiles from here on."""
+    names = []
+
+    class Collect(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("Compiling"):
+                names.append(record.getMessage().split(" with ")[0])
+
+    logger, handler = logging.getLogger("jax._src.interpreters.pxla"), Collect()
+    logger.addHandler(handler)
+    with jax.log_compiles():
+        yield names
+    logger.removeHandler(handler)
+
+
+def test_nothing_is_compiled_for_a_second_call_or_for_traced_settings(compiled):
+    """Other seeds and other traced settings, sizes in use included, run the same program."""
+    stack = lanes.stack([1, 2, 3], HYPER)
+    run(stack, layout="map")
+    compiled.clear()
+    changed = Hyperparameters(2e-3, 1e-4, 0.5, 0.2, 0.9, 3, 1, 2)
+    run(stack, layout="map")
+    run(lanes.stack([7, 8, 9], [changed, HYPER, HYPER]), layout="map", block_epochs=3)
+    assert compiled == []
+    run(stack, layout="map", batch_size=32)  # static: the watch must see a compilation
+    assert any("_block" in name for name in compiled)
+
+
+def test_progress_is_reported_at_block_ends():
+    seen = []
+    run(lanes.stack([1, 2, 3], HYPER._replace(patience=50)), on_block=seen.append, block_epochs=5)
+    stages = [(p.stage, p.epoch) for p in seen]
+    assert stages == [(s, e) for s in ("pretraining", "fine-tuning") for e in (5, 10, 12)]
+    assert all(p.active.shape == p.validation_loss.shape == (3,) for p in seen)
+
+
+def test_two_stages_recover_planted_clusters():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 1500)
+    x = 3 * rng.normal(size=(3, 6))[labels] + 0.3 * rng.normal(size=(1500, 6))
+    x = jnp.asarray((x - x.mean(0)) / x.std(0), jnp.float32)
+    stack = lanes.stack([0], HYPER)
+    got = fit.fit(x, stack, ARCHITECTURE, Training(batch_size=64, max_epochs=12), START)
+    placed = fit.assign(fit.take_lane(got.finetuned.params, 0), x, fit.take_lane(stack, 0), ARCHITECTURE)
+    assert adjusted_rand_score(labels, np.argmax(placed.responsibilities, axis=1)) > 0.95
+    assert fit.failures(got) == []
+
+
+def test_bad_settings_are_refused_with_their_numbers():
+    with pytest.raises(ValueError, match="as many hyperparameters as seeds, got 1 and 2"):
+        lanes.stack([1, 2], [HYPER])
+    with pytest.raises(ValueError, match="at least 2 rows to split, got 1"):
+        Training().split_sizes(1)
+    with pytest.raises(ValueError, match="validation_fraction: expected a share between 0 and 1, got 1.5"):
+        Training(validation_fraction=1.5)
+    with pytest.raises(ValueError, match="latent_dim: expected at least 1, got 0"):
+        Architecture(3, latent_dim=0)
+    with pytest.raises(ValueError, match="widths: expected one or more positive widths"):
+        Architecture(3, widths=())
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+        Training(batch_size=0)
