@@ -83,6 +83,8 @@ class Training:
 class Hyperparameters(NamedTuple):
     """Settings of one lane that change numbers only (section 2.3 unless noted).
 
+    Plain numbers as a person writes them; an array of one value per lane in a stack (`lanes.stack`).
+
     The noise variance, which the study does not give, weighs the squared error against the KL terms. The
     default of 0.1 is near the mean variance of the study's 0/1 columns; at 1 the decoder may call
     those columns noise.
@@ -98,11 +100,11 @@ class Hyperparameters(NamedTuple):
         n_clusters: clusters in use, 1..`Architecture.n_clusters`; the rest are masked.
     """
 
-    learning_rate: Real = 1e-3
-    weight_decay: Real = 1e-5
-    clip_norm: Real = 1.0
-    noise_variance: Real = 0.1
-    kl_weight: Real = 1.0
-    patience: Count = 5
-    latent_dim: Count = 2
-    n_clusters: Count = 7
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    clip_norm: float = 1.0
+    noise_variance: float = 0.1
+    kl_weight: float = 1.0
+    patience: int = 5
+    latent_dim: int = 2
+    n_clusters: int = 7

@@ -1,0 +1,60 @@
+"""The command line: parse, call, print. Flags are built from the typed settings.
+
+Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 stopped by ctrl-C.
+"""
+
+import sys
+from collections.abc import Sequence
+
+try:
+    import tyro
+except ModuleNotFoundError as error:
+    raise SystemExit(f"jvade: the command line needs the extra 'tables' ({error}); pip install 'jvade[tables]'")
+
+import jax
+
+from jvade.data.errors import InputError
+from jvade.paper import study
+from jvade.paper.settings import PRESETS, PaperSettings
+from jvade.report.terminal import Terminal
+
+
+def chosen_preset(args: Sequence[str]) -> PaperSettings:
+    """Return the preset that `args` name: its values are the defaults of every other flag, in --help too."""
+    for i, word in enumerate(args):
+        flag, _, value = word.partition("=")
+        if flag == "--preset":
+            value = value or (args[i + 1] if i + 1 < len(args) else "")
+            return PRESETS.get(value, PRESETS["quick"])  # type: ignore[call-overload]
+    return PRESETS["quick"]
+
+
+def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
+    """Return the commands, with defaults as `args` choose them."""
+    commands = tyro.extras.SubcommandApp()
+
+    @commands.command
+    def paper(settings: tyro.conf.OmitArgPrefixes[PaperSettings] = chosen_preset(args)) -> None:  # noqa: B008
+        """Reproduce the study, on a simulated district or on your own visits."""
+        settings.check()
+        if settings.device != "auto":
+            jax.config.update("jax_platforms", {"gpu": "cuda"}.get(settings.device, settings.device))
+        study.run(settings, Terminal())
+
+    return commands
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code; errors a person can mend are said without a traceback."""
+    args = sys.argv[1:] if args is None else list(args)
+    try:
+        app(args).cli(args=args, prog="jvade", config=(tyro.conf.FlagConversionOff,))
+    except InputError as error:
+        print(f"jvade: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except (study.TrainingFailed, OSError) as error:
+        print(f"jvade: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("jvade: stopped", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,59 @@
+"""What a run writes down about itself."""
+
+import dataclasses
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import jvade
+
+PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas", "scikit-learn",
+    "matplotlib", "ibis-framework", "duckdb", "pyarrow",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each package that a result may depend on."""
+    found = {"jvade": jvade.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def device() -> dict[str, Any]:
+    """Return the kind and number of the devices that JAX computes on."""
+    devices = jax.devices()
+    return {
+        "platform": devices[0].platform,
+        "kind": devices[0].device_kind,
+        "count": len(devices),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def plain(settings: Any) -> Any:
+    """Return settings as what JSON holds; of a path, the name only."""
+    if isinstance(settings, Path):
+        return settings.name
+    if dataclasses.is_dataclass(settings):
+        return {f.name: plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+    if hasattr(settings, "_asdict"):
+        return {name: plain(value) for name, value in settings._asdict().items()}
+    return list(settings) if isinstance(settings, tuple) else settings
+
+
+def peak_memory_gb() -> float:
+    """Return the largest resident memory of this process so far, in 10^9 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9

@@ -1,0 +1,73 @@
+"""A run's folder: every file appears whole or not at all, and the manifest comes last."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+MANIFEST = "run.json"
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return name, size in bytes and SHA-256 of a file, or of every file of a folder in order of name."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return {"name": path.name, "bytes": sum(f.stat().st_size for f in files), "sha256": digest.hexdigest()}
+
+
+class RunFolder:
+    """Writes a run's tables and figures atomically; without a manifest a folder is no finished run.
+
+    Args:
+        path: the folder; made if absent. An older manifest is removed at once, so that a run that ends
+            early cannot pass for a finished one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.written: list[str] = []
+        path.mkdir(parents=True, exist_ok=True)
+        (path / MANIFEST).unlink(missing_ok=True)
+
+    def _replace(self, name: str, write: Callable[[Path], Any]) -> Path:
+        """Write to a file beside `name`, flush it to the disk, and move it into place."""
+        target = self.path / name
+        partial = self.path / f".partial-{name}"
+        try:
+            write(partial)
+            with partial.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        self.written.append(name)
+        return target
+
+    def table(self, name: str, table: pd.DataFrame, index: bool = False) -> Path:
+        """Write a table as CSV; numbers keep six digits, blanks stay empty."""
+        return self._replace(
+            f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.6g")
+        )
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Write a figure as PNG and SVG, the same bytes for the same figure."""
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            self._replace(
+                f"{name}.{kind}",
+                lambda path, kind=kind, metadata=metadata: figure.savefig(
+                    path, format=kind, metadata=metadata, bbox_inches="tight"
+                ),
+            )
+
+    def finish(self, manifest: dict[str, Any]) -> Path:
+        """Write the manifest, with the files of this run; from here on the folder is a finished run."""
+        text = json.dumps(manifest | {"files": list(self.written)}, indent=2, ensure_ascii=False) + "\n"
+        return self._replace(MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))

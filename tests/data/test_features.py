@@ -1,0 +1,222 @@
+import dataclasses
+import tempfile
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jvade.data import icd10
+from jvade.data.features import read_visits
+from jvade.data.mapping import History, Subdistrict, parse_mapping
+from jvade.data.variables import FIRST_VISIT, STUDY_INPUTS
+
+NAN = float("nan")
+
+
+def test_known_values(visits, mapping, write):
+    table = read_visits(write(visits), mapping)
+    expected = {
+        "row": [1, 3, 4, 5, 6],
+        "patient": [0, 0, 1, 1, 2],
+        "cross_district": [False, False, True, False, False],
+        "female": [1, 1, 0, 0, 1],
+        "age": [60, 60, 31.5, 31.5, 5],
+        "cost": [100.5, 80, 20, 30, 15],
+        "hypertension": [1, 1, 0, 1, 0],
+        "diabetes": [0, 0, 1, 1, 0],
+        "visits_this_year": [0, 2, 0, 0, 0],  # the visit without a cost counts; a new year starts at 0
+        "days_since_last_visit": [NAN, 56, NAN, 3, NAN],
+        "crossed_before": [0, 1, 0, 1, 0],
+        "first_visit": [1, 0, 1, 0, 1],
+        "tertiary": [1, 0, 0, 0, 0],
+        "secondary": [0, 0, 1, 0, 0],
+        "community": [0, 1, 0, 1, 1],
+        "specialty": [0, 0, 0, 0, 0],
+        "subdistrict_s2": [0, 0, 1, 1, 0],
+        "subdistrict_s3": [0, 0, 0, 0, 1],
+        "circulatory": [1, 0, 0, 0, 0],
+        "other_neoplasm": [0, 0, 0, 1, 0],
+        "musculoskeletal": [0, 0, 0, 0, 0],
+        "health_factors": [0, 1, 0, 0, 0],
+        "waiting": [5, 7.5, 1, 2, 3],
+        "emergency": [1, 0, 0, 0, 1],
+        "payer_c": [0, 0, 1, 1, 0],
+        "payer_d": [0, 0, 0, 0, 1],
+        "residence": ["A", "A", "A", "A", "B"],
+        "place": ["A", "A", "B", "A", "B"],
+        "institution": ["h1", "h3", "h2", "h3", "h3"],
+    }
+    for name, values in expected.items():
+        pd.testing.assert_series_equal(
+            table.frame[name].astype(object), pd.Series(values, name=name, dtype=object), check_dtype=False
+        )
+    assert table.extras == ("residence", "place", "institution", "date")
+    assert table.levels == {"subdistrict": ("s1", "s2", "s3"), "payer": ("B", "C", "D")}
+    account = table.account
+    assert (account.rows_read, account.filtered_out, account.missing_cost, account.kept) == (7, 1, 1, 5)
+    assert account.notes["patients"] == 3
+    assert account.notes["share of first visits"] == pytest.approx(0.6)
+    assert account.notes["principal diagnosis codes that are not ICD-10"] == 1
+    assert "input 'specialty' is the same in every visit and cannot tell clusters apart" in account.warnings
+
+
+def test_inputs_stand_in_the_order_of_the_study_with_their_types(visits, mapping, write):
+    table = read_visits(write(visits), mapping)
+    study = [v.name for v in STUDY_INPUTS]
+    order = [study.index(name) for name in table.names if name in study]
+    assert order == sorted(order)
+    assert table.names[-5:] == ["first_visit", "waiting", "emergency", "payer_c", "payer_d"]
+    for variable in table.inputs:
+        assert table.frame[variable.name].dtype == (np.float32 if variable.kind == "numeric" else np.uint8)
+    assert table.inputs[table.names.index("payer_d")].label == "Payer: D"
+
+
+def test_csv_and_parquet_give_equal_features(visits, mapping, write):
+    typed = visits.assign(
+        COST=visits["COST"].astype(float),
+        AGE=visits["AGE"].astype(float),
+        VISIT=visits["VISIT"].astype(int),
+        DM=visits["DM"].astype(float),  # as pandas keeps whole numbers once a gap appears
+        DAY=pd.to_datetime(visits["DAY"]).dt.date,
+    )
+    expected = read_visits(write(visits), mapping)
+    paths = [write(f, e) for f in (visits, typed) for e in (".parquet", ".csv.gz")]
+    semicolons = write(visits).with_name("semicolons.csv")
+    visits.to_csv(semicolons, sep=";", index=False, encoding="utf-8-sig")
+    odd_name = semicolons.with_name("visits [1]*.csv")
+    visits.to_csv(odd_name)  # with the row index, whose column has no name
+    paths += [semicolons, odd_name]
+    for path in paths:
+        table = read_visits(path, mapping)
+        pd.testing.assert_frame_equal(table.frame, expected.frame)
+        assert (table.inputs, table.account) == (expected.inputs, expected.account)
+
+
+def test_without_patients_there_is_no_history(visits, mapping, write):
+    table = read_visits(write(visits), dataclasses.replace(mapping, patient="", visit="", date=None))
+    history = {"visits_this_year", "days_since_last_visit", "crossed_before", FIRST_VISIT.name, "patient"}
+    assert not history & set(table.frame)
+    assert table.frame["hypertension"].tolist() == [1, 0, 0, 1, 0]  # this visit's codes only
+    assert any("no patient column" in text for text in table.account.warnings)
+
+
+def test_one_patient_is_worth_a_warning(visits, mapping, write):
+    table = read_visits(write(visits.assign(PERSON="p")), mapping)
+    assert "all visits are of one patient; check the patient column" in table.account.warnings
+
+
+def test_history_options(visits, mapping, write):
+    options = History(first_visit=False, crossed_before_counts_this_visit=True)
+    table = read_visits(write(visits), dataclasses.replace(mapping, history=options))
+    assert table.frame["crossed_before"].tolist() == [0, 1, 1, 1, 0]
+    assert "first_visit" not in table.frame
+
+
+def test_ready_outcome_and_age_units(visits, mapping, write):
+    text = """
+    age = { column = "AGE", unit_column = "SEX", units = { F = "months", M = "years over 100" } }
+    sex = { column = "SEX", female = ["F"], male = ["M"] }
+    outcome = { column = "STATUS", yes = ["v*"] }
+    cost = { column = "COST", unit = "euro" }
+    """
+    table = read_visits(write(visits.replace({"AGE": {"31.5": "10"}})), parse_mapping(text))
+    assert table.names == ["female", "age", "cost"]
+    assert table.inputs[2].unit == "euro"
+    np.testing.assert_allclose(table.frame["age"], [5, 5, 110, 110, 5 / 12, 5 / 12], rtol=1e-6)
+    assert table.outcome.tolist() == [False] * 5 + [True]
+
+
+def test_levels_of_an_earlier_file_give_its_inputs(visits, mapping, write):
+    few = dataclasses.replace(mapping, subdistrict=Subdistrict("STREET", left_out="s3", max_levels=3))
+    first = read_visits(write(visits), few)
+    later = visits.assign(STREET=["s3", "s9", "s9", None, "s1", "s2", "s9"], PAYER="Z")
+    second = read_visits(write(later), few, first.levels)
+    assert second.inputs == first.inputs
+    assert second.levels == first.levels == {"subdistrict": ("s3", "s1", "s2"), "payer": ("B", "C", "D")}
+    assert second.frame["subdistrict_s1"].tolist() == [0, 0, 0, 1, 0]
+    assert not second.frame["payer_c"].any()
+
+
+def test_rare_codes_are_pooled(visits, mapping, write):
+    few = dataclasses.replace(mapping, subdistrict=Subdistrict("STREET", max_levels=2))
+    table = read_visits(write(visits), few)
+    assert table.levels["subdistrict"] == ("s1", "other")
+    assert table.frame["subdistrict_other"].tolist() == [0, 0, 1, 1, 1]
+
+
+HISTORY = """
+patient = "P"
+visit = "V"
+date = { column = "D", format = "%d/%m/%Y" }
+age = { column = "AGE" }
+sex = { column = "SEX", female = ["F"], male = ["M"] }
+outcome = { residence = "R", place = "T" }
+cost = { column = "C" }
+diagnosis = { principal = "X", others = ["Y"] }
+chronic = { hypertension = "from diagnosis", diabetes = "from diagnosis" }
+"""
+CODES = ["I10", "I15.9", "E11", "E14", "J18", "I16", None]
+
+
+def slow_history(rows: list[dict]) -> dict[int, tuple]:
+    """Tell each visit's history by looking at every earlier visit, row by row."""
+    found = {}
+    for row in rows:
+        key = (row["D"], row["V"])
+        before = [r for r in rows if r["P"] == row["P"] and (r["D"], r["V"]) < key]
+        last = max(before, key=lambda r: (r["D"], r["V"]), default=None)
+        codes = [icd10.category(r[c]) or "" for r in [*before, row] for c in "XY"]
+        found[row["V"]] = (
+            sum(r["D"].year == row["D"].year for r in before),
+            (row["D"] - last["D"]).days if last else None,
+            any(r["R"] != r["T"] for r in before),
+            not before,
+            any("I10" <= c <= "I15" for c in codes),
+            any("E10" <= c <= "E14" for c in codes),
+        )
+    return found
+
+
+@st.composite
+def tables(draw) -> list[dict]:
+    count = draw(st.integers(1, 25))
+    order = draw(st.permutations(range(1, count + 1)))  # visit 10 comes after visit 9, and rows are shuffled
+    days = st.integers(0, 3) | st.integers(0, 800)  # many on one day
+    rows = [
+        {
+            "P": draw(st.sampled_from(["a", "b", "c"])),
+            "V": visit,
+            "D": date(2022, 11, 1) + timedelta(days=draw(days)),
+            "R": "r",
+            "T": draw(st.sampled_from(["r", "s"])),
+            "C": draw(st.sampled_from([None, 1.5])),
+            "X": draw(st.sampled_from(CODES)),
+            "Y": draw(st.sampled_from(CODES)),
+            "AGE": 40,
+            "SEX": "F",
+        }
+        for visit in order
+    ]
+    rows[0]["C"] = 1.5  # at least one cost, else the file is refused
+    return rows
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables())
+def test_history_equals_a_slow_one(rows):
+    frame = pd.DataFrame(rows).assign(D=[row["D"].strftime("%d/%m/%Y") for row in rows])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "visits.csv"
+        frame.to_csv(path, index=False)
+        table = read_visits(path, parse_mapping(HISTORY)).frame
+    assert table["row"].tolist() == [i + 1 for i, row in enumerate(rows) if row["C"] is not None]
+    expected = slow_history(rows)
+    names = ["visits_this_year", "days_since_last_visit", "crossed_before", "first_visit"]
+    got = table[[*names, "hypertension", "diabetes"]].astype(object)
+    got = got.where(got.notna(), None)
+    for number, values in zip(table["row"], got.itertuples(index=False), strict=True):
+        assert tuple(values) == expected[rows[number - 1]["V"]]
