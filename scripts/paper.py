@@ -1,8 +1,8 @@
 """Reproduce the study, on a simulated district or on your own visits: the command `jvade paper`.
 
-    python scripts/paper.py --preset quick
-    python scripts/paper.py --visits visits.parquet --mapping mapping.toml --out results/mine
-    python scripts/paper.py --help
+python scripts/paper.py --preset quick
+python scripts/paper.py --visits visits.parquet --mapping mapping.toml --out results/mine
+python scripts/paper.py --help
 """
 
 import sys

@@ -5,18 +5,20 @@ Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 
 
 import sys
 from collections.abc import Sequence
-
-try:
-    import tyro
-except ModuleNotFoundError as error:
-    raise SystemExit(f"jvade: the command line needs the extra 'tables' ({error}); pip install 'jvade[tables]'")
+from typing import Annotated
 
 import jax
 
 from jvade.data.errors import InputError
-from jvade.paper import study
-from jvade.paper.settings import PRESETS, PaperSettings
-from jvade.report.terminal import Terminal
+
+try:
+    import tyro
+
+    from jvade.paper import study
+    from jvade.paper.settings import PRESETS, PaperSettings
+    from jvade.report.terminal import Terminal
+except ModuleNotFoundError as absent:
+    raise SystemExit(f"jvade: {absent}; the command line needs: pip install 'jvade[tables,report]'") from None
 
 
 def chosen_preset(args: Sequence[str]) -> PaperSettings:
@@ -34,7 +36,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     commands = tyro.extras.SubcommandApp()
 
     @commands.command
-    def paper(settings: tyro.conf.OmitArgPrefixes[PaperSettings] = chosen_preset(args)) -> None:  # noqa: B008
+    def paper(settings: Annotated[PaperSettings, tyro.conf.arg(name="")] = chosen_preset(args)) -> None:  # noqa: B008
         """Reproduce the study, on a simulated district or on your own visits."""
         settings.check()
         if settings.device != "auto":
@@ -52,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except (study.TrainingFailed, OSError) as error:
+    except (study.TrainingError, OSError) as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

@@ -31,7 +31,8 @@ def test_one_component_is_mean_and_covariance(x64, covariance_type):
 def test_one_latent_gives_one_bic_for_both_covariances(x64):
     z, _ = blobs(n_latents=1)
     fits = [
-        gmm.fit(jax.random.key(0), jnp.asarray(z), [1, 2, 3], covariance_type=kind) for kind in ("diag", "full")
+        gmm.fit(jax.random.key(0), jnp.asarray(z), [1, 2, 3], covariance_type=kind)
+        for kind in ("diag", "full")
     ]
     np.testing.assert_allclose(fits[0].bic, fits[1].bic, rtol=1e-8)
 
@@ -164,5 +165,7 @@ def test_fewer_distinct_rows_than_clusters():
 def test_components_are_padded_with_nothing():
     got = gmm.fit(jax.random.key(0), jnp.asarray(blobs()[0], jnp.float32), [3], max_clusters=6)
     assert isinstance(got.components, Components)
-    gamma = jax.nn.softmax(gmm.log_joint(jnp.ones((1, 2)), jax.tree.map(lambda a: a[0], got.components), 3), -1)
+    gamma = jax.nn.softmax(
+        gmm.log_joint(jnp.ones((1, 2)), jax.tree.map(lambda a: a[0], got.components), 3), -1
+    )
     assert np.all(np.asarray(gamma)[:, 3:] == 0)

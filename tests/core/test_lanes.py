@@ -159,9 +159,7 @@ def test_best_parameters_are_returned():
     # Score once more from the returned parameters with the stage's fixed validation noise.
     lane = jax.tree.map(lambda a: a[0], stack)
     params = jax.tree.map(lambda a: a[0], got.params)
-    frozen = lane._replace(
-        hyperparameters=lane.hyperparameters._replace(learning_rate=0.0, weight_decay=0.0)
-    )
+    frozen = lane._replace(hyperparameters=lane.hyperparameters._replace(learning_rate=0.0, weight_decay=0.0))
     state = epoch.start(params, frozen, "pretraining", training)
     again = epoch.run_epoch(state, x, frozen, ARCHITECTURE, training)
     np.testing.assert_allclose(again.best_loss, got.best_loss[0], rtol=1e-5)
@@ -238,7 +236,7 @@ def test_progress_is_reported_at_block_ends():
     seen = []
     run(lanes.stack([1, 2, 3], HYPER._replace(patience=50)), on_block=seen.append, block_epochs=5)
     stages = [(p.stage, p.epoch) for p in seen]
-    assert stages == [(s, e) for s in ("pretraining", "fine-tuning") for e in (5, 10, 12)]
+    assert stages == [(s, e) for s in ("pretraining", "fine-tuning") for e in (0, 5, 10, 12)]
     assert all(p.active.shape == p.validation_loss.shape == (3,) for p in seen)
 
 
@@ -259,7 +257,7 @@ def test_bad_settings_are_refused_with_their_numbers():
         lanes.stack([1, 2], [HYPER])
     with pytest.raises(ValueError, match="at least 2 rows to split, got 1"):
         Training().split_sizes(1)
-    with pytest.raises(ValueError, match="validation_fraction: expected a share between 0 and 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"validation_fraction: expected a share between 0 and 1, got 1\.5"):
         Training(validation_fraction=1.5)
     with pytest.raises(ValueError, match="latent_dim: expected at least 1, got 0"):
         Architecture(3, latent_dim=0)

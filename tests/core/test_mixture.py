@@ -46,7 +46,9 @@ def as_mixture(oracle):
 def test_equals_scikit_learn_in_double_precision(x64, n_latents, n_clusters, scale):
     oracle, z = draw(n_latents, n_clusters, scale)
     params = as_mixture(oracle)
-    np.testing.assert_allclose(mixture.log_density(jnp.asarray(z), params), oracle.score_samples(z), rtol=1e-8)
+    np.testing.assert_allclose(
+        mixture.log_density(jnp.asarray(z), params), oracle.score_samples(z), rtol=1e-8
+    )
     np.testing.assert_allclose(
         mixture.responsibilities(jnp.asarray(z), params), oracle.predict_proba(z), atol=1e-8, rtol=0
     )

@@ -95,7 +95,7 @@ def test_log_likelihood_stays_above_the_elbo(x64, pretraining):
     """log p(x) by integration over z: a 2-D grid fine and wide enough to hold p(z) entirely."""
     params, x, _ = case()
     params = params._replace(mixture=None) if pretraining else params
-    mean, log_var, decode = numpy_networks(params, np.asarray(x))
+    *_, decode = numpy_networks(params, np.asarray(x))
     mix = jax.tree.map(np.asarray, params.prior(L))
     axis, step = np.linspace(-25, 25, 1001, retstep=True)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, L)
@@ -160,7 +160,9 @@ def test_gradients_equal_finite_differences(x64, pretraining):
         step = 1e-5
 
         def moved(sign, i=i, leaf=leaf, direction=direction, step=step):
-            return f(jax.tree.unflatten(tree, leaves[:i] + [leaf + sign * step * direction] + leaves[i + 1 :]))
+            return f(
+                jax.tree.unflatten(tree, [*leaves[:i], leaf + sign * step * direction, *leaves[i + 1 :]])
+            )
 
         difference = (moved(1) - moved(-1)) / (2 * step)
         np.testing.assert_allclose(np.sum(np.asarray(slope) * direction), difference, rtol=1e-6, atol=1e-9)

@@ -17,8 +17,10 @@ def test_is_a_permutation_for_every_n_to_3000():
     @jax.jit
     def is_permutation(n):
         index = jnp.minimum(jnp.arange(3000), n - 1)
-        counts = jnp.zeros(3000, int).at[shuffle.permute(jax.random.key(n), index, n)].add(
-            (jnp.arange(3000) < n).astype(int)
+        counts = (
+            jnp.zeros(3000, int)
+            .at[shuffle.permute(jax.random.key(n), index, n)]
+            .add((jnp.arange(3000) < n).astype(int))
         )
         return jnp.all(counts == (jnp.arange(3000) < n))
 

@@ -1,0 +1,1 @@
+"""Tables about a clustering: indices, comparison, profiles. NumPy, pandas and scikit-learn only."""

@@ -20,10 +20,13 @@ class Clustering(NamedTuple):
 
 def kmeans(points: Float[np.ndarray, "N L"], n_clusters: int, seed: int) -> Int[np.ndarray, " N"]:
     """Return scikit-learn's K-means labels, 0..K-1, the best of three starts."""
-    return KMeans(n_clusters, n_init=3, random_state=seed).fit_predict(points)
+    model = KMeans(n_clusters, n_init=3, random_state=seed)  # pyright: ignore[reportArgumentType]
+    return model.fit_predict(points)
 
 
-def number_by_cross_rate(labels: Int[np.ndarray, " N"], crossed: Bool[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
+def number_by_cross_rate(
+    labels: Int[np.ndarray, " N"], crossed: Bool[np.ndarray, " N"]
+) -> Int[np.ndarray, " N"]:
     """Renumber clusters 1..K by falling cross rate, as Table 7 does; empty ones get no number.
 
     Clusters of equal rate are numbered by falling size.

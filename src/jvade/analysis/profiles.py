@@ -1,21 +1,56 @@
 """What a cluster's visits look like: means of every variable, in original units (section 3.6, Table 7)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 #: Clusters with fewer patients (or visits, where patients are unknown) are left blank.
 MIN_PATIENTS = 8
 
 
-def sizes(labels: Int[np.ndarray, " N"], patients: Int[np.ndarray, " N"] | None) -> pd.DataFrame:
-    """Return visits and patients of each cluster, numbered as the labels; patients NaN if unknown."""
-    visits = pd.Series(labels).value_counts().sort_index()
-    table = pd.DataFrame({"visits": visits})
-    table["patients"] = np.nan if patients is None else pd.Series(patients).groupby(labels).nunique()
-    return table.rename_axis("cluster")
+class Row(NamedTuple):
+    """One row of a profile: a column of the visits, and how to print its mean.
+
+    Args:
+        group: heading it stands under.
+        variable: column of the visits.
+        unit: of the printed mean.
+        factor: of the mean; 100 turns a 0/1 column into percent.
+    """
+
+    group: str
+    variable: str
+    unit: str
+    factor: float = 1.0
+
+
+class Groups(NamedTuple):
+    """Clusters that have visits, ascending, and what is known of each."""
+
+    names: Int[np.ndarray, " K"]
+    inverse: Int[np.ndarray, " N"]
+    visits: Int[np.ndarray, " K"]
+    small: Bool[np.ndarray, " K"]
+
+    def means(self, values: Float[np.ndarray, " N"]) -> Float[np.ndarray, " K"]:
+        """Return the mean of each cluster over what is not NaN; NaN for small clusters."""
+        known = ~np.isnan(values)
+        counts = np.bincount(self.inverse[known], minlength=len(self.names))
+        sums = np.bincount(self.inverse[known], weights=values[known], minlength=len(self.names))
+        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return np.where(self.small, np.nan, means)
+
+
+def group(labels: Int[np.ndarray, " N"], patients: Int[np.ndarray, " N"] | None, min_patients: int) -> Groups:
+    """Return the clusters of a labelling, those of fewer than `min_patients` patients marked small."""
+    names, inverse, visits = np.unique(labels, return_inverse=True, return_counts=True)
+    if patients is None:
+        return Groups(names, inverse, visits, visits < min_patients)
+    pairs = np.unique(np.stack([inverse, patients]), axis=1)
+    return Groups(names, inverse, visits, np.bincount(pairs[0], minlength=len(names)) < min_patients)
 
 
 def cross_rates(
@@ -36,22 +71,23 @@ def cross_rates(
         Index: cluster number, then "overall". Columns: visits, share (percent of visits), cross_rate
         (percent of the cluster's visits), ratio (to the overall rate).
     """
-    size = sizes(labels, patients)
-    rate = pd.Series(crossed, dtype=float).groupby(labels).mean() * 100
-    overall = float(np.mean(crossed) * 100)
-    table = pd.DataFrame({"visits": size["visits"], "share": size["visits"] / len(labels) * 100})
-    table["cross_rate"] = rate
-    table.index = table.index.astype(object)
-    table = table.astype(float)
-    table[(size["patients"].fillna(size["visits"]) < min_patients).to_numpy()] = np.nan
-    table.loc["overall"] = [len(labels), 100.0, overall]
-    table["ratio"] = table["cross_rate"] / overall if overall > 0 else np.nan
-    return table.rename_axis("cluster")
+    groups = group(labels, patients, min_patients)
+    visits = np.append(np.where(groups.small, np.nan, groups.visits), len(labels))
+    rates = 100 * np.append(groups.means(crossed.astype(float)), crossed.mean())
+    return pd.DataFrame(
+        {
+            "visits": visits,
+            "share": 100 * visits / len(labels),
+            "cross_rate": rates,
+            "ratio": rates / rates[-1] if rates[-1] > 0 else np.nan,
+        },
+        index=pd.Index([*groups.names.tolist(), "overall"], dtype=object, name="cluster"),
+    )
 
 
 def profile(
     frame: pd.DataFrame,
-    variables: Sequence[tuple[str, str, str, float]],
+    rows: Sequence[Row],
     labels: Int[np.ndarray, " N"],
     patients: Int[np.ndarray, " N"] | None = None,
     min_patients: int = MIN_PATIENTS,
@@ -60,33 +96,27 @@ def profile(
 
     Args:
         frame: visits in original units; missing numbers are left out of their mean.
-        variables: (group, name, unit, factor) of each row of the table; 0/1 columns take factor 100 and
-            unit "percent".
+        rows: what the table shows, in order.
         labels: cluster of each visit.
         patients: patient of each visit, if known.
         min_patients: clusters with fewer are blank.
 
     Returns:
-        One row per variable: group, variable, unit, one column per cluster ("cluster1"..), overall, and
-        cv: the standard deviation over the mean of the clusters (ddof 0), how much the variable tells
-        clusters apart.
+        A row per variable: group, variable, unit, a column per cluster ("cluster1"..), overall, and cv:
+        standard deviation over mean of the clusters (ddof 0), how much the variable tells them apart.
     """
-    names = [name for _, name, _, _ in variables]
-    factors = np.array([factor for _, _, _, factor in variables])
-    values = frame[names].astype(float)
-    means = values.groupby(labels).mean()
-    size = sizes(labels, patients)
-    means[(size["patients"].fillna(size["visits"]) < min_patients).to_numpy()] = np.nan
-    table = pd.DataFrame(
-        [(group, name, unit) for group, name, unit, _ in variables], columns=["group", "variable", "unit"]
-    )
-    by_cluster = means.T.to_numpy() * factors[:, None]
-    for i, cluster in enumerate(means.index):
-        table[f"cluster{cluster}"] = by_cluster[:, i]
-    table["overall"] = values.mean().to_numpy() * factors
-    known = ~np.isnan(by_cluster)
-    count = np.maximum(known.sum(axis=1), 1)
-    center = np.where(known, by_cluster, 0).sum(axis=1) / count
-    spread = np.sqrt(np.where(known, (by_cluster - center[:, None]) ** 2, 0).sum(axis=1) / count)
-    table["cv"] = np.divide(spread, center, out=np.full(len(table), np.nan), where=center != 0)
-    return table
+    groups = group(labels, patients, min_patients)
+    columns = [f"cluster{name}" for name in groups.names]
+    lines = []
+    for row in rows:
+        values = frame[row.variable].to_numpy(float)
+        means = row.factor * groups.means(values)
+        known, missing = means[~np.isnan(means)], np.isnan(values).all()
+        center = known.mean() if len(known) else 0.0
+        lines.append(
+            {"group": row.group, "variable": row.variable, "unit": row.unit}
+            | dict(zip(columns, means, strict=True))
+            | {"overall": np.nan if missing else row.factor * np.nanmean(values)}
+            | {"cv": known.std() / center if center else np.nan}
+        )
+    return pd.DataFrame(lines)

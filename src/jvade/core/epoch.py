@@ -82,7 +82,7 @@ def start(params: Parameters, lane: Lane, stage: str, training: Training) -> Tra
     return TrainState(
         key=named_key(lane.key, stage),
         params=params,
-        opt_state=_optimizer(lane.hyperparameters).init(params),
+        opt_state=_optimizer(lane.hyperparameters).init(params),  # pyright: ignore[reportArgumentType]
         best_params=params,
         # Explicit types: a weakly typed start would compile the first block twice.
         best_loss=jnp.full((), jnp.inf, empty.dtype),

@@ -79,7 +79,7 @@ def start_mixtures(
     training: Training,
     settings: MixtureStart,
 ) -> GmmFit:
-    """Fit each lane's mixture to its pretrained latents: restarts on a subset, the best refined on all rows."""
+    """Fit each lane's mixture to its latents: restarts on a subset, the best refined on all rows."""
 
     def one(params: Parameters, lane: Lane) -> GmmFit:
         n_clusters, latent_dim = lane.hyperparameters.n_clusters, lane.hyperparameters.latent_dim
@@ -126,7 +126,7 @@ def fit(
         architecture: static sizes, at least as large as any lane's.
         training: batch, epochs, split, layout.
         mixture_start: how the mixture starts.
-        on_block: called after every block of epochs with a `Progress`.
+        on_block: called with a `Progress` when a stage begins and after every block of its epochs.
     """
     x = jnp.asarray(x)
     params = lanes_.init(lanes, architecture)
@@ -158,9 +158,7 @@ def take_lane(tree: object, lane: int) -> object:
     return jax.tree.map(lambda leaf: leaf[lane], tree)
 
 
-def assign(
-    params: Parameters, x: Float[Array, "N D"], lane: Lane, architecture: Architecture
-) -> Assignment:
+def assign(params: Parameters, x: Float[Array, "N D"], lane: Lane, architecture: Architecture) -> Assignment:
     """Place every row under one lane's parameters; see `model.assign`."""
     hyper = lane.hyperparameters
     return model.assign(params, jnp.asarray(x), architecture, hyper.latent_dim, hyper.n_clusters)

@@ -277,7 +277,9 @@ def fit(
         n_init: restarts of each K; the one of highest likelihood is kept.
         covariance_type: "diag" or "full".
         max_clusters: padded size; None means the largest K.
-        max_iter, tol, reg_covar: see `em`.
+        max_iter: see `em`.
+        tol: see `em`.
+        reg_covar: see `em`.
         layout: how the runs share the device, see `Training`.
 
     Raises:

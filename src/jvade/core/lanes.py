@@ -20,7 +20,7 @@ from jvade.core.settings import Architecture, Hyperparameters, Layout, Training
 
 
 class Progress(NamedTuple):
-    """What a person sees at the end of a block."""
+    """What a person sees when a stage begins (epoch 0) and at the end of each block."""
 
     stage: str
     epoch: int
@@ -55,9 +55,7 @@ def stack(seeds: Sequence[int], hyperparameters: Hyperparameters | Sequence[Hype
     Raises:
         ValueError: no seed, or lists of different lengths.
     """
-    each = (
-        [hyperparameters] * len(seeds) if isinstance(hyperparameters, Hyperparameters) else hyperparameters
-    )
+    each = [hyperparameters] * len(seeds) if isinstance(hyperparameters, Hyperparameters) else hyperparameters
     if not seeds or len(each) != len(seeds):
         raise ValueError(f"expected as many hyperparameters as seeds, got {len(each)} and {len(seeds)}")
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
@@ -147,12 +145,19 @@ def train(
         stage: name of the stage; its draws descend from it.
         architecture: static sizes.
         training: batch, epochs, split, blocks, layout.
-        on_block: called on the host after every block.
+        on_block: called on the host when the stage begins and after every block.
     """
     training.split_sizes(x.shape[0])
     states = _start(params, lanes, stage, training)
+    active = np.asarray(_active(states, lanes, training))
+
+    def report() -> None:
+        if on_block is not None:
+            epoch = int(np.max(np.asarray(states.epoch)))
+            on_block(Progress(stage, epoch, training.max_epochs, active, np.asarray(states.best_loss)))
+
+    report()
     for begin in range(0, training.max_epochs, training.block_epochs):
-        active = np.asarray(_active(states, lanes, training))
         if not active.any():
             break
         until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
@@ -162,16 +167,8 @@ def train(
         else:
             part = _block(_take(states, index), x, _take(lanes, index), until, architecture, training)
             states = _put(states, index, part)
-        if on_block is not None:
-            on_block(
-                Progress(
-                    stage,
-                    int(np.max(np.asarray(states.epoch))),
-                    training.max_epochs,
-                    np.asarray(_active(states, lanes, training)),
-                    np.asarray(states.best_loss),
-                )
-            )
+        active = np.asarray(_active(states, lanes, training))
+        report()
     return Trained(
         params=states.best_params,
         history=states.history,

@@ -1,7 +1,7 @@
 """The model as pure functions of its parameters: start, encode, decode, and say which cluster."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def init(key: Key[Array, ""], architecture: Architecture, latent_dim: Count) -> 
     x = jnp.zeros((1, architecture.n_features))
     z = jnp.zeros((1, architecture.latent_dim))
     return Parameters(
-        encoder.init(key_encoder, x)["params"], decoder.init(key_decoder, z, latent_dim)["params"]
+        dict(encoder.init(key_encoder, x)["params"]), dict(decoder.init(key_decoder, z, latent_dim)["params"])
     )
 
 
@@ -64,7 +64,9 @@ def encode(
     params: Parameters, x: Float[Array, "N D"], architecture: Architecture, latent_dim: Count
 ) -> Posterior:
     """Return q(z|x) of each row."""
-    means, log_variances = _modules(architecture)[0].apply({"params": params.encoder}, x)
+    means, log_variances = cast(
+        tuple[Array, Array], _modules(architecture)[0].apply({"params": params.encoder}, x)
+    )
     in_use = mixtures.mask(architecture.latent_dim, latent_dim)
     log_variances = jnp.clip(log_variances, *mixtures.LOG_VARIANCE_RANGE)
     return Posterior(jnp.where(in_use, means, 0.0), jnp.where(in_use, log_variances, 0.0))
@@ -75,7 +77,7 @@ def decode(
 ) -> Float[Array, "N D"]:
     """Return the mean of p(x|z); masked latents are ignored."""
     z = jnp.where(mixtures.mask(architecture.latent_dim, latent_dim), z, 0.0)
-    return _modules(architecture)[1].apply({"params": params.decoder}, z, latent_dim)
+    return cast(Array, _modules(architecture)[1].apply({"params": params.decoder}, z, latent_dim))
 
 
 @partial(jax.jit, static_argnames="architecture")

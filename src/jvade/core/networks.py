@@ -31,6 +31,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*rows i"], fan_in: Count | None = None) -> Float[Array, "*rows o"]:
+        """Return x W + b; `fan_in`, the number of inputs in use, scales the starting values."""
         n_in = x.shape[-1]
         fan_in = n_in if fan_in is None else fan_in
         out_first = self.features < n_in if self.out_first is None else self.out_first
@@ -48,6 +49,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "N D"]) -> tuple[Float[Array, "N L"], Float[Array, "N L"]]:
+        """Return means and log-variances."""
         for width in self.widths:
             x = nn.relu(Dense(width)(x))
         return (

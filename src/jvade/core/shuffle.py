@@ -22,7 +22,9 @@ def _hash(x: UInt32[Array, " N"], key: UInt32[Array, ""]) -> UInt32[Array, " N"]
     return x ^ (x >> 16)
 
 
-def _shift(x: UInt32[Array, " N"], by: UInt32[Array, " N"], modulus: UInt32[Array, ""]) -> UInt32[Array, " N"]:
+def _shift(
+    x: UInt32[Array, " N"], by: UInt32[Array, " N"], modulus: UInt32[Array, ""]
+) -> UInt32[Array, " N"]:
     """Return (x + by mapped to 0..modulus-1) mod modulus, without a division; modulus <= 2^16."""
     moved = x + (((by >> 16) * modulus) >> 16)
     return jnp.where(moved >= modulus, moved - modulus, moved)

@@ -204,11 +204,12 @@ def _notes(frame: pd.DataFrame, mapping: Mapping) -> dict[str, float]:
 
 def _warnings(frame: pd.DataFrame, inputs: list[Variable], mapping: Mapping) -> list[str]:
     """Return what stops nothing but should be looked at."""
-    found = [
-        f"input '{v.name}' is the same in every visit and cannot tell clusters apart"
-        for v in inputs
-        if len(frame[v.name].dropna().unique()) < 2
-    ]
+    found = []
+    constant = [v.name for v in inputs if len(frame[v.name].dropna().unique()) < 2]
+    if constant:
+        found.append(
+            f"inputs that are the same in every visit, and tell nothing apart: {', '.join(constant)}"
+        )
     if not mapping.patient:
         found.append("no patient column: no history inputs, and chronic conditions are of this visit only")
     elif len(frame["patient"].unique()) == 1:

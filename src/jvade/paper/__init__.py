@@ -1,0 +1,1 @@
+"""The study: its settings and presets, and the pipeline from visits to tables and figures."""

@@ -48,7 +48,7 @@ class PaperSettings:
     vae_kmeans_clusters: int = 9
     min_patients: int = 8
     widths: tuple[int, ...] = (256,)
-    model: Hyperparameters = Hyperparameters()
+    model: Hyperparameters = field(default_factory=Hyperparameters)
     training: Training = field(default_factory=Training)
     mixture: MixtureStart = field(default_factory=MixtureStart)
 
@@ -89,7 +89,9 @@ class PaperSettings:
             "--model.clip-norm": self.model.clip_norm,
         }
         problems += [f"{flag}: expected at least 1, got {n}" for flag, n in counts.items() if n < 1]
-        problems += [f"{flag}: expected a number above 0, got {v}" for flag, v in positive.items() if not v > 0]
+        problems += [
+            f"{flag}: expected a number above 0, got {v}" for flag, v in positive.items() if not v > 0
+        ]
         if low > high:
             problems.append(f"--bic-clusters: expected the smaller number first, got {low} {high}")
         if problems:
@@ -106,7 +108,7 @@ class PaperSettings:
         )
         if n_visits <= most:
             raise InputError(
-                [f"{n_visits} visits are too few for {most} clusters; give more visits or ask for fewer clusters"]
+                [f"{n_visits} visits are too few for {most} clusters; give more or ask for fewer clusters"]
             )
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from jvade.analysis import comparison, indices, profiles
 from jvade.analysis.comparison import Clustering
+from jvade.analysis.profiles import Row
 from jvade.core import epoch, fit, gmm, lanes
-from jvade.core.epoch import Lane
 from jvade.core.fit import Fit
 from jvade.core.lanes import Progress, Trained
 from jvade.core.settings import Architecture
@@ -26,14 +26,14 @@ from jvade.report import figures
 from jvade.report.folder import RunFolder, fingerprint
 from jvade.report.terminal import Terminal
 
-#: Rows that Table 7 has beside the inputs: (extra column, value, group); destinations of crossing visits only.
+#: Rows that Table 7 has beside the inputs, from extra columns: group and values of each.
 DESCRIBED = {
     "zone": ("residence", ("inner", "middle", "outer")),
     "destination": ("destination", ("city_centre", "adjacent_suburb", "non_adjacent_suburb")),
 }
 
 
-class TrainingFailed(RuntimeError):
+class TrainingError(RuntimeError):
     """A lane went non-finite; the message says where and what to try."""
 
 
@@ -83,13 +83,13 @@ def train(cohort: Cohort, settings: PaperSettings, terminal: Terminal) -> Model:
     x = jnp.asarray(cohort.matrix)
 
     def show(progress: Progress) -> None:
-        words = f"{progress.stage}, validation loss {np.min(progress.validation_loss):.3f}"
-        terminal.progress(progress.epoch, progress.max_epochs, words)
+        words = f"epochs, validation loss {np.min(progress.validation_loss):.3f}"
+        terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words)
 
     result = fit.fit(x, lane, architecture, settings.training, settings.mixture, show)
     failures = fit.failures(result)
     if failures:
-        raise TrainingFailed("; ".join(failures))
+        raise TrainingError("; ".join(failures))
     one = jax.tree.map(lambda leaf: leaf[0], lane)
     before, after = (
         fit.assign(jax.tree.map(lambda leaf: leaf[0], stage.params), x, one, architecture)
@@ -104,9 +104,9 @@ def history(trained: Trained, kl_weight: float) -> pd.DataFrame:
     n = int(trained.n_epochs[0])
     columns: dict[str, Any] = {"epoch": np.arange(1, n + 1)}
     for name, terms in (("train", trained.history.train), ("validation", trained.history.validation)):
-        one = jax.tree.map(lambda leaf: np.asarray(leaf[0, :n]), terms)
-        columns[f"{name}_loss"] = -one.elbo(kl_weight)
-        columns |= {f"{name}_{term}": values for term, values in one._asdict().items()}
+        one = jax.tree.map(lambda leaf: leaf[0, :n], terms)
+        columns[f"{name}_loss"] = np.asarray(-one.elbo(kl_weight))
+        columns |= {f"{name}_{term}": np.asarray(values) for term, values in one._asdict().items()}
     return pd.DataFrame(columns)
 
 
@@ -153,17 +153,19 @@ def profile(cohort: Cohort, labels: np.ndarray, settings: PaperSettings) -> pd.D
     frame = cohort.table.frame
     outcome = Variable(OUTCOME, "Crossed district", "outcome", "binary")
     rows = [
-        (v.group, v.name, v.unit or "percent", 100.0 if v.kind == "binary" else 1.0)
+        Row(v.group, v.name, v.unit or "percent", 100.0 if v.kind == "binary" else 1.0)
         for v in (outcome, *cohort.table.inputs)
         if not v.name.startswith("subdistrict_")
     ]
-    columns = {name: frame[name] for _, name, _, _ in rows}
+    order = list(dict.fromkeys(["outcome", "personal", "visit", "institution", *(row.group for row in rows)]))
+    rows.sort(key=lambda row: order.index(row.group))  # Table 7 keeps its groups together
+    columns = {row.variable: frame[row.variable] for row in rows}
     for extra, (group, values) in DESCRIBED.items():
         if extra in cohort.table.extras:
             counted = pd.Series(True, frame.index) if extra == "zone" else frame[OUTCOME].astype(bool)
             unit = "percent" if extra == "zone" else "percent of cross-district visits"
             columns |= {value: (frame[extra] == value).where(counted).astype(float) for value in values}
-            rows += [(group, value, unit, 100.0) for value in values]
+            rows += [Row(group, value, unit, 100.0) for value in values]
     return profiles.profile(pd.DataFrame(columns), rows, labels, cohort.patients, settings.min_patients)
 
 
@@ -171,17 +173,16 @@ def published_cross_rates() -> pd.DataFrame:
     """Return the study's shares and cross rates in the shape of `profiles.cross_rates`."""
     table = published.load("table7_profiles").set_index("variable")
     columns = [f"cluster{i}" for i in range(1, 8)] + ["overall"]
-    rates = table.loc[["share_of_visits", OUTCOME], columns].T.astype(float)
-    rates.columns = ["share", "cross_rate"]
-    rates["ratio"] = rates["cross_rate"] / rates.loc["overall", "cross_rate"]
-    rates.index = pd.Index([*range(1, 8), "overall"], name="cluster", dtype=object)
-    return rates
+    shares, rates = table.loc[["share_of_visits", OUTCOME], columns].to_numpy(float)
+    return pd.DataFrame(
+        {"share": shares, "cross_rate": rates, "ratio": rates / rates[-1]},
+        index=pd.Index([*range(1, 8), "overall"], dtype=object, name="cluster"),
+    )
 
 
 def beside_published(ours: pd.DataFrame, theirs: pd.DataFrame, on: str, columns: list[str]) -> pd.DataFrame:
     """Return our table with the published columns to its right, blank where the study has no such row."""
-    right = theirs[[on, *columns]].rename(columns={name: f"{name}_published" for name in columns})
-    return ours.merge(right, on=on, how="left")
+    return ours.merge(theirs[[on, *columns]].set_index(on).add_suffix("_published"), on=on, how="left")
 
 
 def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
@@ -189,16 +190,13 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
 
     Raises:
         InputError: the visits or the mapping cannot be used; nothing was written.
-        TrainingFailed: the training went non-finite; nothing was written.
+        TrainingError: the training went non-finite; nothing was written.
     """
     began, clock = datetime.now(UTC), time.perf_counter()
     with terminal.step("visits"):
         cohort = load_cohort(settings)
     for line in cohort.table.account.lines():
         terminal.say(f"  {line}")
-    for name in cohort.scaling.constant:
-        terminal.say(f"  warning: input '{name}' has one value only and cannot tell visits apart", "yellow")
-
     settings.check_size(cohort.table.account.kept)
     with terminal.step("training"):
         model = train(cohort, settings, terminal)
@@ -218,7 +216,7 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         table5, published.load("table5_comparison"), "method", ["n_clusters", "silhouette", "davies_bouldin"]
     )
     theirs = published_cross_rates()
-    best = int(bic["n_clusters"][bic["bic"].argmin()])
+    best = int(bic["n_clusters"].to_numpy()[np.argmin(bic["bic"].to_numpy())])
     with terminal.step("tables and figures"):
         folder = RunFolder(settings.folder)
         write(folder, cohort, model, settings, bic, table5, rates, table7, theirs)
@@ -269,7 +267,7 @@ def write(
     ):
         losses = history(stage, settings.model.kl_weight)
         folder.table(name, losses)
-        kept = int(losses["epoch"][losses["validation_loss"].argmin()])
+        kept = 1 + int(np.argmin(losses["validation_loss"].to_numpy()))
         folder.figure(name, figures.training_curves(losses, title, kept))
     folder.table("fig4_number_of_clusters", bic)
     folder.figure("fig4_number_of_clusters", figures.bic_curve(bic, published=7))
@@ -286,7 +284,9 @@ def write(
     folder.table(
         "table7_profiles",
         beside_published(
-            table7, published.load("table7_profiles"), "variable",
+            table7,
+            published.load("table7_profiles"),
+            "variable",
             [*(f"cluster{i}" for i in clusters), "overall"],
         ),
     )
@@ -313,24 +313,36 @@ def summarise(
         "italic",
     )
     terminal.table(
-        "Methods, each scored in its own space (Table 5)",
-        table5[
-            ["method", "n_clusters", "n_clusters_published", "silhouette", "silhouette_published",
-             "davies_bouldin", "davies_bouldin_published", "calinski_harabasz", "silhouette_common"]
-        ].rename(columns=lambda name: name.replace("_", " ")),
-        {"silhouette": ".3f", "silhouette published": ".3f", "davies bouldin": ".3f",
-         "davies bouldin published": ".3f", "calinski harabasz": ",.0f", "silhouette common": ".3f"},
+        "Methods, each scored in its own space; published in brackets (Table 5)",
+        pd.DataFrame(
+            {
+                "method": table5["method"],
+                "clusters": _both(table5, "n_clusters", ".0f"),
+                "silhouette": _both(table5, "silhouette", ".3f"),
+                "Davies-Bouldin": _both(table5, "davies_bouldin", ".3f"),
+                "Calinski-Harabasz": [f"{value:,.0f}" for value in table5["calinski_harabasz"]],
+                "silhouette on the inputs": [f"{value:.3f}" for value in table5["silhouette_common"]],
+            }
+        ),
     )
-    terminal.say(
-        f"Number of clusters: BIC is lowest at {best} of {bic['n_clusters'].min()}.."
-        f"{bic['n_clusters'].max()} (published: 7)."
-    )
-    columns = {"share": "% of visits", "cross_rate": "cross rate %", "ratio": "times overall"}
-    shown = rates[list(columns)].rename(columns=columns)
-    right = theirs[list(columns)].rename(columns={k: f"{v}, published" for k, v in columns.items()})
-    both = shown.join(right, how="left").reset_index()
+    low, high = bic["n_clusters"].min(), bic["n_clusters"].max()
+    terminal.say(f"Number of clusters: BIC is lowest at {best} of {low} to {high} (published: 7).")
+    both = rates.join(theirs.add_suffix("_published"), how="left")
     terminal.table(
-        "Cross rate of each cluster of the two-stage VaDE (Table 7)",
-        both,
-        dict.fromkeys(both.columns[1:], ".1f"),
+        "Cross rate of each cluster of the two-stage VaDE; published in brackets (Table 7)",
+        pd.DataFrame(
+            {
+                "cluster": both.index,
+                "% of visits": _both(both, "share", ".1f"),
+                "cross rate, %": _both(both, "cross_rate", ".1f"),
+                "times the overall rate": _both(both, "ratio", ".1f"),
+            }
+        ),
     )
+
+
+def _both(table: pd.DataFrame, name: str, form: str) -> list[str]:
+    """Return a column of ours as text, the published one in brackets; "-" for a blank."""
+    cells = table[[name, f"{name}_published"]].to_numpy(float)
+    words = [["-" if np.isnan(value) else format(value, form) for value in row] for row in cells]
+    return [f"{ours} ({theirs})" for ours, theirs in words]

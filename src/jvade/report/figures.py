@@ -1,6 +1,8 @@
 """Figures from tables, in one style; nothing is computed here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +15,7 @@ INK, MUTED, GRID = "#1f2933", "#6b7785", "#e3e7eb"
 #: Distinguishable with any of the common colour-vision deficiencies (Okabe & Ito 2008).
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -35,26 +37,66 @@ STYLE = {
 }
 
 
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw under the one style."""
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.add_subplot()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _line_at(axes: Axes, x: float, text: str) -> None:
+    """Mark one place of the horizontal axis, with words on the side where there is room."""
+    axes.axvline(x, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    low, high = axes.get_xlim()
+    side = "right" if x > (low + high) / 2 else "left"
+    axes.annotate(
+        text,
+        (x, 1),
+        (-4 if side == "right" else 4, -2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha=side,
+        va="top",
+        color=MUTED,
+        fontsize=8,
+    )
 
 
 def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each line's name at its last point, moved apart where two would overlap."""
+    """Write each line's name beside its last point, moved apart where two would overlap.
+
+    Args:
+        axes: where; its limits must be final.
+        ends: name of a line to its last x, last y and colour.
+    """
     low, high = axes.get_ylim()
-    step = (high - low) * 0.055
     last = -np.inf
     for name, (x, y, color) in sorted(ends.items(), key=lambda item: item[1][1]):
-        place = max(y, last + step)
+        last = max(y, last + (high - low) * 0.06)
         axes.annotate(
-            name, (x, y), (x, place), color=color, va="center", textcoords="data", xycoords="data",
+            name,
+            (x, last),
+            (6, 0),
+            textcoords="offset points",
+            color=color,
+            va="center",
             annotation_clip=False,
-        ).set_x(x + 0.015 * float(np.diff(axes.get_xlim())[0]))
-        last = place
+        )
 
 
+@styled
 def training_curves(history: pd.DataFrame, title: str, best_epoch: int) -> Figure:
     """Draw training and validation loss per epoch, the epoch that was kept marked (Figs 3 and 5).
 
@@ -70,45 +112,50 @@ def training_curves(history: pd.DataFrame, title: str, best_epoch: int) -> Figur
         ends[name] = (float(history["epoch"].iloc[-1]), float(history[column].iloc[-1]), color)
     axes.set(xlabel="epoch", ylabel="loss: minus ELBO, nats per visit", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate(
-        f"kept: epoch {best_epoch}", (best_epoch, 1), (-4, -2), xycoords=("data", "axes fraction"),
-        textcoords="offset points", ha="right", va="top", color=MUTED, fontsize=8,
-    )
+    _line_at(axes, best_epoch, f"kept: epoch {best_epoch}")
     _label_ends(axes, ends)
     return figure
 
 
+@styled
 def bic_curve(table: pd.DataFrame, published: int) -> Figure:
-    """Draw BIC and ICL against the number of clusters, the lowest of each marked (Fig 4).
+    """Draw BIC and ICL against the number of clusters, the lowest of each circled (Fig 4).
 
     Args:
         table: columns n_clusters, bic, icl; lower is better.
         published: the study's number of clusters.
     """
-    figure, axes = _axes(6.2, 3.2)
-    ends = {}
-    for column, color in (("bic", BLUE), ("icl", ORANGE)):
+    figure = Figure(figsize=(6.2, 4.2), layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, column, color in zip(panels, ("bic", "icl"), (BLUE, ORANGE), strict=True):
         values = table[column] / 1000
-        axes.plot(table["n_clusters"], values, color=color, linewidth=1.6, marker="o", markersize=3.5)
         best = int(np.argmin(values))
-        axes.plot(table["n_clusters"].iloc[best], values.iloc[best], "o", color=color, markersize=9,
-                  fillstyle="none", markeredgewidth=1.5)
-        ends[column.upper()] = (float(table["n_clusters"].iloc[-1]), float(values.iloc[-1]), color)
-    axes.axvline(published, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate(
-        f"published minimum: {published}", (published, 1), (-4, -2), xycoords=("data", "axes fraction"),
-        textcoords="offset points", ha="right", va="top", color=MUTED, fontsize=8,
+        axes.plot(table["n_clusters"], values, color=color, linewidth=1.6, marker="o", markersize=3.5)
+        axes.plot(
+            table["n_clusters"].iloc[best],
+            values.iloc[best],
+            "o",
+            color=color,
+            markersize=10,
+            fillstyle="none",
+            markeredgewidth=1.5,
+        )
+        axes.set_ylabel(f"{column.upper()}, thousands")
+        axes.margins(y=0.15)
+        _line_at(axes, published, f"published minimum of BIC: {published}" if column == "bic" else "")
+    panels[-1].set_xlabel("number of clusters")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle(
+        "Mixtures on the pretrained latents; lower is better, the lowest is circled",
+        fontsize=10,
+        fontweight="bold",
+        x=0.01,
+        ha="left",
     )
-    axes.set(
-        xlabel="number of clusters", ylabel="criterion, thousands (lower is better)",
-        title="Mixture on the pretrained latents: circles mark the lowest",
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label_ends(axes, ends)
     return figure
 
 
+@styled
 def cross_rates(table: pd.DataFrame, published: pd.DataFrame | None, outcome: str) -> Figure:
     """Draw each cluster's cross rate against the overall rate, with its share of visits.
 
@@ -119,37 +166,38 @@ def cross_rates(table: pd.DataFrame, published: pd.DataFrame | None, outcome: st
     """
     clusters = table.drop(index="overall").dropna(subset=["cross_rate"])
     overall = float(table.loc["overall", "cross_rate"])  # pyright: ignore[reportArgumentType]
-    figure, axes = _axes(6.6, 0.42 * len(clusters) + 1.3)
+    figure, axes = _axes(6.6, 0.36 * len(clusters) + 1.3)
     places = np.arange(len(clusters))
     colors = [ORANGE if rate > overall else BLUE for rate in clusters["cross_rate"]]
     axes.barh(places, clusters["cross_rate"], color=colors, height=0.62)
     axes.axvline(overall, color=INK, linewidth=1)
-    top = float(clusters["cross_rate"].max())
+    note = f"│ all visits: {overall:.1f} %"
     if published is not None:
-        rates = published.drop(index="overall")["cross_rate"].to_numpy()[: len(clusters)]
+        rates = published.drop(index="overall")["cross_rate"].to_numpy(float)[: len(clusters)]
         axes.plot(rates, places[: len(rates)], "D", color=INK, fillstyle="none", markersize=5)
-        top = max(top, float(np.max(rates)))
-        overall_published = float(published.loc["overall", "cross_rate"])  # pyright: ignore[reportArgumentType]
-        note = f"◇ published (other data; overall {overall_published:.1f} %)"
-        axes.annotate(note, (1, 0), (0, -30), xycoords="axes fraction", textcoords="offset points",
-                      ha="right", va="top", color=MUTED, fontsize=8)
-    for place, (rate, share) in zip(places, clusters[["cross_rate", "share"]].to_numpy(), strict=True):
-        axes.annotate(
-            f"{rate:.1f} %   ({share:.1f} % of visits)", (rate, place), (9, 0), textcoords="offset points",
-            va="center", fontsize=8,
-        )
-    axes.annotate(
-        f"overall {overall:.1f} %", (overall, 0), (4, 6), xycoords=("data", "axes fraction"),
-        textcoords="offset points", fontsize=8, va="bottom",
-    )
-    axes.set_yticks(places, [f"cluster {name}" for name in clusters.index])
+        note += "    ◇ published, other data"
+    axes.text(0.99, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
+    # The numbers stand in a column of their own, where no bar or mark can reach them.
+    column = axes.get_yaxis_transform()
+    for place, (rate, share) in zip(
+        places.tolist(), clusters[["cross_rate", "share"]].to_numpy(), strict=True
+    ):
+        axes.text(1.10, place, f"{rate:.1f} %", transform=column, ha="right", va="center")
+        axes.text(1.24, place, f"{share:.1f} %", transform=column, ha="right", va="center", color=MUTED)
+    head = {"transform": axes.transAxes, "ha": "right", "va": "bottom", "fontsize": 8, "color": MUTED}
+    axes.text(1.10, 1.0, "cross rate", **head)
+    axes.text(1.24, 1.0, "of visits", **head)
+    axes.set_yticks(places, [f"cluster {name}" for name in clusters.index], color=INK)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set(xlim=(0, top * 1.42), xlabel=f"{outcome}, % of the cluster's visits",
-             title="Who crosses: clusters by falling cross rate")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{outcome}, % of the cluster's visits")
+    axes.set_title("Who crosses: clusters by falling cross rate", pad=16)
     return figure
 
 
+@styled
 def profile_heatmap(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     """Draw the profiles as a heat map: values as text, shade by the log ratio to the overall mean (Table 7).
 
@@ -179,8 +227,10 @@ def profile_heatmap(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     for row, numbers in enumerate(np.hstack([values, overall])):
         for column, number in enumerate(numbers):
             strong = column < len(columns) and abs(np.nan_to_num(ratio[row, column])) > 1.6
-            text = "–" if np.isnan(number) else f"{number:,.0f}" if abs(number) >= 100 else f"{number:.1f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if strong else INK)
+            text = "-" if np.isnan(number) else f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.1f}"
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=8, color="white" if strong else INK
+            )
     groups = table["group"].to_numpy()
     for row in np.flatnonzero(groups[1:] != groups[:-1]):
         axes.axhline(row + 0.5, color=INK, linewidth=0.8)

@@ -4,13 +4,23 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from jvade.report.figures import STYLE
+
 MANIFEST = "run.json"
+
+
+def save(figure: Figure, kind: str, metadata: dict[str, None], path: Path) -> None:
+    """Save a figure under the one style, as whichever kind of file."""
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, format=kind, metadata=metadata, bbox_inches="tight")
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -40,32 +50,25 @@ class RunFolder:
     def _replace(self, name: str, write: Callable[[Path], Any]) -> Path:
         """Write to a file beside `name`, flush it to the disk, and move it into place."""
         target = self.path / name
-        partial = self.path / f".partial-{name}"
+        unfinished = self.path / f".unfinished-{name}"
         try:
-            write(partial)
-            with partial.open("rb+") as stream:
+            write(unfinished)
+            with unfinished.open("rb+") as stream:
                 os.fsync(stream.fileno())
-            partial.replace(target)
+            unfinished.replace(target)
         finally:
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
         self.written.append(name)
         return target
 
     def table(self, name: str, table: pd.DataFrame, index: bool = False) -> Path:
         """Write a table as CSV; numbers keep six digits, blanks stay empty."""
-        return self._replace(
-            f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.6g")
-        )
+        return self._replace(f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.6g"))
 
     def figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PNG and SVG, the same bytes for the same figure."""
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            self._replace(
-                f"{name}.{kind}",
-                lambda path, kind=kind, metadata=metadata: figure.savefig(
-                    path, format=kind, metadata=metadata, bbox_inches="tight"
-                ),
-            )
+            self._replace(f"{name}.{kind}", partial(save, figure, kind, metadata))
 
     def finish(self, manifest: dict[str, Any]) -> Path:
         """Write the manifest, with the files of this run; from here on the folder is a finished run."""

@@ -1,0 +1,147 @@
+"""Figures draw what they are given; folders hold whole files only; the terminal says where a run is."""
+
+import io
+import json
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from jvade.report import figures
+from jvade.report.folder import MANIFEST, RunFolder, fingerprint
+from jvade.report.terminal import Terminal
+
+RATES = pd.DataFrame(
+    {"share": [10.0, 90.0, 100.0], "cross_rate": [30.0, 5.0, 7.5], "ratio": [4.0, 0.7, 1.0]},
+    index=pd.Index([1, 2, "overall"], dtype=object, name="cluster"),
+)
+BIC = pd.DataFrame({"n_clusters": [2, 3, 4], "bic": [9e3, 7e3, 8e3], "icl": [9.5e3, 9e3, 9.9e3]})
+HISTORY = pd.DataFrame(
+    {"epoch": [1, 2, 3], "train_loss": [3.0, 2.0, 1.5], "validation_loss": [3.1, 2.2, 2.3]}
+)
+PROFILE = pd.DataFrame(
+    {
+        "group": ["personal", "visit"],
+        "variable": ["age", "cost"],
+        "unit": ["years", "yuan"],
+        "cluster1": [60.0, np.nan],
+        "cluster2": [30.0, 1234.5],
+        "overall": [40.0, 500.0],
+        "cv": [0.3, np.nan],
+    }
+)
+
+
+def texts(figure):
+    return " | ".join(t.get_text() for t in figure.findobj(mpl.text.Text))
+
+
+def test_training_curves_show_both_losses_and_the_epoch_kept():
+    figure = figures.training_curves(HISTORY, "VAE pretraining", 2)
+    lines = figure.axes[0].lines
+    assert lines[0].get_ydata().tolist() == [3.0, 2.0, 1.5]
+    assert lines[1].get_ydata().tolist() == [3.1, 2.2, 2.3]
+    for words in ("training", "validation", "kept: epoch 2", "VAE pretraining", "nats per visit"):
+        assert words in texts(figure)
+
+
+def test_bic_curve_circles_the_lowest():
+    figure = figures.bic_curve(BIC, published=7)
+    assert [float(axes.lines[1].get_xdata()[0]) for axes in figure.axes] == [3.0, 3.0]
+
+
+def test_cross_rates_shade_by_side_of_the_overall_rate_and_leave_out_blank_clusters():
+    rates = RATES.copy()
+    rates.loc[3] = np.nan
+    figure = figures.cross_rates(rates, None, "crossed")
+    bars = figure.axes[0].patches
+    assert [bar.get_width() for bar in bars] == [30.0, 5.0]
+    assert bars[0].get_facecolor() != bars[1].get_facecolor()
+    assert "published" not in texts(figure)
+    assert "published" in texts(figures.cross_rates(RATES, RATES, "crossed"))
+
+
+def test_heat_map_prints_every_number_and_a_dash_for_a_blank():
+    words = texts(figures.profile_heatmap(PROFILE, {"age": "Age"}))
+    for text in ("Age, years", "60.0", "1,234", "cost, yuan", "| - |"):
+        assert text in words
+
+
+def test_drawing_leaves_the_style_of_others_alone():
+    before = dict(mpl.rcParams)
+    figures.bic_curve(BIC, 7)
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_same_figure_is_the_same_file(tmp_path):
+    for name in ("one", "two"):
+        folder = RunFolder(tmp_path / name)
+        folder.figure("f", figures.cross_rates(RATES, RATES, "crossed"))
+    for kind in ("png", "svg"):
+        assert (tmp_path / "one" / f"f.{kind}").read_bytes() == (tmp_path / "two" / f"f.{kind}").read_bytes()
+
+
+def test_a_folder_is_finished_by_its_manifest_only(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.table("t", BIC)
+    assert not (folder.path / MANIFEST).exists()
+    folder.finish({"seed": 1})
+    manifest = json.loads((folder.path / MANIFEST).read_text())
+    assert manifest == {"seed": 1, "files": ["t.csv"]}
+    pd.testing.assert_frame_equal(pd.read_csv(folder.path / "t.csv"), BIC, check_dtype=False)
+    # A second run over it is unfinished from its first moment on.
+    RunFolder(tmp_path / "run")
+    assert not (folder.path / MANIFEST).exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.table("t", BIC)
+    before = (tmp_path / "t.csv").read_bytes()
+
+    def fail(path):
+        path.write_text("half a fi")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        folder._replace("t.csv", fail)
+    assert (tmp_path / "t.csv").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_fingerprint_follows_content(tmp_path):
+    one, two = tmp_path / "a.csv", tmp_path / "b.csv"
+    one.write_text("x")
+    two.write_text("x")
+    assert fingerprint(one)["sha256"] == fingerprint(two)["sha256"]
+    two.write_text("y")
+    assert fingerprint(one)["sha256"] != fingerprint(two)["sha256"]
+    assert fingerprint(one)["bytes"] == 1
+    assert fingerprint(tmp_path)["bytes"] == 2
+
+
+def test_plain_lines_where_there_is_no_terminal():
+    out = io.StringIO()
+    terminal = Terminal(Console(file=out, width=100))
+    with terminal.step("training"):
+        terminal.progress("pretraining", 0, 10)
+        terminal.progress("pretraining", 5, 10, "epochs")
+    terminal.table("A table", pd.DataFrame({"name": ["a"], "value": ["1"]}))
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("  pretraining: 5/10 epochs (")
+    assert "at most" in lines[0]
+    assert lines[1].startswith("✓ training")
+    assert lines[2] == "A table"
+    assert terminal.seconds["training"] >= 0
+
+
+def test_a_live_line_on_a_terminal():
+    out = io.StringIO()
+    terminal = Terminal(Console(file=out, width=100, force_terminal=True))
+    with terminal.step("training"):
+        terminal.progress("pretraining", 0, 10)
+        terminal.progress("pretraining", 5, 10, "epochs")
+    assert "pretraining: 5/10 epochs" in out.getvalue()
+    assert "✓ training" in out.getvalue()
