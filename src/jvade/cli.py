@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 stopped by ctrl-C.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -49,6 +50,9 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code; errors a person can mend are said without a traceback."""
     args = sys.argv[1:] if args is None else list(args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
         app(args).cli(args=args, prog="jvade", config=(tyro.conf.FlagConversionOff,))
     except InputError as error:

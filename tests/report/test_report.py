@@ -122,7 +122,8 @@ def test_fingerprint_follows_content(tmp_path):
     assert fingerprint(tmp_path)["bytes"] == 2
 
 
-def test_plain_lines_where_there_is_no_terminal():
+def test_plain_lines_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr("jvade.report.terminal.PLAIN_SECONDS", 0.0)
     out = io.StringIO()
     terminal = Terminal(Console(file=out, width=100))
     with terminal.step("training"):

@@ -14,6 +14,7 @@ from jvade.core import lanes as lanes_
 from jvade.core.epoch import Lane, named_key
 from jvade.core.gmm import GmmFit
 from jvade.core.lanes import Progress, Trained
+from jvade.core.mixture import Mixture
 from jvade.core.model import Assignment, Parameters, Posterior
 from jvade.core.settings import Architecture, Training
 
@@ -105,9 +106,9 @@ def start_mixtures(
     return lanes_.over_lanes(one, training.layout)(params, lanes)
 
 
-def with_mixture(trained: Trained, start: GmmFit) -> Parameters:
-    """Return the pretrained networks together with the mixture that starts the fine-tuning."""
-    return trained.params._replace(mixture=jax.vmap(gmm.as_mixture)(start.components))
+def mixtures(start: GmmFit) -> Mixture:
+    """Return what EM fitted to every lane in the parameters that fine-tuning trains."""
+    return jax.vmap(gmm.as_mixture)(start.components)
 
 
 def fit(
@@ -132,7 +133,7 @@ def fit(
     params = lanes_.init(lanes, architecture)
     pretrained = lanes_.train(x, params, lanes, "pretraining", architecture, training, on_block)
     start = start_mixtures(pretrained.params, x, lanes, architecture, training, mixture_start)
-    params = with_mixture(pretrained, start)
+    params = pretrained.params._replace(mixture=mixtures(start))
     finetuned = lanes_.train(x, params, lanes, "fine-tuning", architecture, training, on_block)
     return Fit(pretrained, start, finetuned)
 

@@ -11,6 +11,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+#: Seconds between two plain lines of one part, so that a log stays readable.
+PLAIN_SECONDS = 5.0
+
 
 class Terminal:
     """Prints progress and tables; on a terminal, the step at work is redrawn in place.
@@ -23,7 +26,7 @@ class Terminal:
         self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         self.seconds: dict[str, float] = {}
         self._live: Live | None = None
-        self._part_begin = 0.0
+        self._part_begin = self._said = time.perf_counter()
 
     def say(self, text: str = "", style: str = "") -> None:
         """Print one line."""
@@ -52,18 +55,18 @@ class Terminal:
         """
         now = time.perf_counter()
         if done == 0:
-            self._part_begin = now
+            self._part_begin = self._said = now
         elapsed = now - self._part_begin
         left = f", at most {elapsed / done * (total - done):.0f} s left" if done else ""
         line = f"{part}: {done}/{total} {words} ({elapsed:.0f} s{left})"
         if self._live is not None:
             self._live.update(Text(f"… {line}"))
-        elif done:
+        elif done == total or now - self._said > PLAIN_SECONDS:
+            self._said = now
             self.say(f"  {line}")
 
     def table(self, title: str, frame: pd.DataFrame) -> None:
         """Print a table of words and numbers that are already text."""
-        self.say(title, "bold")
         self.say(title, "bold")
         table = Table(box=None, padding=(0, 2, 0, 0))
         for i, name in enumerate(frame.columns):

@@ -1,0 +1,82 @@
+"""The README's commands run: its Python as it stands, its shell lines at the smallest size."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line]
+
+
+def test_the_readme_has_what_this_file_checks():
+    assert COMMANDS[:2] == ["make paper", "make test"]
+    assert any("--visits" in line for line in COMMANDS)
+    assert len(blocks("python")) == 1
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make ")])
+def test_make_knows_the_target_and_what_it_runs(command):
+    """`make -n` prints the recipe; the tests of the study run the script itself."""
+    done = subprocess.run(
+        [*shlex.split(command), "-n", "-B", f"PYTHON={sys.executable}", "VENV=.venv-of-a-dry-run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("scripts/paper.py --preset quick" if "paper" in command else "-m pytest") in done.stdout
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith("make ")])
+def test_commands_run(command, tmp_path):
+    program, *args = shlex.split(command)
+    assert program == ".venv/bin/python", "a new kind of command needs a way to be tested here"
+    if "--out" in args:
+        args[args.index("--out") + 1] = str(tmp_path / "out")
+    small = ["--preset", "smoke"] if args[0] == "scripts/paper.py" else []
+    done = subprocess.run(
+        [sys.executable, *args, *small], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "run.json").exists()
+
+
+def test_python_runs(capsys):
+    exec(compile(blocks("python")[0], "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "True" in out
+    assert "nan" not in out
+
+
+def test_files_and_pictures_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).is_file(), target
+
+
+def test_flags_named_in_the_readme_exist(capsys):
+    from jvade import cli
+
+    with pytest.raises(SystemExit):
+        cli.main(["paper", "--help"])
+    known = set(re.findall(r"--[a-z][a-z.-]+", capsys.readouterr().out))
+    named = set(re.findall(r"--[a-z][a-z.-]+", README)) - {"--help"}
+    assert named <= known, named - known
+
+
+def test_the_example_table_is_what_its_script_writes(tmp_path):
+    script = (ROOT / "examples" / "make_visits.py").read_text()
+    (tmp_path / "make_visits.py").write_text(script)
+    subprocess.run([sys.executable, tmp_path / "make_visits.py"], check=True)
+    assert (tmp_path / "visits.csv").read_bytes() == (ROOT / "examples" / "visits.csv").read_bytes()
