@@ -8,11 +8,6 @@ import pytest
 from jvade.data.mapping import Mapping, parse_mapping
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # Ibis 12 calls a method that DuckDB 2.0 has deprecated; our warnings are errors.
-    config.addinivalue_line("filterwarnings", "ignore:fetch_arrow_table:DeprecationWarning")
-
-
 MAPPING = """
 patient = "PERSON"
 visit = "VISIT"

@@ -146,3 +146,10 @@ def test_files_that_cannot_be_read(visits, mapping, write, tmp_path):
         assert expected.get(name, "cannot be read as Parquet") in text
     assert "no such file" in message(tmp_path / "none.csv", mapping)
     assert "a folder, not a file" in message(tmp_path, mapping)
+
+
+def test_a_file_without_a_header_is_refused_before_its_rows_are_listed_as_columns(visits, mapping, tmp_path):
+    visits.loc[0, "PERSON"] = SECRET
+    path = tmp_path / "visits.csv"
+    visits.to_csv(path, index=False, header=False)
+    assert "numbers or dates instead of column names" in message(path, mapping)

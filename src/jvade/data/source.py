@@ -15,6 +15,7 @@ from ibis.backends.duckdb import Backend
 from jvade.data.errors import InputError
 
 CSV_ENDINGS = (".csv", ".csv.gz")
+NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
 ENDINGS = (*CSV_ENDINGS, ".parquet")
 
 
@@ -79,6 +80,10 @@ def _open_csv(connection: Backend, path: Path) -> ir.Table:
         header = next(csv.reader(file, delimiter=delimiter))
     # A blank name is the row index that pandas writes.
     names = [name.strip() or f"unnamed {i}" for i, name in enumerate(header, start=1)]
+    if any(NUMBER_OR_DATE.fullmatch(name) for name in names):
+        # Later messages list the columns: without a header they would list a patient's values.
+        what = "the first line holds numbers or dates instead of column names; add a line of column names"
+        raise InputError([what], path.name)
     small = [name.lower() for name in names]  # DuckDB does not tell capital letters apart
     twice = [name for i, name in enumerate(names) if small[i] in small[:i]]
     if twice:
