@@ -116,8 +116,17 @@ def test_collapsed_rows_stay_finite_with_regularisation_only(covariance_type):
     z = jnp.zeros((50, 2)).at[:10].set(1.0)
     mended = gmm.fit(jax.random.key(0), z, [3], covariance_type=covariance_type)
     assert mended.finite[0]
+    [message] = gmm.warnings(mended)
+    assert message.startswith("mixture of 3 clusters: 3 of them hold no rows or rows that coincide")
+    assert "ask for fewer clusters" in message
     broken = gmm.fit(jax.random.key(0), z, [3], covariance_type=covariance_type, reg_covar=0.0)
-    assert not (broken.finite[0] and np.all(np.asarray(broken.components.covariances) > 0))
+    assert "coincide" in gmm.warnings(broken, 0.0)[0]
+    sound = gmm.fit(
+        jax.random.key(0), jnp.asarray(blobs()[0], jnp.float32), [4], covariance_type=covariance_type
+    )
+    assert gmm.warnings(sound) == []
+    hurried = gmm.fit(jax.random.key(0), jnp.asarray(blobs(spread=3.0)[0], jnp.float32), [6], max_iter=2)
+    assert "still gaining after 2 iterations" in gmm.warnings(hurried)[0]
 
 
 def test_impossible_ranges_are_refused_with_their_numbers():

@@ -7,7 +7,6 @@ import pytest
 
 from jvade.data.mapping import Mapping, parse_mapping
 
-
 MAPPING = """
 patient = "PERSON"
 visit = "VISIT"

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jvade.core import kmeans
@@ -303,3 +304,34 @@ def fit(
         reg_covar,
         layout,
     )
+
+
+def warnings(fits: GmmFit, reg_covar: float = 1e-6) -> list[str]:
+    """Return a line for each mixture of a stack that needs a person's eye: what happened, what to try.
+
+    Args:
+        fits: mixtures along a leading axis, as `fit` returns them.
+        reg_covar: as they were fitted with; a variance that small means rows that coincide.
+    """
+    lines = []
+    for i, n_clusters in enumerate(np.asarray(fits.n_clusters).tolist()):
+        covariances = np.asarray(fits.components.covariances[i])[:n_clusters]
+        name = f"mixture of {n_clusters} clusters"
+        if not fits.finite[i]:
+            lines.append(
+                f"{name}: EM broke down, as it does on rows that coincide; "
+                f"raise reg_covar above {reg_covar:g} or ask for fewer clusters"
+            )
+            continue
+        least = covariances.min(axis=1) if covariances.ndim == 2 else np.linalg.eigvalsh(covariances)[:, 0]
+        collapsed = int(np.sum(least < 10 * reg_covar))
+        if collapsed:
+            lines.append(
+                f"{name}: {collapsed} of them hold no rows or rows that coincide (variance at reg_covar, "
+                f"{reg_covar:g}); ask for fewer clusters"
+            )
+        if not fits.converged[i]:
+            lines.append(
+                f"{name}: EM was still gaining after {int(fits.n_iter[i])} iterations; allow more or a larger tol"
+            )
+    return lines

@@ -212,6 +212,9 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         }
         table7 = profile(cohort, labels, settings)
 
+    warnings = warn(model, settings, labels)
+    for text in warnings:
+        terminal.say(f"  warning: {text}", "yellow")
     table5 = beside_published(
         table5, published.load("table5_comparison"), "method", ["n_clusters", "silhouette", "davies_bouldin"]
     )
@@ -239,6 +242,7 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
                 "fine-tuning": int(model.fit.finetuned.n_epochs[0]),
             },
             "lowest_bic_at": best,
+            "warnings": warnings,
         }
     )
     summarise(terminal, settings, cohort, table5, rates["two-stage VaDE"], theirs, best, bic)
@@ -247,6 +251,23 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         f"{time.perf_counter() - clock:.0f} s, {manifest.peak_memory_gb():.1f} GB at the most."
     )
     return folder
+
+
+def warn(model: Model, settings: PaperSettings, labels: np.ndarray) -> list[str]:
+    """Return what a reader of the results must know about the clustering before trusting it."""
+    warnings = [
+        f"start of VaDE: {text}" for text in gmm.warnings(model.fit.mixture_start, settings.mixture.reg_covar)
+    ]
+    alive = len(np.unique(labels))
+    if alive < settings.model.n_clusters:
+        warnings.append(
+            f"{settings.model.n_clusters - alive} of {settings.model.n_clusters} clusters of the two-stage "
+            "VaDE died: no visit is in them; compare several seeds, or ask for fewer clusters"
+        )
+    for name, stage in (("pretraining", model.fit.pretrained), ("fine-tuning", model.fit.finetuned)):
+        if not bool(stage.converged[0]):
+            warnings.append(f"{name} was still improving at its last epoch; raise --training.max-epochs")
+    return warnings
 
 
 def write(
