@@ -57,7 +57,8 @@ class GmmFit(NamedTuple):
 
 def as_mixture(components: Components) -> Mixture:
     """Return diagonal components in the parameters that VaDE trains."""
-    return Mixture(components.log_weights, components.means, jnp.log(components.covariances))
+    log_variances = jnp.clip(jnp.log(components.covariances), *mixtures.LOG_VARIANCE_RANGE)
+    return Mixture(components.log_weights, components.means, log_variances)
 
 
 def log_joint(
@@ -324,7 +325,7 @@ def warnings(fits: GmmFit, reg_covar: float = 1e-6) -> list[str]:
             )
             continue
         least = covariances.min(axis=1) if covariances.ndim == 2 else np.linalg.eigvalsh(covariances)[:, 0]
-        collapsed = int(np.sum(least < 10 * reg_covar))
+        collapsed = int(np.sum(least <= 10 * reg_covar + np.exp(mixtures.LOG_VARIANCE_RANGE[0])))
         if collapsed:
             lines.append(
                 f"{name}: {collapsed} of them hold no rows or rows that coincide (variance at reg_covar, "
@@ -332,6 +333,7 @@ def warnings(fits: GmmFit, reg_covar: float = 1e-6) -> list[str]:
             )
         if not fits.converged[i]:
             lines.append(
-                f"{name}: EM was still gaining after {int(fits.n_iter[i])} iterations; allow more or a larger tol"
+                f"{name}: EM was still gaining after {int(fits.n_iter[i])} iterations; "
+                "allow more, or a larger tol"
             )
     return lines
