@@ -26,10 +26,24 @@ from jvade.report import figures
 from jvade.report.folder import RunFolder, fingerprint
 from jvade.report.terminal import Terminal
 
-#: Rows that Table 7 has beside the inputs, from extra columns: group and values of each.
+#: Rows that Table 7 has beside the inputs: an extra column, its group, and words for each of its values.
 DESCRIBED = {
-    "zone": ("residence", ("inner", "middle", "outer")),
-    "destination": ("destination", ("city_centre", "adjacent_suburb", "non_adjacent_suburb")),
+    "zone": (
+        "residence",
+        {
+            "inner": "Lives in the inner zone",
+            "middle": "Lives in the middle zone",
+            "outer": "Lives in the outer zone",
+        },
+    ),
+    "destination": (
+        "destination",
+        {
+            "city_centre": "Crossing visits: to the city centre",
+            "adjacent_suburb": "Crossing visits: to an adjacent suburb",
+            "non_adjacent_suburb": "Crossing visits: to another suburb",
+        },
+    ),
 }
 
 
@@ -312,6 +326,8 @@ def write(
         ),
     )
     labels = {v.name: v.label for v in cohort.table.inputs} | {OUTCOME: "Crossed the district border"}
+    for _, words in DESCRIBED.values():
+        labels |= words
     folder.figure("table7_profiles", figures.profile_heatmap(table7, labels))
 
 

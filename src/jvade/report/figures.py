@@ -174,7 +174,7 @@ def cross_rates(table: pd.DataFrame, published: pd.DataFrame | None, outcome: st
     note = f"│ all visits: {overall:.1f} %"
     if published is not None:
         rates = published.drop(index="overall")["cross_rate"].to_numpy(float)[: len(clusters)]
-        axes.plot(rates, places[: len(rates)], "D", color=INK, fillstyle="none", markersize=5)
+        axes.plot(rates, places[: len(rates)], "D", color=INK, markerfacecolor="white", markersize=5)
         note += "    ◇ published, other data"
     axes.text(0.99, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
     # The numbers stand in a column of their own, where no bar or mark can reach them.
