@@ -11,9 +11,6 @@ install_import_hook("jvade.core", "beartype.beartype")
 
 ROOT = Path(__file__).parents[1]
 
-#: Tolerances by precision, in one place.
-RELATIVE = {"float32": 1e-5, "float64": 1e-8}
-
 
 @pytest.fixture
 def x64():

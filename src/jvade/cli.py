@@ -32,6 +32,18 @@ def chosen_preset(args: Sequence[str]) -> PaperSettings:
     return PRESETS["quick"]
 
 
+def use_device(device: str) -> None:
+    """Compute on the device a person named, or say that there is none of its kind."""
+    if device == "auto":
+        return
+    jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):  # without the plugin JAX raises either
+        advice = "install its extra (cuda12, cuda13 or tpu), or leave --device out"
+        raise InputError([f"--device {device}: JAX finds no such device; {advice}"], "settings") from None
+
+
 def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     """Return the commands, with defaults as `args` choose them."""
     commands = tyro.extras.SubcommandApp()
@@ -40,8 +52,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     def paper(settings: Annotated[PaperSettings, tyro.conf.arg(name="")] = chosen_preset(args)) -> None:  # noqa: B008
         """Reproduce the study, on a simulated district or on your own visits."""
         settings.check()
-        if settings.device != "auto":
-            jax.config.update("jax_platforms", {"gpu": "cuda"}.get(settings.device, settings.device))
+        use_device(settings.device)
         study.run(settings, Terminal())
 
     return commands

@@ -108,19 +108,52 @@ def test_cross_rates_by_hand():
     assert got["ratio"].tolist() == pytest.approx([4 / 3, 2 / 3, 1.0])
 
 
-def test_clusters_of_few_patients_are_blank_everywhere():
+THREE = np.repeat([1, 2, 3], [3, 4, 9])
+
+
+def test_numbers_of_few_patients_are_blank_everywhere():
     """Three visits of one patient are one patient, not three."""
-    patients = np.array([5, 5, 5, 1, 2, 3])
-    crossed = np.array([1, 1, 0, 0, 0, 1], bool)
-    rates = profiles.cross_rates(LABELS, crossed, patients, min_patients=3)
+    patients = np.array([5, 5, 5, *range(10, 23)])
+    crossed = np.arange(16) % 2 == 0
+    frame = pd.DataFrame({"age": np.arange(16.0)})
+    rates = profiles.cross_rates(THREE, crossed, patients, min_patients=3)
+    table = profiles.profile(frame, [Row("personal", "age", "years")], THREE, patients, min_patients=3)
     assert rates.loc[1].isna().all()
-    assert rates.loc[2].notna().all()
-    table = profiles.profile(FRAME, ROWS, LABELS, patients, min_patients=3)
     assert table["cluster1"].isna().all()
-    assert table["cluster2"].notna().all()
+    # One blank beside an overall number could be told by the difference: the next smallest is blank too.
+    assert rates.loc[2].isna().all()
+    assert table["cluster2"].isna().all()
+    assert rates.loc[3].notna().all()
+    assert rates.loc["overall"].notna().all()
     # Without patients the visits are counted.
-    assert profiles.cross_rates(LABELS, crossed, None, min_patients=3).notna().all(axis=None)
-    assert profiles.cross_rates(LABELS, crossed, None, min_patients=4).loc[1].isna().all()
+    assert profiles.cross_rates(THREE, crossed, None, min_patients=3).notna().all(axis=None)
+    assert profiles.cross_rates(THREE, crossed, None, min_patients=4).loc[[1, 2]].isna().all(axis=None)
+
+
+def test_two_small_clusters_need_no_third():
+    rates = profiles.cross_rates(THREE, np.ones(16, bool), None, min_patients=5)
+    assert rates["share"].isna().tolist() == [True, True, False, False]
+
+
+def test_a_table_of_few_patients_has_no_overall_either():
+    crossed = np.ones(16, bool)
+    rates = profiles.cross_rates(THREE, crossed, np.arange(16) % 2, min_patients=3)
+    assert rates.isna().all(axis=None)
+    frame = pd.DataFrame({"age": np.arange(16.0)})
+    table = profiles.profile(
+        frame, [Row("personal", "age", "years")], THREE, np.arange(16) % 2, min_patients=3
+    )
+    assert np.isnan(table["overall"][0])
+
+
+def test_a_mean_over_part_of_the_visits_counts_the_patients_of_that_part():
+    """Such as destinations, which are known of crossing visits only."""
+    part = np.where(np.arange(16) % 4 == 0, 1.0, np.nan)  # one visit of cluster 1, one of 2, two of 3
+    table = profiles.profile(
+        pd.DataFrame({"far": part}), [Row("d", "far", "percent", 100.0)], THREE, min_patients=2
+    )
+    assert table[["cluster1", "cluster2"]].isna().all(axis=None)
+    assert table["cluster3"][0] == 100.0
 
 
 def test_nobody_crossing_leaves_the_ratio_blank():

@@ -1,13 +1,12 @@
-"""EM and its K-means start: cases by hand, rising likelihood, scikit-learn, padding, collapse."""
+"""EM and its starts: cases by hand, rising likelihood, scikit-learn, padding, collapse."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-from jvade.core import gmm, kmeans
+from jvade.core import gmm
 from jvade.core.gmm import Components
 
 
@@ -141,34 +140,50 @@ def test_empty_cluster_gets_no_weight():
     assert float(jax.nn.softmax(got.log_weights)[1]) == 0.0
 
 
-def test_kmeans_of_four_points_by_hand():
-    z = jnp.array([[0.0, 0.0], [0.0, 1.0], [10.0, 0.0], [10.0, 1.0]])
-    got = kmeans.fit(jax.random.key(0), z, 2, 5)
-    assert sorted(np.asarray(got.centers[:2]).tolist()) == [[0.0, 0.5], [10.0, 0.5]]
-    np.testing.assert_allclose(got.inertia, 1.0)
-    assert got.labels[0] == got.labels[1] != got.labels[2] == got.labels[3]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_kmeans_is_a_fixed_point_of_scikit_learn(x64, seed):
-    z, _ = blobs(seed=seed, spread=2.0)
-    got = kmeans.fit(jax.random.key(seed), jnp.asarray(z), 4, 4, max_iter=500)
-    again = KMeans(4, init=np.asarray(got.centers), n_init=1, tol=0.0).fit(z)
-    np.testing.assert_allclose(got.inertia, again.inertia_, rtol=1e-9)
-    assert np.array_equal(got.labels, again.labels_)
-
-
 def test_plus_plus_covers_separated_points():
     z = jnp.repeat(jnp.arange(6.0)[:, None] * 100, 20, axis=0)
     for seed in range(10):
-        centers = np.asarray(kmeans.plus_plus(jax.random.key(seed), z, 6, 6))
+        centers = np.asarray(gmm.plus_plus(jax.random.key(seed), z, 6, 6))
         assert sorted(centers[:, 0].tolist()) == [0.0, 100.0, 200.0, 300.0, 400.0, 500.0]
 
 
-def test_fewer_distinct_rows_than_clusters():
-    got = kmeans.fit(jax.random.key(0), jnp.ones((10, 2)), 3, 3)
-    assert np.all(np.isfinite(got.centers))
-    assert float(got.inertia) == 0.0
+def test_plus_plus_with_fewer_distinct_rows_than_clusters():
+    centers = gmm.plus_plus(jax.random.key(0), jnp.ones((10, 2)), 3, 5)
+    np.testing.assert_array_equal(centers, [[1.0, 1.0]] * 3 + [[0.0, 0.0]] * 2)
+
+
+def test_first_best_is_the_first_within_tolerance():
+    assert gmm.first_best(jnp.array([-3.0, -1.00001, -1.0, jnp.nan]), 1e-4) == 1
+    assert gmm.first_best(jnp.array([-3.0, -1.1, -1.0, jnp.nan]), 1e-4) == 2
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_a_range_without_regularisation_is_its_parts(x64, covariance_type):
+    """Padded clusters have no rows and no regularisation: they must not break those in use."""
+    z = jnp.asarray(np.random.default_rng(0).normal(size=(500, 2)))
+    options = {"covariance_type": covariance_type, "reg_covar": 0.0, "n_init": 3}
+    whole = gmm.fit(jax.random.key(0), z, [1, 2, 3], **options)
+    assert whole.finite.all()
+    for k in (1, 2, 3):
+        alone = gmm.fit(jax.random.key(0), z, [k], **options)
+        np.testing.assert_allclose(whole.bic[k - 1], alone.bic[0], rtol=1e-9)
+
+
+def test_finds_a_thin_cluster_that_kmeans_misses():
+    """A line of visits across a broad cloud, as real latents have: K-means cuts the cloud in two instead."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(size=(4000, 2)), rng.normal(size=(2000, 2)) * [1.0, 0.01] + [0.0, 0.5]])
+    got = gmm.fit(jax.random.key(0), jnp.asarray(z, jnp.float32), [2])
+    assert float(jnp.min(got.components.covariances[0, :, 1])) < 1e-3
+    from_kmeans = GaussianMixture(2, covariance_type="diag", n_init=5, random_state=0).fit(z)
+    assert got.lower_bound[0] > from_kmeans.lower_bound_ - 1e-3
+
+
+def test_a_likelihood_that_falls_with_the_number_of_clusters_is_said():
+    z = jnp.asarray(blobs()[0], jnp.float32)
+    fits = gmm.fit(jax.random.key(0), z, [2, 3])
+    fallen = fits._replace(lower_bound=jnp.array([-1.0, -1.5]))
+    assert "mixture of 3 clusters: a lower likelihood than with 2" in gmm.warnings(fallen)[-1]
 
 
 def test_components_are_padded_with_nothing():

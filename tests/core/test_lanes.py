@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from jvade.core import epoch, fit, lanes
 from jvade.core.fit import MixtureStart
+from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
@@ -247,7 +248,7 @@ def test_two_stages_recover_planted_clusters():
     x = jnp.asarray((x - x.mean(0)) / x.std(0), jnp.float32)
     stack = lanes.stack([0], HYPER)
     got = fit.fit(x, stack, ARCHITECTURE, Training(batch_size=64, max_epochs=12), START)
-    placed = fit.assign(fit.take_lane(got.finetuned.params, 0), x, fit.take_lane(stack, 0), ARCHITECTURE)
+    placed = fit.assign(take_lane(got.finetuned.params, 0), x, take_lane(stack, 0), ARCHITECTURE)
     assert adjusted_rand_score(labels, np.argmax(placed.responsibilities, axis=1)) > 0.95
     assert fit.failures(got) == []
 

@@ -26,6 +26,7 @@ def message(path, mapping) -> str:
     [
         ("COST", SECRET, "not a number"),
         ("COST", "inf", "not a number"),
+        ("COST", "7.731e39", "not a number"),
         ("COST", "-77.31", "a cost below 0"),
         ("AGE", "-77.31", "an age below 0"),
         ("AGE", "7731", "an age over 130 years"),

@@ -214,6 +214,13 @@ def test_unknown_mapping_key_and_missing_files_stop_with_code_2(tmp_path, capsys
         (["--model.noise-variance", "nan"], "--model.noise-variance: expected a number above 0, got nan"),
         (["--bic-clusters", "5", "2"], "smaller number first, got 5 2"),
         (["--n-visits", "6"], "too few for 10 clusters"),
+        (["--seed", "-1"], "--seed: expected at least 0, got -1"),
+        (["--widths", "0"], "--widths: expected at least 1, got 0"),
+        (["--mixture.n-rows", "3"], "--mixture.n-rows: expected at least 8, got 3"),
+        (["--mixture.max-iter", "0"], "--mixture.max-iter: expected at least 1, got 0"),
+        (["--model.weight-decay", "-1"], "--model.weight-decay: expected at least 0, got -1.0"),
+        (["--model.kl-weight", "nan"], "--model.kl-weight: expected at least 0, got nan"),
+        (["--device", "tpu"], "--device tpu: JAX finds no such device"),
     ],
 )
 def test_impossible_settings_stop_with_code_2(tmp_path, capsys, args, expected):

@@ -17,7 +17,9 @@ RATES = pd.DataFrame(
     {"share": [10.0, 90.0, 100.0], "cross_rate": [30.0, 5.0, 7.5], "ratio": [4.0, 0.7, 1.0]},
     index=pd.Index([1, 2, "overall"], dtype=object, name="cluster"),
 )
-BIC = pd.DataFrame({"n_clusters": [2, 3, 4], "bic": [9e3, 7e3, 8e3], "icl": [9.5e3, 9e3, 9.9e3]})
+BIC = pd.DataFrame(
+    {"n_clusters": [2, 3, 4], "n_rows": [500] * 3, "bic": [9e3, 7e3, 8e3], "icl": [9.5e3, 9e3, 9.9e3]}
+)
 HISTORY = pd.DataFrame(
     {"epoch": [1, 2, 3], "train_loss": [3.0, 2.0, 1.5], "validation_loss": [3.1, 2.2, 2.3]}
 )

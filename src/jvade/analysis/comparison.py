@@ -1,5 +1,6 @@
 """Methods side by side on the same rows: indices, and where crossing concentrates (section 3.3, Table 5)."""
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from jvade.analysis import indices
 
@@ -21,7 +23,10 @@ class Clustering(NamedTuple):
 def kmeans(points: Float[np.ndarray, "N L"], n_clusters: int, seed: int) -> Int[np.ndarray, " N"]:
     """Return scikit-learn's K-means labels, 0..K-1, the best of three starts."""
     model = KMeans(n_clusters, n_init=3, random_state=seed)  # pyright: ignore[reportArgumentType]
-    return model.fit_predict(points)
+    with warnings.catch_warnings():
+        # Fewer distinct rows than clusters: the table shows how many clusters have rows.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit_predict(points)
 
 
 def number_by_cross_rate(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-#: Clusters with fewer patients (or visits, where patients are unknown) are left blank.
+#: A number with fewer patients behind it (visits, where patients are unknown) is left blank.
 MIN_PATIENTS = 8
 
 
@@ -28,29 +28,45 @@ class Row(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Clusters that have visits, ascending, and what is known of each."""
+    """Clusters that have visits, ascending, and who is behind each number of theirs.
+
+    A number is blank where fewer than `min_patients` patients stand behind it. Where that leaves one cluster
+    blank beside an overall number, the cluster with the next fewest patients is blanked too: the difference
+    would give the first away.
+    """
 
     names: Int[np.ndarray, " K"]
     inverse: Int[np.ndarray, " N"]
     visits: Int[np.ndarray, " K"]
-    small: Bool[np.ndarray, " K"]
+    patients: Int[np.ndarray, " N"]
+    min_patients: int
 
-    def means(self, values: Float[np.ndarray, " N"]) -> Float[np.ndarray, " K"]:
-        """Return the mean of each cluster over what is not NaN; NaN for small clusters."""
+    def means(self, values: Float[np.ndarray, " N"]) -> tuple[Float[np.ndarray, " K"], float]:
+        """Return the mean of each cluster and of all visits, over what is not NaN; NaN where blank."""
         known = ~np.isnan(values)
-        counts = np.bincount(self.inverse[known], minlength=len(self.names))
-        sums = np.bincount(self.inverse[known], weights=values[known], minlength=len(self.names))
-        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-        return np.where(self.small, np.nan, means)
+        groups, size = self.inverse[known], len(self.names)
+        visits = np.bincount(groups, minlength=size)
+        sums = np.bincount(groups, weights=values[known], minlength=size)
+        means = np.divide(sums, visits, out=np.full(size, np.nan), where=visits > 0)
+        blank, all_blank = self.blank(known)
+        overall = np.nan if all_blank else float(sums.sum() / visits.sum())
+        return np.where(blank, np.nan, means), overall
+
+    def blank(self, known: Bool[np.ndarray, " N"]) -> tuple[Bool[np.ndarray, " K"], bool]:
+        """Return which clusters, and whether the overall number, too few patients stand behind."""
+        pairs = np.unique(np.stack([self.inverse[known], self.patients[known]]), axis=1)
+        counts = np.bincount(pairs[0], minlength=len(self.names))
+        small = counts < self.min_patients
+        if np.sum(small & (counts > 0)) == 1 and not small.all():
+            small |= np.arange(len(counts)) == np.argmin(np.where(small, np.iinfo(int).max, counts))
+        return small, len(np.unique(self.patients[known])) < self.min_patients
 
 
 def group(labels: Int[np.ndarray, " N"], patients: Int[np.ndarray, " N"] | None, min_patients: int) -> Groups:
-    """Return the clusters of a labelling, those of fewer than `min_patients` patients marked small."""
+    """Return the clusters of a labelling; where patients are unknown, each visit counts as one."""
     names, inverse, visits = np.unique(labels, return_inverse=True, return_counts=True)
-    if patients is None:
-        return Groups(names, inverse, visits, visits < min_patients)
-    pairs = np.unique(np.stack([inverse, patients]), axis=1)
-    return Groups(names, inverse, visits, np.bincount(pairs[0], minlength=len(names)) < min_patients)
+    patients = np.arange(len(labels)) if patients is None else patients
+    return Groups(names, inverse, visits, patients, min_patients)
 
 
 def cross_rates(
@@ -65,15 +81,17 @@ def cross_rates(
         labels: cluster of each visit.
         crossed: outcome of each visit.
         patients: patient of each visit, if known.
-        min_patients: clusters with fewer are blank.
+        min_patients: numbers with fewer behind them are blank, see `Groups`.
 
     Returns:
         Index: cluster number, then "overall". Columns: visits, share (percent of visits), cross_rate
         (percent of the cluster's visits), ratio (to the overall rate).
     """
     groups = group(labels, patients, min_patients)
-    visits = np.append(np.where(groups.small, np.nan, groups.visits), len(labels))
-    rates = 100 * np.append(groups.means(crossed.astype(float)), crossed.mean())
+    blank, all_blank = groups.blank(np.ones(len(labels), bool))
+    visits = np.append(groups.visits, len(labels)).astype(float)
+    visits[np.append(blank, all_blank)] = np.nan
+    rates = 100 * np.append(*groups.means(crossed.astype(float)))
     return pd.DataFrame(
         {
             "visits": visits,
@@ -99,7 +117,7 @@ def profile(
         rows: what the table shows, in order.
         labels: cluster of each visit.
         patients: patient of each visit, if known.
-        min_patients: clusters with fewer are blank.
+        min_patients: numbers with fewer behind them are blank, see `Groups`.
 
     Returns:
         A row per variable: group, variable, unit, a column per cluster ("cluster1"..), overall, and cv:
@@ -110,13 +128,14 @@ def profile(
     lines = []
     for row in rows:
         values = frame[row.variable].to_numpy(float)
-        means = row.factor * groups.means(values)
-        known, missing = means[~np.isnan(means)], np.isnan(values).all()
+        means, overall = groups.means(values)
+        means = row.factor * means
+        known = means[~np.isnan(means)]
         center = known.mean() if len(known) else 0.0
         lines.append(
             {"group": row.group, "variable": row.variable, "unit": row.unit}
             | dict(zip(columns, means, strict=True))
-            | {"overall": np.nan if missing else row.factor * np.nanmean(values)}
+            | {"overall": row.factor * overall}
             | {"cv": known.std() / center if center else np.nan}
         )
     return pd.DataFrame(lines)

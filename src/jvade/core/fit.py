@@ -1,5 +1,6 @@
 """Two-stage VaDE for a stack of lanes: VAE pretraining, mixture start, fine-tuning (sections 2.2, 3.4)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +12,12 @@ from jaxtyping import Array, Float, Key
 
 from jvade.core import gmm, model, shuffle
 from jvade.core import lanes as lanes_
-from jvade.core.epoch import Lane, named_key
+from jvade.core.epoch import Lane, draw_noise, named_key, split_row
 from jvade.core.gmm import GmmFit
 from jvade.core.lanes import Progress, Trained
-from jvade.core.mixture import Mixture
-from jvade.core.model import Assignment, Parameters, Posterior
+from jvade.core.layout import over_lanes
+from jvade.core.mixture import Mixture, mask
+from jvade.core.model import Assignment, Parameters
 from jvade.core.settings import Architecture, Training
 
 
@@ -26,16 +28,18 @@ class MixtureStart:
     Args:
         latents: "means" fits it to posterior means, as the study words it; "samples" to one draw of
             q(z|x) a row, which also sees the posterior's own variance.
-        n_rows: rows that restarts compete on, a random subset per lane; the winner is refined on all.
-        n_init: restarts.
-        max_iter: EM iterations at most, of a restart and of the refinement.
+        n_rows: rows of the first fit, a random subset per lane; it is refined on all training rows.
+        n_init: short runs of EM, of which the best is continued.
+        short_iter: EM steps of a short run.
+        max_iter: EM iterations at most, on the subset and again on all training rows.
         tol: gain per row below which EM has converged.
         reg_covar: added to every variance.
     """
 
     latents: Literal["means", "samples"] = "means"
     n_rows: int = 20_000
-    n_init: int = 5
+    n_init: int = 40
+    short_iter: int = 10
     max_iter: int = 200
     tol: float = 1e-4
     reg_covar: float = 1e-6
@@ -58,19 +62,6 @@ def subset(key: Key[Array, ""], n_rows: int, size: int) -> Array:
     return shuffle.permute(key, jnp.arange(min(size, n_rows)), n_rows)
 
 
-@partial(jax.jit, static_argnames="architecture")
-def encode_rows(
-    params: Parameters, x: Float[Array, "N D"], architecture: Architecture, lane: Lane
-) -> Posterior:
-    """Return q(z|x) of every row for one lane, in chunks."""
-    latent_dim = lane.hyperparameters.latent_dim
-
-    def one(row: Float[Array, " D"]) -> Posterior:
-        return jax.tree.map(lambda a: a[0], model.encode(params, row[None], architecture, latent_dim))
-
-    return jax.lax.map(one, x, batch_size=model.CHUNK_ROWS)
-
-
 @partial(jax.jit, static_argnames=("architecture", "training", "settings"))
 def start_mixtures(
     params: Parameters,
@@ -80,35 +71,45 @@ def start_mixtures(
     training: Training,
     settings: MixtureStart,
 ) -> GmmFit:
-    """Fit each lane's mixture to its latents: restarts on a subset, the best refined on all rows."""
+    """Fit each lane's mixture to its latents: on a subset first, then on all training rows.
+
+    Validation rows have no part in it, so that early stopping of the fine-tuning stays honest.
+    """
+    n_train, _ = training.split_sizes(x.shape[0])
+    options = {"max_iter": settings.max_iter, "tol": settings.tol, "reg_covar": settings.reg_covar}
 
     def one(params: Parameters, lane: Lane) -> GmmFit:
         n_clusters, latent_dim = lane.hyperparameters.n_clusters, lane.hyperparameters.latent_dim
-        posterior = encode_rows(params, x, architecture, lane)
+        posterior = model.encode_rows(params, x, architecture, latent_dim)
         z = posterior.means
         if settings.latents == "samples":
-            noise = jax.random.normal(named_key(lane.key, "mixture samples"), z.shape[::-1]).T
-            used = jnp.arange(z.shape[1]) < latent_dim
+            noise = draw_noise(named_key(lane.key, "mixture samples"), *z.shape)
+            used = mask(architecture.latent_dim, latent_dim)
             z = z + jnp.where(used, jnp.exp(0.5 * posterior.log_variances) * noise, 0.0)
-        rows = subset(named_key(lane.key, "mixture rows"), x.shape[0], settings.n_rows)
-        options = {"max_iter": settings.max_iter, "tol": settings.tol, "reg_covar": settings.reg_covar}
+        z = z[split_row(lane, jnp.arange(n_train), x.shape[0])]
+        few = z[subset(named_key(lane.key, "mixture rows"), n_train, settings.n_rows)]
+        start = gmm.fit_one(
+            named_key(lane.key, "mixture"),
+            few,
+            n_clusters,
+            latent_dim,
+            max_clusters=architecture.n_clusters,
+            n_init=settings.n_init,
+            short_iter=settings.short_iter,
+            **options,
+        )
+        return gmm.em(z, start.components, n_clusters, latent_dim, **options)
 
-        def restart(key: Key[Array, ""]) -> GmmFit:
-            return gmm.fit_once(
-                key, z[rows], n_clusters, latent_dim, max_clusters=architecture.n_clusters, **options
-            )
-
-        fits = jax.lax.map(restart, jax.random.split(named_key(lane.key, "mixture"), settings.n_init))
-        best = jnp.argmax(jnp.where(fits.finite, fits.lower_bound, -jnp.inf))
-        components = jax.tree.map(lambda leaf: leaf[best], fits.components)
-        return gmm.em(z, components, n_clusters, latent_dim, **options)
-
-    return lanes_.over_lanes(one, training.layout)(params, lanes)
+    return over_lanes(one, training.layout)(params, lanes)
 
 
 def mixtures(start: GmmFit) -> Mixture:
-    """Return what EM fitted to every lane in the parameters that fine-tuning trains."""
-    return jax.vmap(gmm.as_mixture)(start.components)
+    """Return what EM fitted to every lane in the parameters that fine-tuning trains.
+
+    A cluster that EM left without rows keeps a small weight, so that it may still win some.
+    """
+    mixture = jax.vmap(gmm.as_mixture)(start.components)
+    return mixture._replace(logits=jnp.maximum(mixture.logits, math.log(1e-8)))
 
 
 def fit(
@@ -152,11 +153,6 @@ def failures(fit: Fit) -> list[str]:
                 messages.append(f"lane {lane} went non-finite in the {stage} and was stopped; {remedy}")
                 break
     return messages
-
-
-def take_lane(tree: object, lane: int) -> object:
-    """Return one lane of any stacked result."""
-    return jax.tree.map(lambda leaf: leaf[lane], tree)
 
 
 def assign(params: Parameters, x: Float[Array, "N D"], lane: Lane, architecture: Architecture) -> Assignment:

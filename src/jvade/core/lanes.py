@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jvade.core import epoch
+from jvade.core import layout as layouts
 from jvade.core.epoch import History, Lane, TrainState
 from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Hyperparameters, Layout, Training
@@ -37,7 +38,7 @@ class Trained(NamedTuple):
         history: mean terms of the ELBO per epoch, training and validation.
         n_epochs: epochs run.
         best_loss: lowest validation loss, natural log per row, lower is better.
-        converged: stopped by patience before the last epoch allowed.
+        converged: patience ran out; False where the epochs did first.
         finite: False where a lane went non-finite; its `params` are the best before that.
     """
 
@@ -53,27 +54,20 @@ def stack(seeds: Sequence[int], hyperparameters: Hyperparameters | Sequence[Hype
     """Return a stack of lanes, one per seed; one set of hyperparameters for all, or one for each.
 
     Raises:
-        ValueError: no seed, or lists of different lengths.
+        ValueError: no seed, lists of different lengths, or a value out of its range.
     """
     each = [hyperparameters] * len(seeds) if isinstance(hyperparameters, Hyperparameters) else hyperparameters
     if not seeds or len(each) != len(seeds):
         raise ValueError(f"expected as many hyperparameters as seeds, got {len(each)} and {len(seeds)}")
+    for one in each:
+        one.check()
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    return Lane(keys, jax.tree.map(lambda *values: jnp.array(values, type(values[0])), *each))
-
-
-def resolve_layout(layout: Layout) -> Layout:
-    """Return the layout in force: "map" on a CPU, where a lane alone uses the caches best, else "vmap"."""
-    if layout != "auto":
-        return layout
-    return "map" if jax.default_backend() == "cpu" else "vmap"
-
-
-def over_lanes(function: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
-    """Map a function of one lane over the leading axis of all its arguments."""
-    if resolve_layout(layout) == "vmap":
-        return jax.vmap(function)
-    return lambda *stacks: jax.lax.map(lambda one: function(*one), stacks)
+    # The type is the field's: a sweep over (1, 0.1) must not become one of whole numbers.
+    columns: dict[str, Any] = {
+        name: jnp.array([getattr(one, name) for one in each], type(default))
+        for name, default in Hyperparameters._field_defaults.items()
+    }
+    return Lane(keys, Hyperparameters(**columns))
 
 
 @partial(jax.jit, static_argnames="architecture")
@@ -95,7 +89,7 @@ def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, 
 def _block(
     states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
 ) -> TrainState:
-    return over_lanes(
+    return layouts.over_lanes(
         lambda s, lane: epoch.run_block(s, x, lane, until, architecture, training), training.layout
     )(states, lanes)
 
@@ -116,7 +110,7 @@ def compact(active: Bool[np.ndarray, " S"], layout: Layout) -> np.ndarray:
     Few widths mean few compilations; a finished lane in the stack changes nothing. One after the other a
     finished lane costs nothing either, so "map" keeps the whole stack.
     """
-    if resolve_layout(layout) == "map":
+    if layouts.resolve(layout) == "map":
         return np.arange(len(active))
     width = min(len(active), 1 << (int(active.sum()) - 1).bit_length())
     return np.sort(np.argsort(~active, kind="stable")[:width])

@@ -80,6 +80,17 @@ def decode(
     return cast(Array, _modules(architecture)[1].apply({"params": params.decoder}, z, latent_dim))
 
 
+def encode_rows(
+    params: Parameters, x: Float[Array, "N D"], architecture: Architecture, latent_dim: Count
+) -> Posterior:
+    """Return `encode` of a whole table, in chunks: memory does not grow with the hidden width times N."""
+
+    def one(row: Float[Array, " D"]) -> Posterior:
+        return jax.tree.map(lambda leaf: leaf[0], encode(params, row[None], architecture, latent_dim))
+
+    return jax.lax.map(one, x, batch_size=CHUNK_ROWS)
+
+
 @partial(jax.jit, static_argnames="architecture")
 def assign(
     params: Parameters,
@@ -90,14 +101,9 @@ def assign(
 ) -> Assignment:
     """Place every row: its posterior mean and the responsibilities there. Deterministic.
 
-    One lane; map it over a stack. Works through the rows in chunks, so memory does not grow with the
-    hidden width times N.
+    One lane; map it over a stack.
     """
-
-    def one(row: Float[Array, " D"]) -> tuple[Float[Array, " L"], Float[Array, " K"]]:
-        z = encode(params, row[None], architecture, latent_dim).means
-        prior = params.prior(architecture.latent_dim)
-        in_use = None if params.mixture is None else n_clusters
-        return z[0], mixtures.responsibilities(z, prior, in_use, latent_dim)[0]
-
-    return Assignment(*jax.lax.map(one, x, batch_size=CHUNK_ROWS))
+    z = encode_rows(params, x, architecture, latent_dim).means
+    in_use = None if params.mixture is None else n_clusters
+    prior = params.prior(architecture.latent_dim)
+    return Assignment(z, mixtures.responsibilities(z, prior, in_use, latent_dim))

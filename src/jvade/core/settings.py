@@ -90,7 +90,7 @@ class Hyperparameters(NamedTuple):
     those columns noise.
 
     Args:
-        learning_rate: of AdamW, > 0.
+        learning_rate: of AdamW, >= 0.
         weight_decay: of AdamW, decoupled, >= 0.
         clip_norm: largest global norm of a lane's gradient, > 0.
         noise_variance: variance of the Gaussian decoder, in squared standardised units, > 0.
@@ -108,3 +108,26 @@ class Hyperparameters(NamedTuple):
     patience: int = 5
     latent_dim: int = 2
     n_clusters: int = 7
+
+    def check(self) -> None:
+        """Refuse values of one lane that cannot train. NaN passes: a lane that starts with it is reported.
+
+        Raises:
+            ValueError: every field out of its range, what was expected and what came.
+        """
+        positive = ("clip_norm", "noise_variance")
+        problems = [
+            f"{n}: expected 0 or more, got {getattr(self, n)}"
+            for n in ("learning_rate", "weight_decay", "kl_weight")
+            if getattr(self, n) < 0
+        ]
+        problems += [
+            f"{n}: expected above 0, got {getattr(self, n)}" for n in positive if getattr(self, n) <= 0
+        ]
+        problems += [
+            f"{n}: expected a whole number, at least 1, got {getattr(self, n)}"
+            for n in ("patience", "latent_dim", "n_clusters")
+            if getattr(self, n) < 1 or getattr(self, n) != int(getattr(self, n))
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))

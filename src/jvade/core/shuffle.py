@@ -42,7 +42,7 @@ def permute(key: Key[Array, ""], index: Int[Array, " N"], n: int | Int[Array, ""
     a = jnp.ceil(jnp.sqrt(n.astype(jnp.float32))).astype(jnp.uint32)
     a = jnp.minimum(a, 65536)
     b = (n + a - 1) // a
-    round_keys = jax.random.bits(key, (ROUNDS, 2))
+    round_keys = jax.random.bits(key, (ROUNDS, 2), jnp.uint32)
 
     def scramble(i: UInt32[Array, " N"]) -> UInt32[Array, " N"]:
         def one_round(r: Int[Array, ""], halves: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -37,6 +37,7 @@ ROW = "jvade row number"  # column of `clean`
 CATEGORY = "category of "  # start of the names of its columns of ICD-10 categories
 CODING = "coding of "  # start of the names of code columns that become one-hot inputs
 MAX_AGE = 130  # years; nobody has lived longer
+LARGEST = 1e30  # of any number; inputs are float32, which ends at 3.4e38
 
 # Years in one unit, and years to add, of each word a mapping may use for an age unit.
 AGE_UNITS = {
@@ -93,9 +94,9 @@ def code(column: ir.Value) -> ir.StringValue:
 
 
 def number(column: ir.Value) -> ir.FloatingValue:
-    """Return a clean column as finite numbers; anything else is missing."""
+    """Return a clean column as numbers up to `LARGEST`; anything else is missing."""
     value = column.cast("float64") if column.type().is_numeric() else code(column).try_cast("float64")
-    return ibis.ifelse(value.isnan() | value.isinf(), ibis.null("float64"), value)
+    return ibis.ifelse(value.isnan() | (value.abs() > LARGEST), ibis.null("float64"), value)
 
 
 def matches(column: ir.Value, codes: Codes) -> ir.BooleanValue:
@@ -173,7 +174,7 @@ class Parser:
         """Return a column of numbers that may be blank."""
         value = number(self.visits[column])
         broken = self.visits[column].notnull() & value.isnull()
-        self._forbid(column, "not a number", broken, "write digits and a decimal point only")
+        self._forbid(column, "not a number", broken, "write digits and a decimal point only, at most 1e30")
         return value
 
     def _date(self, date: Date) -> None:

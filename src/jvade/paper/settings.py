@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from jvade.analysis import profiles
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Hyperparameters, Training
 from jvade.data.errors import InputError
@@ -28,7 +29,7 @@ class PaperSettings:
         bic_clusters: smallest and largest number of clusters on the BIC curve (Fig 4).
         kmeans_clusters: clusters of K-Means on the inputs (Table 5).
         vae_kmeans_clusters: clusters of K-Means on the VAE's latents (Table 5).
-        min_patients: clusters with fewer patients stay blank in every table and figure.
+        min_patients: numbers with fewer patients behind them stay blank in every table and figure.
         widths: hidden widths of the encoder; the decoder mirrors them.
         model: the network and its optimiser.
         training: batches, epochs, split.
@@ -46,7 +47,7 @@ class PaperSettings:
     bic_clusters: tuple[int, int] = (2, 10)
     kmeans_clusters: int = 10
     vae_kmeans_clusters: int = 9
-    min_patients: int = 8
+    min_patients: int = profiles.MIN_PATIENTS
     widths: tuple[int, ...] = (256,)
     model: Hyperparameters = field(default_factory=Hyperparameters)
     training: Training = field(default_factory=Training)
@@ -70,27 +71,43 @@ class PaperSettings:
             given, missing = ("--visits", "--mapping") if self.mapping is None else ("--mapping", "--visits")
             problems.append(f"{given} needs {missing} as well: a table and the mapping of its columns")
         low, high = self.bic_clusters
-        counts = {
-            "--n-visits": self.n_visits,
-            "--index-rows": self.index_rows,
-            "--bic-clusters": low,
-            "--kmeans-clusters": self.kmeans_clusters,
-            "--vae-kmeans-clusters": self.vae_kmeans_clusters,
-            "--min-patients": self.min_patients,
-            "--model.latent-dim": self.model.latent_dim,
-            "--model.n-clusters": self.model.n_clusters,
-            "--model.patience": self.model.patience,
-            "--mixture.n-rows": self.mixture.n_rows,
-            "--mixture.n-init": self.mixture.n_init,
+        model, mixture = self.model, self.mixture
+        at_least = {
+            "--seed": (self.seed, 0),
+            "--n-visits": (self.n_visits, 1),
+            "--index-rows": (self.index_rows, 3),
+            "--bic-clusters": (low, 1),
+            "--kmeans-clusters": (self.kmeans_clusters, 1),
+            "--vae-kmeans-clusters": (self.vae_kmeans_clusters, 1),
+            "--min-patients": (self.min_patients, 1),
+            "--widths": (min(self.widths, default=0), 1),
+            "--model.latent-dim": (model.latent_dim, 1),
+            "--model.n-clusters": (model.n_clusters, 1),
+            "--model.patience": (model.patience, 1),
+            "--model.weight-decay": (model.weight_decay, 0),
+            "--model.kl-weight": (model.kl_weight, 0),
+            "--mixture.n-rows": (mixture.n_rows, max(high, model.n_clusters) + 1),
+            "--mixture.n-init": (mixture.n_init, 1),
+            "--mixture.short-iter": (mixture.short_iter, 0),
+            "--mixture.max-iter": (mixture.max_iter, 1),
+            "--mixture.tol": (mixture.tol, 0),
+            "--mixture.reg-covar": (mixture.reg_covar, 0),
         }
-        positive = {
-            "--model.learning-rate": self.model.learning_rate,
-            "--model.noise-variance": self.model.noise_variance,
-            "--model.clip-norm": self.model.clip_norm,
+        above_zero = {
+            "--model.learning-rate": model.learning_rate,
+            "--model.noise-variance": model.noise_variance,
+            "--model.clip-norm": model.clip_norm,
         }
-        problems += [f"{flag}: expected at least 1, got {n}" for flag, n in counts.items() if n < 1]
+        # Asked this way round, NaN is refused as well.
         problems += [
-            f"{flag}: expected a number above 0, got {v}" for flag, v in positive.items() if not v > 0
+            f"{flag}: expected at least {least}, got {value}"
+            for flag, (value, least) in at_least.items()
+            if not value >= least
+        ]
+        problems += [
+            f"{flag}: expected a number above 0, got {value}"
+            for flag, value in above_zero.items()
+            if not value > 0
         ]
         if low > high:
             problems.append(f"--bic-clusters: expected the smaller number first, got {low} {high}")
@@ -121,6 +138,6 @@ PRESETS: dict[PresetName, PaperSettings] = {
         index_rows=500,
         bic_clusters=(2, 4),
         training=Training(batch_size=256, max_epochs=2),
-        mixture=MixtureStart(n_rows=1_000, n_init=1),
+        mixture=MixtureStart(n_rows=1_000, n_init=4),
     ),
 }

@@ -15,6 +15,7 @@ from jvade.analysis.profiles import Row
 from jvade.core import epoch, fit, gmm, lanes
 from jvade.core.fit import Fit
 from jvade.core.lanes import Progress, Trained
+from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
 from jvade.data import cohort, published
 from jvade.data.mapping import read_mapping
@@ -104,9 +105,8 @@ def train(cohort: Cohort, settings: PaperSettings, terminal: Terminal) -> Model:
     failures = fit.failures(result)
     if failures:
         raise TrainingError("; ".join(failures))
-    one = jax.tree.map(lambda leaf: leaf[0], lane)
     before, after = (
-        fit.assign(jax.tree.map(lambda leaf: leaf[0], stage.params), x, one, architecture)
+        fit.assign(take_lane(stage.params, 0), x, take_lane(lane, 0), architecture)
         for stage in (result.pretrained, result.finetuned)
     )
     labels = np.asarray(jnp.argmax(after.responsibilities, axis=-1))
@@ -118,14 +118,18 @@ def history(trained: Trained, kl_weight: float) -> pd.DataFrame:
     n = int(trained.n_epochs[0])
     columns: dict[str, Any] = {"epoch": np.arange(1, n + 1)}
     for name, terms in (("train", trained.history.train), ("validation", trained.history.validation)):
-        one = jax.tree.map(lambda leaf: leaf[0, :n], terms)
+        one = jax.tree.map(lambda leaf: leaf[:n], take_lane(terms, 0))
         columns[f"{name}_loss"] = np.asarray(-one.elbo(kl_weight))
         columns |= {f"{name}_{term}": np.asarray(values) for term, values in one._asdict().items()}
     return pd.DataFrame(columns)
 
 
-def bic_curve(latents: np.ndarray, settings: PaperSettings) -> pd.DataFrame:
-    """Fit mixtures of every size to a subset of the pretrained latents (section 3.4, Fig 4)."""
+def bic_curve(latents: np.ndarray, settings: PaperSettings) -> tuple[pd.DataFrame, list[str]]:
+    """Fit mixtures of every size to a random subset of the pretrained latents (section 3.4, Fig 4).
+
+    Returns:
+        One row per number of clusters, and what to know about the fits.
+    """
     key = epoch.named_key(jax.random.key(settings.seed), "bic")
     rows = np.asarray(fit.subset(epoch.named_key(key, "rows"), len(latents), settings.mixture.n_rows))
     low, high = settings.bic_clusters
@@ -134,13 +138,16 @@ def bic_curve(latents: np.ndarray, settings: PaperSettings) -> pd.DataFrame:
         jnp.asarray(latents[rows]),
         list(range(low, high + 1)),
         n_init=settings.mixture.n_init,
+        short_iter=settings.mixture.short_iter,
         max_iter=settings.mixture.max_iter,
         tol=settings.mixture.tol,
         reg_covar=settings.mixture.reg_covar,
         layout=settings.training.layout,
     )
     fields = ("n_clusters", "bic", "icl", "lower_bound", "n_iter", "converged", "finite")
-    return pd.DataFrame({name: np.asarray(getattr(fits, name)) for name in fields})
+    table = pd.DataFrame({name: np.asarray(getattr(fits, name)) for name in fields})
+    table.insert(1, "n_rows", len(rows))
+    return table, gmm.warnings(fits, settings.mixture.reg_covar)
 
 
 def compare(
@@ -215,7 +222,7 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     with terminal.step("training"):
         model = train(cohort, settings, terminal)
     with terminal.step("number of clusters"):
-        bic = bic_curve(model.pretrained_latents, settings)
+        bic, bic_warnings = bic_curve(model.pretrained_latents, settings)
     with terminal.step("comparison"):
         table5, methods = compare(cohort, model, settings)
     with terminal.step("profiles"):
@@ -226,17 +233,18 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         }
         table7 = profile(cohort, labels, settings)
 
-    warnings = warn(model, settings, labels)
+    warnings = warn(model, settings, labels) + [f"number of clusters: {text}" for text in bic_warnings]
     for text in warnings:
         terminal.say(f"  warning: {text}", "yellow")
     table5 = beside_published(
         table5, published.load("table5_comparison"), "method", ["n_clusters", "silhouette", "davies_bouldin"]
     )
     theirs = published_cross_rates()
-    best = int(bic["n_clusters"].to_numpy()[np.argmin(bic["bic"].to_numpy())])
+    best = int(bic["n_clusters"].to_numpy()[np.nanargmin(bic["bic"].to_numpy())])
     with terminal.step("tables and figures"):
         folder = RunFolder(settings.folder)
         write(folder, cohort, model, settings, bic, table5, rates, table7, theirs)
+    overall_known = bool(rates["two-stage VaDE"].loc[["overall"], "share"].notna().all())
     folder.finish(
         {
             "jvade": manifest.versions()["jvade"],
@@ -250,7 +258,8 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
             "settings": manifest.plain(settings),
             "input": cohort.source,
             "account": manifest.plain(cohort.table.account),
-            "scaling": cohort.scaling.to_dict(),
+            # Means and deviations are as telling as the tables: blank where those are.
+            "scaling": cohort.scaling.to_dict() if overall_known else None,
             "epochs": {
                 "pretraining": int(model.fit.pretrained.n_epochs[0]),
                 "fine-tuning": int(model.fit.finetuned.n_epochs[0]),
@@ -280,7 +289,9 @@ def warn(model: Model, settings: PaperSettings, labels: np.ndarray) -> list[str]
         )
     for name, stage in (("pretraining", model.fit.pretrained), ("fine-tuning", model.fit.finetuned)):
         if not bool(stage.converged[0]):
-            warnings.append(f"{name} was still improving at its last epoch; raise --training.max-epochs")
+            warnings.append(
+                f"{name} ended at --training.max-epochs, before patience ran out; more epochs may improve it"
+            )
     return warnings
 
 

@@ -1,0 +1,183 @@
+"""An epoch against a plain loop with AdamW written out, and who sees which rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jvade.core import epoch, fit, lanes, shuffle
+from jvade.core.fit import MixtureStart
+from jvade.core.layout import take_lane
+from jvade.core.mixture import Mixture
+from jvade.core.objective import elbo_terms
+from jvade.core.settings import Architecture, Hyperparameters, Training
+
+N, N_TRAIN, BATCH = 100, 80, 32
+ARCHITECTURE = Architecture(5, latent_dim=2, n_clusters=3, widths=(7,))
+TRAINING = Training(batch_size=BATCH, max_epochs=2)
+#: Values at which every part of the update matters: the clip binds, the decay is large, the KL is weighted.
+HYPER = Hyperparameters(
+    learning_rate=1e-2, weight_decay=0.3, clip_norm=0.05, noise_variance=0.4, kl_weight=0.5, n_clusters=3
+)
+
+
+def case(seed=3, hyper=HYPER):
+    rng = np.random.default_rng(0)
+    lane = take_lane(lanes.stack([seed], hyper), 0)
+    lane = jax.tree.map(lambda v: v.astype(float) if v.dtype == jnp.float32 else v, lane)
+    params = epoch.init(lane, ARCHITECTURE)
+    mixture = Mixture(*(jnp.asarray(rng.normal(size=s)) for s in ((3,), (3, 2), (3, 2))))
+    return jnp.asarray(rng.normal(size=(N, 5))), lane, params._replace(mixture=mixture)
+
+
+def plain_adamw(params, gradients, moments, step, hyper):
+    """Loshchilov & Hutter 2019, after clipping by the global norm; leaf by leaf in NumPy."""
+    leaves, tree = jax.tree.flatten(params)
+    slopes = [np.asarray(g) for g in jax.tree.leaves(gradients)]
+    norm = np.sqrt(sum(np.sum(g**2) for g in slopes))
+    assert norm > hyper.clip_norm, "the clip must bind, or this test does not see it"
+    new = []
+    for i, (leaf, g) in enumerate(zip(leaves, slopes, strict=True)):
+        g = g * hyper.clip_norm / norm
+        m, v = moments.get(i, (0.0, 0.0))
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        moments[i] = (m, v)
+        update = (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        new.append(np.asarray(leaf) - hyper.learning_rate * (update + hyper.weight_decay * np.asarray(leaf)))
+    return jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in new])
+
+
+def plain_training(x, lane, params):
+    """Two epochs, handed the split, the orders and the noises; returns parameters and mean terms."""
+    split = np.asarray(shuffle.permute(epoch.named_key(lane.key, "split"), jnp.arange(N), N))
+    stage = epoch.named_key(lane.key, "fine-tuning")
+    moments, step, history = {}, 0, []
+
+    def mean_loss(p, rows, noise):
+        return -jnp.mean(elbo_terms(p, x[rows], noise, ARCHITECTURE, HYPER).elbo(HYPER.kl_weight))
+
+    for e in range(2):
+        key = jax.random.fold_in(epoch.named_key(stage, "train"), e)
+        order = np.asarray(shuffle.permute(epoch.named_key(key, "order"), jnp.arange(N_TRAIN), N_TRAIN))
+        sums = np.zeros(4)
+        for i in range(0, N_TRAIN, BATCH):
+            rows = split[order[i : i + BATCH]]
+            noise = jax.random.normal(
+                jax.random.fold_in(epoch.named_key(key, "noise"), i // BATCH), (2, BATCH)
+            ).T[: len(rows)]
+            terms = elbo_terms(params, x[rows], noise, ARCHITECTURE, HYPER)
+            sums += np.array(terms).sum(axis=1)
+            gradients, step = jax.grad(mean_loss)(params, rows, noise), step + 1
+            params = plain_adamw(params, gradients, moments, step, HYPER)
+        rows = split[N_TRAIN:]
+        noise = jax.random.normal(
+            jax.random.fold_in(epoch.named_key(stage, "validation"), 0), (2, len(rows))
+        ).T
+        scored = np.array(elbo_terms(params, x[rows], noise, ARCHITECTURE, HYPER)).mean(axis=1)
+        history.append((sums / N_TRAIN, scored))
+    return params, history
+
+
+def test_two_epochs_equal_a_plain_loop(x64):
+    x, lane, params = case()
+    state = epoch.start(params, lane, "fine-tuning", TRAINING)
+    for _ in range(2):
+        state = epoch.run_epoch(state, x, lane, ARCHITECTURE, TRAINING)
+    want, history = plain_training(x, lane, params)
+    for got, expected in zip(jax.tree.leaves(state.params), jax.tree.leaves(want), strict=True):
+        # The hyperparameters of a lane are float32 numbers; the loop's are Python's.
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+    for e, (train, validation) in enumerate(history):
+        np.testing.assert_allclose([t[e] for t in state.history.train], train, rtol=1e-5)
+        np.testing.assert_allclose([t[e] for t in state.history.validation], validation, rtol=1e-5)
+
+
+@pytest.mark.parametrize("poisoned", ["train", "validation"])
+def test_training_and_validation_rows_are_kept_apart(x64, poisoned):
+    """NaN in the rows of one span must not reach the mean terms of the other."""
+    still = HYPER._replace(learning_rate=0.0, weight_decay=0.0)
+    x, lane, params = case(hyper=still)
+    split = np.asarray(epoch.split_row(lane, jnp.arange(N), N))
+    rows = split[:N_TRAIN] if poisoned == "train" else split[N_TRAIN:]
+    x = x.at[rows].set(jnp.nan)
+    seen = {}
+
+    def keep(carry, batch, noise, weights):
+        terms = epoch._mean_terms(elbo_terms(params, batch, noise, ARCHITECTURE, still), weights)
+        return carry, terms
+
+    spans = {"train": (0, N_TRAIN), "validation": (N_TRAIN, N)}
+    for name, span in spans.items():
+        _, terms = epoch._pass(0, keep, lane, x, jax.random.key(0), span, None, 2, BATCH)
+        seen[name] = bool(np.isfinite(np.array(terms)).all())
+    assert seen == {"train": poisoned != "train", "validation": poisoned != "validation"}
+    # And the epoch uses these spans: it is frozen, because one of its two scores is not finite.
+    state = epoch.run_epoch(
+        epoch.start(params, lane, "fine-tuning", TRAINING), x, lane, ARCHITECTURE, TRAINING
+    )
+    assert not bool(state.finite)
+
+
+def test_every_seed_has_its_own_split_order_and_noise():
+    splits = [np.asarray(epoch.split_row(case(seed)[1], jnp.arange(N), N)) for seed in (1, 2)]
+    assert np.mean(splits[0] == splits[1]) < 0.1
+    kept = [set(split[:N_TRAIN].tolist()) for split in splits]
+    assert kept[0] != kept[1]
+
+
+def test_a_nonfinite_epoch_leaves_the_state_as_it_was():
+    x, lane, params = case(hyper=HYPER._replace(learning_rate=float("nan")))
+    before = epoch.start(params, lane, "fine-tuning", TRAINING)
+    after = epoch.run_epoch(before, x, lane, ARCHITECTURE, TRAINING)
+    assert not bool(after.finite)
+    for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not bool(epoch.is_active(after, lane, TRAINING))
+
+
+def start(latents, x=None, **changes):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(400, 5)), jnp.float32) if x is None else x
+    stack = lanes.stack([1], HYPER)
+    params = lanes.init(stack, ARCHITECTURE)
+    settings = MixtureStart(latents=latents, n_rows=200, n_init=4)
+    return x, fit.start_mixtures(params, x, stack, ARCHITECTURE, TRAINING, settings)
+
+
+def test_a_mixture_started_on_samples_is_wider_than_one_on_means():
+    """The posterior's own variance is in the samples, and not in the means."""
+    spread = {
+        kind: float(jnp.mean(start(kind)[1].components.covariances[0])) for kind in ("means", "samples")
+    }
+    assert spread["samples"] > 2 * spread["means"]
+
+
+def test_validation_rows_have_no_part_in_the_start_of_the_mixture():
+    x, want = start("means")
+    lane = take_lane(lanes.stack([1], HYPER), 0)
+    validation = epoch.split_row(lane, jnp.arange(320, 400), 400)
+    _, got = start("means", x.at[validation].set(100.0))
+    np.testing.assert_array_equal(got.components.means, want.components.means)
+
+
+def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
+    """A list that begins with the whole number 1 must not turn 0.1 into 0."""
+    stack = lanes.stack([1, 2], [HYPER._replace(noise_variance=1), HYPER._replace(noise_variance=0.1)])
+    np.testing.assert_allclose(stack.hyperparameters.noise_variance, [1.0, 0.1])
+    plain = lanes.stack([1, 2], HYPER)
+    for a, b in zip(jax.tree.leaves(stack), jax.tree.leaves(plain), strict=True):
+        assert a.dtype == b.dtype
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patience": 0}, "patience: expected a whole number, at least 1, got 0"),
+        ({"noise_variance": 0.0}, r"noise_variance: expected above 0, got 0\.0"),
+        ({"kl_weight": -1.0}, r"kl_weight: expected 0 or more, got -1\.0"),
+        ({"n_clusters": 2.5}, r"n_clusters: expected a whole number, at least 1, got 2\.5"),
+    ],
+)
+def test_lanes_that_cannot_train_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        lanes.stack([1], HYPER._replace(**change))
