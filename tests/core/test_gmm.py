@@ -143,12 +143,12 @@ def test_empty_cluster_gets_no_weight():
 def test_plus_plus_covers_separated_points():
     z = jnp.repeat(jnp.arange(6.0)[:, None] * 100, 20, axis=0)
     for seed in range(10):
-        centers = np.asarray(gmm.plus_plus(jax.random.key(seed), z, 6, 6))
+        centers = np.asarray(gmm.draw_centers(jax.random.key(seed), z, 6, 6, 1.0))
         assert sorted(centers[:, 0].tolist()) == [0.0, 100.0, 200.0, 300.0, 400.0, 500.0]
 
 
 def test_plus_plus_with_fewer_distinct_rows_than_clusters():
-    centers = gmm.plus_plus(jax.random.key(0), jnp.ones((10, 2)), 3, 5)
+    centers = gmm.draw_centers(jax.random.key(0), jnp.ones((10, 2)), 3, 5, 1.0)
     np.testing.assert_array_equal(centers, [[1.0, 1.0]] * 3 + [[0.0, 0.0]] * 2)
 
 

@@ -1,6 +1,8 @@
 """What a cluster's visits look like: means of every variable, in original units (section 3.6, Table 7)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +29,8 @@ class Row(NamedTuple):
     factor: float = 1.0
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True)
+class Groups:
     """Clusters that have visits, ascending, and who is behind each number of theirs.
 
     A number is blank where fewer than `min_patients` patients stand behind it. Where that leaves one cluster
@@ -54,18 +57,27 @@ class Groups(NamedTuple):
 
     def blank(self, known: Bool[np.ndarray, " N"]) -> tuple[Bool[np.ndarray, " K"], bool]:
         """Return which clusters, and whether the overall number, too few patients stand behind."""
-        pairs = np.unique(np.stack([self.inverse[known], self.patients[known]]), axis=1)
-        counts = np.bincount(pairs[0], minlength=len(self.names))
+        pairs = self.pairs if known.all() else np.unique(self._pair(known))
+        counts = np.bincount(pairs // (self.patients.max() + 1), minlength=len(self.names))
         small = counts < self.min_patients
         if np.sum(small & (counts > 0)) == 1 and not small.all():
             small |= np.arange(len(counts)) == np.argmin(np.where(small, np.iinfo(int).max, counts))
-        return small, len(np.unique(self.patients[known])) < self.min_patients
+        everyone = np.unique(pairs % (self.patients.max() + 1))
+        return small, len(everyone) < self.min_patients
+
+    @cached_property
+    def pairs(self) -> Int[np.ndarray, " pairs"]:
+        """Each cluster together with each patient it has, as one number."""
+        return np.unique(self._pair(np.ones(len(self.inverse), bool)))
+
+    def _pair(self, known: Bool[np.ndarray, " N"]) -> Int[np.ndarray, " n"]:
+        return self.inverse[known] * (self.patients.max() + 1) + self.patients[known]
 
 
 def group(labels: Int[np.ndarray, " N"], patients: Int[np.ndarray, " N"] | None, min_patients: int) -> Groups:
     """Return the clusters of a labelling; where patients are unknown, each visit counts as one."""
     names, inverse, visits = np.unique(labels, return_inverse=True, return_counts=True)
-    patients = np.arange(len(labels)) if patients is None else patients
+    patients = np.arange(len(labels)) if patients is None else patients.astype(np.int64)
     return Groups(names, inverse, visits, patients, min_patients)
 
 

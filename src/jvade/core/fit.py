@@ -38,10 +38,10 @@ class MixtureStart:
 
     latents: Literal["means", "samples"] = "means"
     n_rows: int = 20_000
-    n_init: int = 40
+    n_init: int = 60
     short_iter: int = 10
     max_iter: int = 200
-    tol: float = 1e-4
+    tol: float = 1e-5
     reg_covar: float = 1e-6
 
 
