@@ -26,17 +26,18 @@ class MixtureStart:
     """How the mixture of VaDE is started from the pretrained latents.
 
     Args:
-        latents: "means" fits it to posterior means, as the study words it; "samples" to one draw of
-            q(z|x) a row, which also sees the posterior's own variance.
+        latents: "samples" fits it to one draw of q(z|x) a row: for the encoder as it is, that is the prior
+            of the highest ELBO. "means" fits it to posterior means, which have thin ridges that the posterior's
+            own variance blurs (benchmarks/mixture_starts.py compares the two).
         n_rows: rows of the first fit, a random subset per lane; it is refined on all training rows.
-        n_init: short runs of EM, of which the best is continued.
+        n_init: short runs of EM, of which the best few are continued.
         short_iter: EM steps of a short run.
         max_iter: EM iterations at most, on the subset and again on all training rows.
         tol: gain per row below which EM has converged.
         reg_covar: added to every variance.
     """
 
-    latents: Literal["means", "samples"] = "means"
+    latents: Literal["samples", "means"] = "samples"
     n_rows: int = 20_000
     n_init: int = 60
     short_iter: int = 10

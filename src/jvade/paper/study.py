@@ -324,7 +324,7 @@ def write(
     simulated = settings.visits is None
     folder.figure(
         "cross_rates",
-        figures.cross_rates(ours, theirs if simulated else None, "crossed the district border"),
+        figures.cross_rates(ours, theirs if simulated else None, "care outside the home area"),
     )
     clusters = [name for name in theirs.index if name != "overall"]
     folder.table(
@@ -336,7 +336,7 @@ def write(
             [*(f"cluster{i}" for i in clusters), "overall"],
         ),
     )
-    labels = {v.name: v.label for v in cohort.table.inputs} | {OUTCOME: "Crossed the district border"}
+    labels = {v.name: v.label for v in cohort.table.inputs} | {OUTCOME: "Care outside the home area"}
     for _, words in DESCRIBED.values():
         labels |= words
     folder.figure("table7_profiles", figures.profile_heatmap(table7, labels))

@@ -175,7 +175,7 @@ def cross_rates(table: pd.DataFrame, published: pd.DataFrame | None, outcome: st
     if published is not None:
         rates = published.drop(index="overall")["cross_rate"].to_numpy(float)[: len(clusters)]
         axes.plot(rates, places[: len(rates)], "D", color=INK, markerfacecolor="white", markersize=5)
-        note += "    ◇ published, other data"
+        note += "    ◇ published, other data, by rank"
     axes.text(0.99, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
     # The numbers stand in a column of their own, where no bar or mark can reach them.
     column = axes.get_yaxis_transform()
