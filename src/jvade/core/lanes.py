@@ -117,7 +117,18 @@ def compact(active: Bool[np.ndarray, " S"], layout: Layout) -> np.ndarray:
 
 
 def init(lanes: Lane, architecture: Architecture) -> Parameters:
-    """Draw the starting parameters of every lane (mixture None)."""
+    """Draw the starting parameters of every lane (mixture None).
+
+    Raises:
+        ValueError: a lane uses more latents or clusters than the architecture has.
+    """
+    for name in ("latent_dim", "n_clusters"):
+        most = int(np.max(np.asarray(getattr(lanes.hyperparameters, name))))
+        if most > getattr(architecture, name):
+            raise ValueError(
+                f"{name}: a lane asks for {most}, the architecture has {getattr(architecture, name)}; "
+                f"give Architecture({name}={most})"
+            )
     return _init(lanes, architecture)
 
 
