@@ -27,8 +27,8 @@ class MixtureStart:
 
     Args:
         latents: "samples" fits it to one draw of q(z|x) a row: for the encoder as it is, that is the prior
-            of the highest ELBO. "means" fits it to posterior means, which have thin ridges that the posterior's
-            own variance blurs (benchmarks/mixture_starts.py compares the two).
+            of the highest ELBO. "means" fits it to posterior means, which have thin ridges that the
+            posterior's own variance blurs (benchmarks/mixture_starts.py compares the two).
         n_rows: rows of the first fit, a random subset per lane; it is refined on all training rows.
         n_init: short runs of EM, of which the best few are continued.
         short_iter: EM steps of a short run.
