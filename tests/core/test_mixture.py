@@ -78,10 +78,11 @@ def test_responsibilities_stay_sure_in_many_latents(n_latents):
     np.testing.assert_allclose(got.max(axis=1), oracle.predict_proba(z).max(axis=1), atol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("covariance_type", ["diag", "full"])
-@pytest.mark.parametrize(("n_latents", "n_clusters"), [(2, 2), (2, 7), (5, 4), (10, 12)])
-def test_criteria_equal_scikit_learn(x64, n_latents, n_clusters, covariance_type):
-    oracle, z = draw(n_latents, n_clusters, 1.0, covariance_type)
+@pytest.mark.parametrize(("n_latents", "n_clusters"), [(2, 2), (2, 7), (2, 30), (10, 12), (30, 2), (30, 30)])
+def test_criteria_equal_scikit_learn(x64, n_latents, n_clusters, covariance_type, scale):
+    oracle, z = draw(n_latents, n_clusters, scale, covariance_type)
     components = Components(
         jnp.log(oracle.weights_), jnp.asarray(oracle.means_), jnp.asarray(oracle.covariances_)
     )
