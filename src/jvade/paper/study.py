@@ -368,8 +368,8 @@ def summarise(
                 "clusters": _both(table5, "n_clusters", ".0f"),
                 "silhouette": _both(table5, "silhouette", ".3f"),
                 "Davies-Bouldin": _both(table5, "davies_bouldin", ".3f"),
-                "Calinski-Harabasz": [f"{value:,.0f}" for value in table5["calinski_harabasz"]],
-                "silhouette on the inputs": [f"{value:.3f}" for value in table5["silhouette_common"]],
+                "Calinski-Harabasz": [_text(value, ",.0f") for value in table5["calinski_harabasz"]],
+                "silhouette on the inputs": [_text(value, ".3f") for value in table5["silhouette_common"]],
             }
         ),
     )
@@ -390,7 +390,11 @@ def summarise(
 
 
 def _both(table: pd.DataFrame, name: str, form: str) -> list[str]:
-    """Return a column of ours as text, the published one in brackets; "-" for a blank."""
+    """Return a column of ours as text, the published one in brackets."""
     cells = table[[name, f"{name}_published"]].to_numpy(float)
-    words = [["-" if np.isnan(value) else format(value, form) for value in row] for row in cells]
-    return [f"{ours} ({theirs})" for ours, theirs in words]
+    return [f"{_text(ours, form)} ({_text(theirs, form)})" for ours, theirs in cells]
+
+
+def _text(value: float, form: str) -> str:
+    """Return a number as text, a blank as "-"."""
+    return "-" if np.isnan(value) else format(value, form)
