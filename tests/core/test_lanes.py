@@ -16,14 +16,15 @@ from jvade.core.settings import Architecture, Hyperparameters, Training
 ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
 HYPER = Hyperparameters(learning_rate=3e-3, n_clusters=3)
 START = MixtureStart(n_rows=400, n_init=2)
-#: Sums are taken in another order in another layout, and training amplifies it.
-TOLERANCE = {"rtol": 2e-3, "atol": 2e-3}
+#: Of runs in double precision. Sums are taken in another order in another layout; in single precision AdamW
+#: turns the rounding of a gradient near zero into a whole step, which says nothing about the lanes.
+TOLERANCE = {"rtol": 1e-6, "atol": 1e-8}
 
 
 def rows(n=700, seed=0):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(3, 2))[rng.integers(0, 3, n)] * 2 + 0.3 * rng.normal(size=(n, 2))
-    return jnp.asarray(np.tanh(z @ rng.normal(size=(2, 6))) + 0.1 * rng.normal(size=(n, 6)), jnp.float32)
+    return jnp.asarray(np.tanh(z @ rng.normal(size=(2, 6))) + 0.1 * rng.normal(size=(n, 6)))
 
 
 def run(stack, architecture=ARCHITECTURE, on_block=None, **settings):
@@ -39,7 +40,7 @@ def assert_same_lane(one, i, other, j, **tolerance):
 
 
 @pytest.mark.parametrize("layout", ["vmap", "map"])
-def test_a_lane_in_a_stack_equals_the_lane_alone(layout):
+def test_a_lane_in_a_stack_equals_the_lane_alone(x64, layout):
     settings = [HYPER, HYPER._replace(noise_variance=0.3), HYPER._replace(learning_rate=1e-2)]
     together = run(lanes.stack([1, 2, 3], settings), layout=layout)
     for i, hyper in enumerate(settings):
@@ -57,7 +58,7 @@ def test_lanes_differ_by_seed_and_the_same_seed_gives_the_same_bits():
         np.testing.assert_array_equal(a[0], a[2])
 
 
-def test_early_stopping_of_one_lane_leaves_the_others_alone():
+def test_early_stopping_of_one_lane_leaves_the_others_alone(x64):
     """A lane with nothing to learn stops at its patience; its neighbours run as without it."""
     hopeless = HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=1)
     patient = HYPER._replace(patience=50)
@@ -68,7 +69,7 @@ def test_early_stopping_of_one_lane_leaves_the_others_alone():
         assert_same_lane(got.finetuned, lane, run(lanes.stack([seed], patient)).finetuned, 0)
 
 
-def test_a_poisoned_lane_is_reported_and_the_rest_equal_a_run_without_it():
+def test_a_poisoned_lane_is_reported_and_the_rest_equal_a_run_without_it(x64):
     poisoned = HYPER._replace(learning_rate=float("nan"))
     got = run(lanes.stack([1, 2, 3], [HYPER, poisoned, HYPER]))
     assert got.finetuned.finite.tolist() == [True, False, True]
@@ -94,7 +95,7 @@ def test_the_length_of_a_block_changes_no_result(layout):
             np.testing.assert_array_equal(a, b)
 
 
-def test_compaction_changes_nothing():
+def test_compaction_changes_nothing(x64):
     patience = [1, 50, 1, 2]
     stack = lanes.stack([1, 2, 3, 4], [HYPER._replace(patience=p, learning_rate=2e-2) for p in patience])
     params = lanes.init(stack, ARCHITECTURE)
@@ -129,7 +130,7 @@ def test_compact_keeps_active_lanes_and_widths_of_powers_of_two():
         assert len(lanes.compact(active, "map")) == len(active)
 
 
-def test_a_padded_lane_equals_the_unpadded_run():
+def test_a_padded_lane_equals_the_unpadded_run(x64):
     """One stack of d = 2, 3 and K = 3, 5, padded to 4 and 6, against each alone at its own size."""
     sizes = [(2, 3), (3, 5)]
     wide = Architecture(6, latent_dim=4, n_clusters=6, widths=(16,))
