@@ -33,15 +33,15 @@ def chosen_preset(args: Sequence[str]) -> PaperSettings:
 
 
 def use_device(device: str) -> None:
-    """Compute on the device a person named, or say that there is none of its kind."""
-    if device == "auto":
-        return
-    jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError):  # without the plugin JAX raises either
-        advice = "install its extra (cuda12, cuda13 or tpu), or leave --device out"
-        raise InputError([f"--device {device}: JAX finds no such device; {advice}"], "settings") from None
+    """Compute on the kind of device a person named, or say that there is none of it."""
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    elif device != "auto":  # an accelerator that is there is JAX's default
+        try:
+            jax.devices(device)
+        except RuntimeError:
+            advice = "install its extra (cuda12, cuda13 or tpu), or leave --device out"
+            raise InputError([f"--device {device}: JAX finds no such device; {advice}"], "settings") from None
 
 
 def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
