@@ -29,8 +29,11 @@ place = "TREATED"
 [cost]
 column = "COST"
 
+[describe]
+home = "LIVES"
+hospital = "HOSPITAL"
+
 [institution]
-id = "HOSPITAL"
 level = [
   { name = "tertiary", when = { GRADE = ["3*"] } },
   { name = "secondary", when = { GRADE = ["2*"] } },

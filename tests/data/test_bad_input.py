@@ -106,7 +106,7 @@ def test_all_costs_missing_and_another_thing(visits, mapping, write):
     visits.loc[0, "SEX"] = SECRET
     text = message(write(visits.astype("string")), mapping)
     assert "2 problems" in text
-    assert "column 'COST': a blank in all 6 rows" in text
+    assert "column 'COST': no cost in 6 rows, and no row remains" in text
 
 
 def test_unknown_age_unit(visits, mapping, write):
@@ -146,7 +146,9 @@ def test_files_that_cannot_be_read(visits, mapping, write, tmp_path):
         assert text.startswith(f"{name}: ")
         assert expected.get(name, "cannot be read as Parquet") in text
     assert "no such file" in message(tmp_path / "none.csv", mapping)
-    assert "a folder, not a file" in message(tmp_path, mapping)
+    assert "a folder of files of several kinds" in message(tmp_path, mapping)
+    (tmp_path / "empty").mkdir()
+    assert "a folder without files ending in .csv, .csv.gz, .parquet" in message(tmp_path / "empty", mapping)
 
 
 def test_a_file_without_a_header_is_refused_before_its_rows_are_listed_as_columns(visits, mapping, tmp_path):

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jvade.data import icd10
+from jvade.data.errors import InputError
 from jvade.data.features import read_visits
 from jvade.data.mapping import History, Subdistrict, parse_mapping
-from jvade.data.variables import FIRST_VISIT, STUDY_INPUTS
+from jvade.data.variables import FIRST_VISIT, STUDY_INPUTS, Dropped
 
 NAN = float("nan")
 
@@ -21,7 +22,7 @@ def test_known_values(visits, mapping, write):
     table = read_visits(write(visits), mapping)
     expected = {
         "row": [1, 3, 4, 5, 6],
-        "patient": [0, 0, 1, 1, 2],
+        "patient": [1, 1, 4, 4, 6],  # the row of each patient's first visit
         "cross_district": [False, False, True, False, False],
         "female": [1, 1, 0, 0, 1],
         "age": [60, 60, 31.5, 31.5, 5],
@@ -46,18 +47,18 @@ def test_known_values(visits, mapping, write):
         "emergency": [1, 0, 0, 0, 1],
         "payer_c": [0, 0, 1, 1, 0],
         "payer_d": [0, 0, 0, 0, 1],
-        "residence": ["A", "A", "A", "A", "B"],
-        "place": ["A", "A", "B", "A", "B"],
-        "institution": ["h1", "h3", "h2", "h3", "h3"],
+        "home": ["A", "A", "A", "A", "B"],
+        "hospital": ["h1", "h3", "h2", "h3", "h3"],
     }
     for name, values in expected.items():
         pd.testing.assert_series_equal(
             table.frame[name].astype(object), pd.Series(values, name=name, dtype=object), check_dtype=False
         )
-    assert table.extras == ("residence", "place", "institution", "date")
+    assert table.extras == ("date", "home", "hospital")
     assert table.levels == {"subdistrict": ("s1", "s2", "s3"), "payer": ("B", "C", "D")}
     account = table.account
-    assert (account.rows_read, account.filtered_out, account.missing_cost, account.kept) == (7, 1, 1, 5)
+    assert (account.rows_read, account.filtered_out, account.kept) == (7, 1, 5)
+    assert account.dropped == (Dropped("column 'COST': no cost", 1, "2"),)
     assert account.notes["patients"] == 3
     assert account.notes["share of first visits"] == pytest.approx(0.6)
     assert account.notes["principal diagnosis codes that are not ICD-10"] == 1
@@ -138,6 +139,18 @@ def test_levels_of_an_earlier_file_give_its_inputs(visits, mapping, write):
     few = dataclasses.replace(mapping, subdistrict=Subdistrict("STREET", left_out="s3", max_levels=3))
     first = read_visits(write(visits), few)
     later = visits.assign(STREET=["s3", "s9", "s9", None, "s1", "s2", "s9"], PAYER="Z")
+    with pytest.raises(InputError) as caught:
+        read_visits(write(later), few, first.levels)
+    assert caught.value.problems == tuple(
+        f"column '{name}': 1 code that the first file did not have, in {rows}; "
+        "correct them, or set 'unseen' to \"left out\" in its part of the mapping"
+        for name, rows in (("STREET", "1 row"), ("PAYER", "5 rows"))
+    )
+    few = dataclasses.replace(
+        few,
+        subdistrict=dataclasses.replace(few.subdistrict, unseen="left out"),
+        further=tuple(dataclasses.replace(part, unseen="left out") for part in few.further),
+    )
     second = read_visits(write(later), few, first.levels)
     assert second.inputs == first.inputs
     assert second.levels == first.levels == {"subdistrict": ("s3", "s1", "s2"), "payer": ("B", "C", "D")}

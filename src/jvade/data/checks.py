@@ -1,18 +1,27 @@
 """The rules a file must obey, tried in one pass; messages give counts and row numbers, never a value."""
 
-# Ibis annotates less than it accepts (a list of text in `isin`, a number beside an expression):
+# Ibis annotates less than it accepts (a number beside an expression):
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# pyright: reportReturnType=false
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
+from jvade.data.engines import ROW
 from jvade.data.errors import closest
+from jvade.data.source import Source
+from jvade.data.variables import Dropped
 
 SHOWN_ROWS = 5
+MASK = "broken rules "  # start of the names of the columns that hold, as bits, the rules a row breaks
+BITS = 60  # rules in one such column
 
 
 @dataclass(frozen=True)
@@ -24,24 +33,28 @@ class Rule:
         rule: what is wrong with a row that breaks it, for example "not a number".
         advice: what to do about it.
         broken: true for the rows that break it.
+        drops: whether such rows are dropped and counted, instead of stopping the run.
+        early: whether a row that breaks it has no place in a history.
     """
 
     column: str
     rule: str
     advice: str
     broken: ir.BooleanValue
+    drops: bool = False
+    early: bool = False
 
-    def message(self, count: int, rows: Sequence[int]) -> str:
-        """Return the message for `count` broken rows, of which `rows` are the first."""
-        listed = ", ".join(str(row) for row in rows)
-        which = "data row" if count == 1 else "data rows" if count <= len(rows) else "first data rows"
+    @property
+    def name(self) -> str:
+        """Column and rule, in words."""
+        return f"column '{self.column}': {self.rule}"
+
+    def message(self, count: int, places: Sequence[str]) -> str:
+        """Return the message for `count` broken rows, of which the first stand at `places`."""
+        listed = ", ".join(places)
+        which = "data row" if count == 1 else "data rows" if count <= len(places) else "first data rows"
         many = f"{count} row{'s' if count > 1 else ''}"
-        return f"column '{self.column}': {self.rule} in {many} ({which} {listed}); {self.advice}"
-
-
-@ibis.udf.agg.builtin(name="min")
-def _smallest(values: dt.int64, n: dt.int64) -> dt.Array(dt.int64):  # pyright: ignore
-    """Return the n smallest values: DuckDB's min of two arguments, which never holds more than n."""
+        return f"{self.name} in {many} ({which} {listed}); {self.advice}"
 
 
 def usable(kind: dt.DataType) -> bool:
@@ -64,7 +77,8 @@ def check_columns(uses: Iterable[tuple[str, str]], available: Mapping[str, dt.Da
         named = f"column '{column}' (named by '{key}')"
         if column not in available:
             near = closest(column, available)
-            problems.setdefault(column, f"{named}: missing{near}; the file has: {', '.join(available)}")
+            known = ", ".join(name for name in available if name != ROW)
+            problems.setdefault(column, f"{named}: missing{near}; the file has: {known}")
         elif not usable(available[column]):
             kind = available[column]
             problems.setdefault(
@@ -73,27 +87,86 @@ def check_columns(uses: Iterable[tuple[str, str]], available: Mapping[str, dt.Da
     return list(problems.values())
 
 
-def check_rows(
-    visits: ir.Table, rules: Mapping[str, Rule], counted: Sequence[str]
-) -> tuple[list[str], dict[str, int]]:
-    """Try all rules, and count, in one pass over the table.
+def masks(rules: Sequence[Rule]) -> dict[str, ir.IntegerValue]:
+    """Return the columns that hold which rules each row breaks."""
+    found = {}
+    for start in range(0, max(len(rules), 1), BITS):
+        some = [rule.broken for rule in rules[start : start + BITS]]
+        bits = [
+            ibis.ifelse(broken, ibis.literal(1 << i, "int64"), ibis.literal(0, "int64"))
+            for i, broken in enumerate(some)
+        ]
+        # Nearly every row breaks none: the sum is left to those that do.
+        none = ibis.literal(0, "int64")
+        together = reduce(add, bits, none)
+        found[f"{MASK}{start // BITS}"] = ibis.ifelse(ibis.or_(ibis.literal(False), *some), together, none)
+    return found
+
+
+def breaks_any(visits: ir.Table, numbers: Iterable[int]) -> ir.BooleanValue:
+    """Return whether a row breaks one of the rules."""
+    together: dict[str, int] = {}
+    for number in numbers:
+        column = f"{MASK}{number // BITS}"
+        together[column] = together.get(column, 0) | 1 << number % BITS
+    return ibis.or_(ibis.literal(False), *((visits[column] & bits) != 0 for column, bits in together.items()))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the checks found.
 
     Args:
-        visits: one row per visit, with its number in the column `row`.
-        rules: by the name of the boolean column that is true where the rule is broken.
-        counted: names of further boolean columns to count.
-
-    Returns:
-        The messages of the broken rules, and the number of true rows for each name in `counted`; the name
-        "rows" counts all.
+        problems: a message per broken rule that stops the run.
+        dropped: what the rules that drop took away; a row counts for the first rule it breaks.
+        groups: the further measures, for each combination of broken rules, and whether it is dropped.
     """
-    measures: dict[str, ir.Value] = {"rows": visits.count()}
-    measures |= {name: visits[name].sum() for name in (*counted, *rules)}
-    for name in rules:
-        # Nulls are passed over, so only broken rows compete.
-        candidates = ibis.ifelse(visits[name], visits["row"], ibis.null("int64"))
-        measures[f"first {name}"] = _smallest(candidates, SHOWN_ROWS)
-    found = visits.aggregate(**measures).to_pyarrow().to_pylist()[0]
-    broken = [name for name in rules if found[name]]
-    problems = [rules[name].message(found[name], found[f"first {name}"]) for name in broken]
-    return problems, {name: found[name] or 0 for name in ("rows", *counted)}
+
+    problems: list[str]
+    dropped: list[Dropped]
+    groups: list[dict[str, Any]]
+
+    def total(self, name: str, kept: bool = True) -> int:
+        """Return the sum of a measure, over the kept rows or over all."""
+        return sum(group[name] or 0 for group in self.groups if group["kept"] or not kept)
+
+
+def check_rows(
+    visits: ir.Table, rules: Sequence[Rule], source: Source, measures: Mapping[str, ir.Value]
+) -> Outcome:
+    """Try all rules, and take further measures, in one pass over the table.
+
+    Rows are grouped by the combination of rules they break: of those there are few, and usually one.
+
+    Args:
+        visits: one row per visit, with its number as `ROW` and the columns of `masks`.
+        rules: in the order of their bits.
+        source: where the rows came from.
+        measures: what else to measure; each group has its own.
+    """
+    columns = [name for name in visits.columns if name.startswith(MASK)]
+    grouped = visits.group_by(columns).aggregate(rows=visits.count(), first=visits[ROW].min(), **measures)
+    groups = grouped.to_pyarrow().to_pylist()
+    gone = [i for i, rule in enumerate(rules) if rule.drops and rule.early]
+    stopped: dict[int, int] = {}
+    dropped: dict[int, tuple[int, int]] = {}
+    for group in groups:
+        broken = [i for i in range(len(rules)) if group[f"{MASK}{i // BITS}"] >> i % BITS & 1]
+        dropping = [i for i in broken if rules[i].drops]
+        group["kept"] = not dropping
+        if dropping:  # each dropped row counts once
+            rows, first = dropped.get(dropping[0], (0, group["first"]))
+            dropped[dropping[0]] = rows + group["rows"], min(first, group["first"])
+        if not set(broken) & set(gone):  # what is gone before the histories are told breaks no other rule
+            for i in set(broken) - set(dropping):
+                stopped[i] = stopped.get(i, 0) + group["rows"]
+    problems = []
+    for i, count in sorted(stopped.items()):  # the run ends here: a look at the first rows costs little
+        broken = breaks_any(visits, [i]) & ~breaks_any(visits, gone)
+        shown = visits.filter(broken).order_by(ROW).limit(SHOWN_ROWS)[ROW].to_pyarrow().to_pylist()
+        problems.append(rules[i].message(count, source.places(shown)))
+    table = [
+        Dropped(rules[i].name, rows, source.places([first])[0])
+        for i, (rows, first) in sorted(dropped.items())
+    ]
+    return Outcome(problems, table, groups)

@@ -1,217 +1,368 @@
 """From a file of visits to the inputs of the study (section 2.1, Tables 1 and 2), history included.
 
-Filters come first, then history, then the visits without a cost leave: a visit without a cost is still a
-visit that a later one can look back on.
+Filters come first, then the checks, then history, then the visits without a cost leave. The work is one Ibis
+expression over a staged table of typed columns, so it runs in bounded memory, and on any engine alike.
 """
 
 # Ibis annotates less than it accepts (a list of text in `isin`, a number beside an expression):
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
-# pyright: reportReturnType=false, reportAssignmentType=false
 
 import collections.abc
-from dataclasses import replace
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from jvade.data import icd10
-from jvade.data.checks import check_columns, check_rows
+from jvade.data import checks, history, icd10
+from jvade.data.engines import ROW, Engine, EngineSettings, connect, readable
 from jvade.data.errors import InputError
-from jvade.data.mapping import Mapping, columns_used
-from jvade.data.onehot import Coding, one_hot
-from jvade.data.parse import CODING, ROW, Parser, clean, passes
-from jvade.data.source import open_table, readable
+from jvade.data.joins import gather
+from jvade.data.mapping import Further, Mapping, Subdistrict, columns_used
+from jvade.data.matrix import Scaling
+from jvade.data.onehot import Coding, choose_levels, one_hot, positions, unseen
+from jvade.data.parse import CODING, GROUP, LEVEL, MOMENT, ODD, Parser, passes
+from jvade.data.source import Source, open_table
+from jvade.data.tidy import day
 from jvade.data.variables import FIRST_VISIT, LEVELS, OUTCOME, STUDY_INPUTS, Account, Variable, VisitTable
 
 Levels = collections.abc.Mapping[str, tuple[str, ...]]
+NOTE = "note: "  # start of the names of measures that a reader gets to see
+KEPT = "is kept"
+FEW = 64  # texts of a column that may still be told one by one
 
 
-def read_visits(path: Path | str, mapping: Mapping, levels: Levels | None = None) -> VisitTable:
-    """Read a file of visits.
+@dataclass(frozen=True)
+class Features:
+    """What is known about a table of features that lies in a Parquet file.
 
     Args:
-        path: .csv, .csv.gz or .parquet; one row per visit.
+        inputs: the inputs, in the order the clustering sees them.
+        extras: further columns, to describe visits with.
+        account: what became of the rows.
+        levels: see `VisitTable`.
+        scaling: mean and standard deviation of its numeric inputs.
+    """
+
+    inputs: tuple[Variable, ...]
+    extras: tuple[str, ...]
+    account: Account
+    levels: dict[str, tuple[str, ...]]
+    scaling: Scaling
+
+
+def read_visits(
+    path: Path | str,
+    mapping: Mapping,
+    levels: Levels | None = None,
+    settings: EngineSettings | None = None,
+) -> VisitTable:
+    """Read a table of visits.
+
+    Args:
+        path: .csv, .csv.gz or .parquet, or a folder of parts; one row per visit.
         mapping: which column plays which part.
         levels: `VisitTable.levels` of an earlier file, to get exactly the inputs it had.
+        settings: where the table is computed.
 
     Returns:
-        The visits that passed the filters and have a cost, in the order of the file.
+        The visits that passed the filters and the checks and have a cost, in the order of the file.
 
     Raises:
         InputError: the file cannot be read or breaks a rule; lists everything that is wrong with it.
     """
-    path = Path(path)
-    raw = open_table(path)
-    visits, account = _admit(raw, mapping, path)
-    table = _with_history(visits, mapping)
-    with readable(path):
-        frame = _to_pandas(table.filter(table["cost"].notnull()).order_by("row"))
-    return _finish(frame, mapping, account, levels or {})
+    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.temp if settings else None) as folder:
+        out = Path(folder) / "features.parquet"
+        features = write_features(path, mapping, out, levels, settings)
+        return load(out, features)
 
 
-def _admit(raw: ir.Table, mapping: Mapping, path: Path) -> tuple[ir.Table, Account]:
-    """Return the typed visits that pass the filters, once the whole file has passed the checks."""
-    problems = check_columns(columns_used(mapping), raw.schema())
-    tidy = clean(raw, mapping)
-    parser = Parser(tidy)
-    parser.read(mapping)
-    rules = {f"rule {i}": rule for i, rule in enumerate(parser.rules) if rule.column in raw.columns}
-    kept = passes(tidy, mapping)
-    visits = tidy.select(
-        row=tidy[ROW],
-        **parser.values,
-        **{"is kept": kept, "no cost": kept & tidy[mapping.cost.column].isnull()},
-        **{name: kept & rule.broken for name, rule in rules.items()},
-    )
-    with readable(path):
-        broken, counts = check_rows(visits, rules, ["is kept", "no cost"])
-    problems += broken
-    if counts["rows"] == 0:
-        problems.append("the file has a header but no rows; export the table again")
-    elif counts["is kept"] == 0 and not problems:
-        problems.append(f"none of the {counts['rows']} rows passes the filters; check each [[filter]]")
-    elif 0 < counts["is kept"] == counts["no cost"] and mapping.cost.column in raw.columns:
-        blank = f"column '{mapping.cost.column}': a blank in all {counts['is kept']} rows"
-        problems.append(f"{blank}; name the column that holds the cost")
+def write_features(
+    path: Path | str,
+    mapping: Mapping,
+    out: Path,
+    levels: Levels | None = None,
+    settings: EngineSettings | None = None,
+) -> Features:
+    """Write the features of a table of visits, in original units, as Parquet (Spark: a folder of parts).
+
+    Args:
+        path: as for `read_visits`, and so are `mapping`, `levels` and `settings`.
+        mapping: which column plays which part.
+        out: the file to write: `row`, `patient` (a number that says nothing about who it is), the inputs
+            (0/1 ones as booleans), `cross_district` and the extras.
+        levels: of an earlier file.
+        settings: where the table is computed.
+
+    Raises:
+        InputError: as `read_visits`; nothing was written.
+    """
+    with connect(settings) as engine:
+        source = open_table(path, engine, [name for name, _ in columns_used(mapping)])
+        staged = _admit(source, mapping, engine)
+        with readable(source.name, engine):
+            inputs, table, used = _expand(staged, mapping, levels or {}, source, engine)
+            engine.write(table, out)
+            written = engine.read_back(out)
+            extras = tuple(name for name in table.columns if name not in {v.name for v in inputs})
+            extras = tuple(name for name in extras if name not in ("row", "patient", OUTCOME))
+            scaling, notes = _measure(written, inputs, mapping)
+        account = replace(
+            staged.account,
+            notes=notes | staged.account.notes,
+            warnings=_warnings(scaling, notes, mapping),
+        )
+    return Features(tuple(inputs), extras, account, used, scaling)
+
+
+def load(out: Path, features: Features) -> VisitTable:
+    """Load features that were written: numbers as float32, flags as uint8, texts as categories."""
+    table = pq.read_table(out)
+    binary = {v.name for v in features.inputs if v.kind == "binary"}
+    columns: dict[str, object] = {}
+    for name in table.column_names:
+        column = table.column(name)
+        if pa.types.is_boolean(column.type):
+            values = column.to_numpy()
+            columns[name] = values.view(np.uint8) if name in binary else values
+        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            columns[name] = column.dictionary_encode().combine_chunks().to_pandas()
+        else:
+            columns[name] = column.to_pandas()
+    frame = pd.DataFrame(columns, copy=False)
+    return VisitTable(frame, features.inputs, features.extras, features.account, features.levels)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Typed visits that passed the filters, once the whole file has passed the checks."""
+
+    table: ir.Table
+    in_history: ir.BooleanValue
+    kept: ir.BooleanValue
+    one_year: bool
+    account: Account
+
+
+def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
+    """Type the visits, and try every rule on them in one pass."""
+    tidy, problems, absent = gather(source, mapping, engine)
+    parser = Parser(tidy.filter(passes(tidy, mapping)), mapping)
+    rules = [rule for rule in parser.rules if rule.column not in absent]
+    with readable(source.name, engine):
+        rows = int(source.table.count().to_pyarrow().as_py())
+        typed = parser.visits.select(ROW, **parser.values, **checks.masks(rules))
+        staged = engine.stage(typed)
+        dropping = [i for i, rule in enumerate(rules) if rule.drops]
+        in_history = ~checks.breaks_any(staged, [i for i in dropping if rules[i].early])
+        kept = ~checks.breaks_any(staged, dropping)
+        found = checks.check_rows(staged, rules, source, _measures(staged, mapping))
+    problems += found.problems
+    passed, remaining = found.total("rows", kept=False), found.total("rows")
+    if rows == 0:
+        problems = ["the file has a header but no rows; export the table again"]
+    elif passed == 0 and not problems:
+        problems.append(f"none of the {rows} rows passes the filters; check each [[filter]]")
+    elif remaining == 0 and found.dropped:
+        most = max(found.dropped, key=lambda drop: drop.rows)
+        advice = "and no row remains; check the mapping of that column"
+        problems.append(f"{most.rule} in {most.rows} rows, {advice}")
     if problems:
-        raise InputError(problems, path.name)
-    account = Account(
-        rows_read=counts["rows"],
-        filtered_out=counts["rows"] - counts["is kept"],
-        missing_cost=counts["no cost"],
-        kept=counts["is kept"] - counts["no cost"],
-    )
-    return visits.filter(visits["is kept"]).select("row", *parser.values), account
+        raise InputError(problems, source.name)
+    notes = {n.removeprefix(NOTE): found.total(n) for n in found.groups[0] if n.startswith(NOTE)}
+    account = Account(rows, rows - passed, tuple(found.dropped), remaining, notes=notes)
+    years = {group[name] for group in found.groups for name in ("first year", "last year") if name in group}
+    return Staged(staged, in_history, kept, len(years) == 1, account)
 
 
-def _with_history(visits: ir.Table, mapping: Mapping) -> ir.Table:
-    """Add what earlier visits of the same patient say, or nothing where patients are not known."""
-    if not mapping.patient:
-        return visits
-    # Visits of one day need an order too: by visit where the mapping names it, else as in the file.
-    order = ["visit moment", *(["visit number", "visit text"] if mapping.visit else []), "row"]
-    day, year = visits["visit moment"].date(), visits["visit moment"].year()
-    patient = ibis.window(group_by="patient", order_by=order)
-    this_year = ibis.window(group_by=[visits["patient"], year], order_by=order)
-    earlier = ibis.window(group_by="patient", order_by=order, preceding=(None, 1))
-    so_far = ibis.window(group_by="patient", order_by=order, preceding=None, following=0)
-    crossed = so_far if mapping.history.crossed_before_counts_this_visit else earlier
-    history = {
-        "visits_this_year": ibis.row_number().over(this_year),
-        "days_since_last_visit": day.delta(day.lag().over(patient), unit="day"),
-        "crossed_before": visits[OUTCOME].any().over(crossed).fill_null(False),
-        FIRST_VISIT.name: ibis.row_number().over(patient) == 0,
-    }
-    for name in icd10.CHRONIC_RANGES:
-        if getattr(mapping.chronic, name) == "from diagnosis":
-            history[name] = visits[name].any().over(so_far)
-    return visits.mutate(**history)
+def _measures(staged: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
+    """Return what else to measure in the pass of the checks."""
+    found: dict[str, ir.Value] = {}
+    if mapping.date:
+        year = staged[MOMENT].year()
+        found |= {"first year": year.min(), "last year": year.max()}
+    if mapping.diagnosis:
+        found[f"{NOTE}principal diagnosis codes that are not ICD-10"] = staged[ODD].sum()
+    if mapping.institution.level and not mapping.institution.default:
+        found[f"{NOTE}visits of no institution level"] = staged[LEVEL].isnull().sum()
+    for part in mapping.further:
+        if part.kind == "numeric":
+            found[f"{NOTE}visits without {part.name}"] = staged[part.name].isnull().sum()
+    return found
 
 
-def _to_pandas(table: ir.Table) -> pd.DataFrame:
-    """Run the expression: numbers as float32, flags (not the outcome) as uint8, texts as categories."""
-    narrow = {}
-    for name, kind in table.schema().items():
-        if kind.is_boolean() and name != OUTCOME:
-            narrow[name] = table[name].cast("uint8")
-        elif kind.is_numeric() and name != "row":
-            narrow[name] = table[name].cast("float32")
-    arrow = table.mutate(**narrow).to_pyarrow()
-    for i, kind in enumerate(table.schema().values()):
-        if kind.is_string():  # categories take a fraction of the memory
-            arrow = arrow.set_column(i, arrow.schema.names[i], arrow.column(i).dictionary_encode())
-    return arrow.to_pandas(split_blocks=True, self_destruct=True)
+def _expand(
+    staged: Staged, mapping: Mapping, levels: Levels, source: Source, engine: Engine
+) -> tuple[list[Variable], ir.Table, dict[str, tuple[str, ...]]]:
+    """Return the inputs, the table of features, and the levels of its one-hot columns.
+
+    What a sort carries along, it pays for: texts travel as positions among their values, and the 0/1 inputs
+    are spread out last.
+    """
+    codings, used, values = _codings(mapping), {}, {}
+    problems = []
+    for coding in codings:
+        counts = _counts(staged, CODING + coding.name)
+        if coding.name in levels:
+            used[coding.name] = tuple(levels[coding.name])
+            problems += filter(None, [unseen(counts, used[coding.name], coding)])
+        else:
+            used[coding.name] = choose_levels(counts, coding)
+    if problems:
+        raise InputError(problems, source.name)
+    for name in mapping.describe:
+        values[name] = ["", *sorted(_counts(staged, name))]
+    narrow = {name: staged.table[name] for name in staged.table.columns if not name.startswith(checks.MASK)}
+    narrow |= {f"{CODING}{n}": positions(narrow[f"{CODING}{n}"], found) for n, found in used.items()}
+    narrow |= {n: positions(narrow[n], found) for n, found in values.items() if len(found) <= FEW}
+    visits = staged.table.select(**narrow, **{KEPT: staged.kept}).filter(staged.in_history)
+    if mapping.patient:
+        chronic = [n for n in icd10.CHRONIC_RANGES if getattr(mapping.chronic, n) == "from diagnosis"]
+        counts_this_visit = mapping.history.crossed_before_counts_this_visit
+        visits = history.tell(visits, chronic, counts_this_visit, staged.one_year)
+    # A join or a window mixes up the rows.
+    visits = engine.view(visits.filter(visits[KEPT]).order_by(ROW))
+    columns: dict[str, ir.Value] = {"row": visits[ROW]}
+    if mapping.patient:
+        columns["patient"] = visits["patient"]
+    inputs: list[Variable] = []
+    ready = _ready(visits, mapping)
+    for part in _inputs(mapping, codings, ready):
+        if isinstance(part, Variable):
+            inputs.append(part)
+            column = ready[part.name]
+            columns[part.name] = column.cast("float32") if part.kind == "numeric" else column
+        else:
+            variables, flags = one_hot(visits[CODING + part.name], part, used[part.name])
+            inputs += variables
+            columns |= flags
+    columns[OUTCOME] = visits[OUTCOME]
+    if mapping.date:
+        columns["date"] = day(visits[MOMENT])
+    for name, found in values.items():
+        columns[name] = _texts(visits[name], found) if len(found) <= FEW else visits[name]
+    return inputs, visits.select(**columns), used
 
 
-def _inputs(mapping: Mapping, frame: pd.DataFrame) -> collections.abc.Iterator[Variable | Coding]:
+def _texts(positions: ir.IntegerValue, values: list[str]) -> ir.StringValue:
+    """Return the texts at the positions; the first is a blank."""
+    named = [(positions == i, text) for i, text in enumerate(values) if i]
+    return ibis.cases(*named) if named else ibis.null("string")
+
+
+def _counts(staged: Staged, column: str) -> dict[str, int]:
+    """Return the number of kept rows with each code."""
+    kept = staged.table.filter(staged.kept)
+    counted = kept.filter(kept[column].notnull()).group_by(code=kept[column]).agg(rows=lambda t: t.count())
+    found = counted.to_pyarrow().to_pydict()
+    return dict(zip(found["code"], found["rows"], strict=True))
+
+
+def _ready(visits: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
+    """Return the column of every input that is not one-hot in the file, by name."""
+    found: dict[str, ir.Value] = {name: visits[name] for name in visits.columns}
+    for column, names in ((LEVEL, _level_names(mapping)), (GROUP, list(icd10.DIAGNOSIS_RANGES))):
+        if column in visits.columns:
+            found |= {name: (visits[column] == i).fill_null(False) for i, name in enumerate(names)}
+    return found
+
+
+def _level_names(mapping: Mapping) -> list[str]:
+    part = mapping.institution
+    return [level.name for level in part.level] + ([part.default] if part.default else [])
+
+
+def _codings(mapping: Mapping) -> list[Coding]:
+    """Return the columns of the file that become one-hot inputs."""
+    found = []
+    if mapping.subdistrict:
+        found.append(_coding("subdistrict", "Sub-district", "residence", mapping.subdistrict))
+    for part in mapping.further:
+        if part.kind == "categorical":
+            found.append(_coding(part.name, part.label or _words(part.name), "further", part, part.labels))
+    return found
+
+
+def _coding(
+    name: str, label: str, group: str, part: Subdistrict | Further, labels: dict[str, str] | None = None
+) -> Coding:
+    refuses = part.unseen == "stop"
+    return Coding(name, label, group, part.column, part.left_out, part.max_levels, labels or {}, refuses)
+
+
+def _inputs(
+    mapping: Mapping, codings: list[Coding], ready: collections.abc.Container[str]
+) -> collections.abc.Iterator[Variable | Coding]:
     """Yield the inputs in the order of Table 2, a coding where one-hot inputs will stand."""
-    labels = {level.name: level.label for level in mapping.institution.level}
-    if mapping.institution.default:
-        labels[mapping.institution.default] = ""
+    words = {level.name: level.label for level in mapping.institution.level}
+    words = {v.name: v.label for v in LEVELS} | {name: label for name, label in words.items() if label}
     for variable in STUDY_INPUTS:
         if variable == LEVELS[0]:  # the mapping's own levels take the place of the study's
-            yield from (_level(name, label) for name, label in labels.items())
-        elif variable.name == "subdistrict_01" and mapping.subdistrict:
-            part = mapping.subdistrict
-            yield Coding("subdistrict", "Sub-district", "residence", part.left_out, part.max_levels)
+            for name in _level_names(mapping):
+                yield Variable(name, words.get(name) or _words(name), "institution", "binary")
+        elif variable.name == "subdistrict_01":
+            yield from (coding for coding in codings if coding.name == "subdistrict")
         elif variable.name == "cost":
             yield replace(variable, unit=mapping.cost.unit)
-        elif variable.name in frame and variable not in LEVELS:
+        elif variable.name in ready and variable not in LEVELS:
             yield variable
     if mapping.patient and mapping.history.first_visit:
         yield FIRST_VISIT
     for part in mapping.further:
-        label = part.label or _words(part.name)
         if part.kind == "categorical":
-            yield Coding(part.name, label, "further", part.left_out, part.max_levels, part.labels)
+            yield from (coding for coding in codings if coding.name == part.name)
         else:
-            yield Variable(part.name, label, "further", part.kind, part.unit)
-
-
-def _level(name: str, label: str) -> Variable:
-    known = {variable.name: variable.label for variable in LEVELS}
-    return Variable(name, label or known.get(name, _words(name)), "institution", "binary")
+            yield Variable(part.name, part.label or _words(part.name), "further", part.kind, part.unit)
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _finish(frame: pd.DataFrame, mapping: Mapping, account: Account, levels: Levels) -> VisitTable:
-    """Expand the codings and put together inputs, extras and account."""
-    inputs: list[Variable] = []
-    columns: dict[str, pd.Series] = {}
-    used: dict[str, tuple[str, ...]] = {}
-    for part in _inputs(mapping, frame):
-        if isinstance(part, Variable):
-            inputs.append(part)
-            columns[part.name] = frame[part.name]
+def _measure(written: ir.Table, inputs: list[Variable], mapping: Mapping) -> tuple[Scaling, dict[str, float]]:
+    """Measure what was written: the scaling, and shares that a reader of the results should know."""
+    measures: dict[str, ir.Value] = {"share of visits that cross": written[OUTCOME].mean()}
+    if mapping.patient:
+        measures["patients"] = written["patient"].nunique()
+        if FIRST_VISIT.name in written.columns:
+            measures["share of first visits"] = written[FIRST_VISIT.name].mean()
+    for variable in inputs:
+        column = written[variable.name]
+        if variable.kind == "binary":  # any() and all(), in one word for both kinds
+            column = column.cast("int8")
         else:
-            chosen = levels.get(part.name)
-            variables, flags, used[part.name] = one_hot(frame[CODING + part.name], part, chosen)
-            inputs += variables
-            columns |= flags
-    extras = {name: frame[name] for name in ("residence", "place", "institution") if name in frame}
-    if mapping.date:
-        extras["date"] = frame["visit moment"].dt.normalize()
-    columns |= {OUTCOME: frame[OUTCOME], "row": frame["row"], **extras}
-    if mapping.patient:
-        columns["patient"] = frame["patient"].cat.codes.astype("int32")
-    whole = pd.DataFrame(columns)
-    account = replace(account, notes=_notes(frame, mapping), warnings=_warnings(whole, inputs, mapping))
-    return VisitTable(whole, tuple(inputs), tuple(extras), account, used)
+            column = column.cast("float64")
+            measures |= {f"mean {variable.name}": column.mean(), f"sd {variable.name}": column.std(how="pop")}
+        measures |= {f"min {variable.name}": column.min(), f"max {variable.name}": column.max()}
+    found = written.aggregate(**measures).to_pyarrow().to_pylist()[0]
+    constant = [v.name for v in inputs if found[f"min {v.name}"] == found[f"max {v.name}"]]
+    means, scales = [], []
+    for variable in inputs:
+        known = variable.kind == "numeric" and found[f"mean {variable.name}"] is not None
+        means.append(found[f"mean {variable.name}"] if known else 0.0)
+        scales.append(found[f"sd {variable.name}"] if known and variable.name not in constant else 1.0)
+    kinds = tuple(variable.kind for variable in inputs)
+    names = tuple(variable.name for variable in inputs)
+    scaling = Scaling(names, kinds, tuple(means), tuple(scales), tuple(constant))
+    known = ("share of visits that cross", "patients", "share of first visits")
+    return scaling, {name: found[name] for name in known if name in found}
 
 
-def _notes(frame: pd.DataFrame, mapping: Mapping) -> dict[str, float]:
-    """Return counts and shares that a reader of the results should know."""
-    notes: dict[str, float] = {"share of visits that cross": float(np.mean(frame[OUTCOME].to_numpy()))}
-    if mapping.patient:
-        notes["patients"] = len(frame["patient"].unique())
-        notes["share of first visits"] = float(np.mean(frame[FIRST_VISIT.name].to_numpy()))
-    if mapping.diagnosis:
-        notes["principal diagnosis codes that are not ICD-10"] = int(frame["odd code"].sum())
-    levels = [level.name for level in mapping.institution.level]
-    if levels and not mapping.institution.default:
-        notes["visits of no institution level"] = int((frame[levels].sum(axis=1) == 0).sum())
-    for part in mapping.further:
-        if part.kind == "numeric":
-            notes[f"visits without {part.name}"] = int(frame[part.name].isna().sum())
-    return notes
-
-
-def _warnings(frame: pd.DataFrame, inputs: list[Variable], mapping: Mapping) -> list[str]:
+def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping) -> list[str]:
     """Return what stops nothing but should be looked at."""
     found = []
-    constant = [v.name for v in inputs if len(frame[v.name].dropna().unique()) < 2]
-    if constant:
-        found.append(
-            f"inputs that are the same in every visit, and tell nothing apart: {', '.join(constant)}"
-        )
+    if scaling.constant:
+        names = ", ".join(scaling.constant)
+        found.append(f"inputs that are the same in every visit, and tell nothing apart: {names}")
     if not mapping.patient:
         found.append("no patient column: no history inputs, and chronic conditions are of this visit only")
-    elif len(frame["patient"].unique()) == 1:
+    elif notes["patients"] == 1:
         found.append("all visits are of one patient; check the patient column")
+    if mapping.history.crossed_before_counts_this_visit:
+        found.append("crossed_before counts the visit itself: the outcome leaks into an input")
     return found

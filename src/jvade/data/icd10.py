@@ -3,14 +3,22 @@
 A code is reduced to its three-character category, and groups are ranges of categories compared as
 strings. The comparison uses only `>=`, `<=`, `&` and `|`, so the same table serves a Python string, a
 pandas column and an Ibis expression.
+
+A code counts by its shape: E99, which the WHO's list lacks, still lies in the chapter of its letter, because
+national editions and later years add categories inside the chapters (K95, I16), and no list has them all.
 """
 
 import re
 from typing import Any
 
-#: Of a code in upper case and without spaces. Lets Chinese extended codes pass (I10.x00, C16.900x001) and
-#: codes without a dot (I219); refuses morphology codes (M8140/3), which would read as musculoskeletal.
-PATTERN = r"^[A-Z][0-9]{2}(\.|$|[0-9][^/]*$)"
+#: Removed wherever they stand in a code: the ASCII spaces, and those of Chinese text and of web pages.
+SPACES = " \t\r\n\u3000\u00a0"
+#: Of a code in upper case and without spaces; Python, DuckDB (RE2) and Spark (Java) read it alike. After the
+#: category comes nothing, or a subdivision, extended or not (I219, I10.-, I10.X00, C16.900X001, S72.001A),
+#: then perhaps the mark of a pair and the other code (A17.0†, A17.0+G01*). Refused are morphology codes
+#: (M8140/3), which would read as musculoskeletal, two codes in one cell, and a second dot, which the codes
+#: of Chinese medicine have.
+PATTERN = "^[A-Z][0-9]{2}([.]-|[.]?[0-9X]*([A-Z][0-9]?)?)([†+*!][0-9A-Z.†+*!]*)?$"
 
 Ranges = tuple[tuple[str, str], ...]
 
@@ -43,14 +51,21 @@ CHRONIC_RANGES: dict[str, Ranges] = {
 }
 
 
+def plain(code: Any) -> Any:
+    """Return a code, a string or an Ibis expression, in upper case and without spaces."""
+    for space in SPACES:
+        code = code.replace(space, "")
+    return code.upper()
+
+
 def category(code: str | None) -> str | None:
     """Return the three-character category of a code, or None where it is no ICD-10 code.
 
     Args:
         code: a code in any case, with or without the dot, extended or not.
     """
-    code = (code or "").strip().replace(" ", "").upper()
-    return code[:3] if re.match(PATTERN, code) else None
+    found = plain(code or "")
+    return found[:3] if re.match(PATTERN, found) else None
 
 
 def in_ranges(category: Any, ranges: Ranges) -> Any:

@@ -1,21 +1,25 @@
 """A mapping file: which columns of a person's file play which part.
 
 A mapping is a TOML file; its keys are the fields of the classes below, `Mapping` being the whole file. Codes
-are written as text, as they stand in the file; a star at the end means "begins with" ("1*").
+are written as text, as they stand in the file; a star at the end means "begins with" ("1*"). A column of a
+side table is written with the name of its join in front: "institution.level".
 """
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jvade.data.errors import InputError
+from jvade.data import dates
+from jvade.data.errors import InputError, closest
 from jvade.data.schema import Builder, marked
 from jvade.data.variables import FIRST_VISIT, LEVELS, OUTCOME, STUDY_INPUTS
 
 Column = Annotated[str, "column of the file"]
 Codes = tuple[str, ...]
+Unseen = Literal["stop", "left out"]
+NAME = "[a-z][a-z0-9_]*"
 AgeUnit = Literal["hours", "days", "weeks", "months", "years", "years over 100"]
 
 
@@ -29,11 +33,16 @@ class Date:
 
 @dataclass(frozen=True)
 class Age:
-    """Age at the visit, in years unless `unit_column` holds a code for which `units` names the unit."""
+    """Age at the visit: a ready `column`, or completed years since the date of `birth`.
 
-    column: Column
+    A column counts years, unless `unit_column` holds a code for which `units` names the unit.
+    """
+
+    column: Column = ""
     unit_column: Column = ""
     units: dict[str, AgeUnit] = field(default_factory=dict)
+    birth: Column = ""
+    birth_format: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,6 @@ class Level:
 class Institution:
     """Where the visit took place. A row gets the first of `level` that fits, else `default` (or none)."""
 
-    id: Column = ""
     level: tuple[Level, ...] = ()
     default: str = ""
     specialty: dict[Column, Codes] = field(default_factory=dict)
@@ -108,11 +116,15 @@ class Institution:
 
 @dataclass(frozen=True)
 class Subdistrict:
-    """Where in the district the patient lives; `left_out` has no input (default: the most frequent)."""
+    """Where in the district the patient lives; `left_out` has no input (default: the most frequent).
+
+    `unseen`: whether a code that an earlier file did not have stops the run or counts as the one left out.
+    """
 
     column: Column
     left_out: str = ""
     max_levels: int = 11
+    unseen: Unseen = "stop"
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ class Further:
     """An input the study does not have.
 
     A number (`unit`), a flag (`yes`) or a one-hot code: at most `max_levels` codes, rarer ones pooled as
-    "other", the most frequent (or `left_out`) without an input, `labels` renaming codes.
+    "other", the most frequent (or `left_out`) without an input, `labels` renaming codes, `unseen` as above.
     """
 
     name: str
@@ -149,6 +161,21 @@ class Further:
     labels: dict[str, str] = field(default_factory=dict)
     left_out: str = ""
     max_levels: int = 10
+    unseen: Unseen = "stop"
+
+
+@dataclass(frozen=True)
+class Join:
+    """A side table, such as institutions or areas: one row per `key`, found by the column `on`.
+
+    Its columns are then written NAME.COLUMN, in a later join's `on` too. `file` is a path as seen from the
+    mapping file.
+    """
+
+    name: str
+    file: str
+    key: str
+    on: Column
 
 
 @dataclass(frozen=True)
@@ -159,6 +186,12 @@ class Mapping:
         age, sex, outcome, cost: the parts every file must have.
         patient: column with the patient's identity; without it there is no history.
         visit: column that orders visits of one patient on one day; without it the order of the file does.
+        join: side tables, in the order they are looked up.
+        describe: further columns to describe clusters with, by our name; never an input. The study's are
+            `zone` (of residence) and `destination` (of a visit that crosses).
+        checks: by part of the mapping (patient, date, age, sex, outcome, cost, the name of a join or of a
+            further input): whether a row that breaks a rule of that part stops the run, which is the
+            default, or is dropped and counted.
     """
 
     age: Age
@@ -176,10 +209,19 @@ class Mapping:
     history: History = field(default_factory=History)
     filter: tuple[Filter, ...] = ()
     further: tuple[Further, ...] = ()
+    join: tuple[Join, ...] = ()
+    describe: dict[str, Column] = field(default_factory=dict)
+    checks: dict[str, Literal["stop", "drop"]] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names that `checks` may use."""
+        own = ("patient", "date", "age", "sex", "outcome", "cost")
+        return (*own, *(part.name for part in (*self.join, *self.further)))
 
 
 def read_mapping(path: Path | str) -> Mapping:
-    """Read a mapping file.
+    """Read a mapping file; the files of its joins are found from where it lies.
 
     Raises:
         InputError: the file cannot be read, is no TOML, or does not fit; lists every problem.
@@ -192,7 +234,9 @@ def read_mapping(path: Path | str) -> Mapping:
         raise InputError(
             [f"the mapping file {reason}; check the path and save it as UTF-8"], path.name
         ) from None
-    return parse_mapping(text, path.name)
+    mapping = parse_mapping(text, path.name)
+    found = tuple(replace(join, file=str(path.parent / join.file)) for join in mapping.join)
+    return replace(mapping, join=found)
 
 
 def parse_mapping(text: str, source: str = "mapping") -> Mapping:
@@ -230,7 +274,11 @@ def _contradictions(mapping: Mapping) -> list[str]:
         "date: missing; a patient's history needs the date of each visit": (
             bool(mapping.patient) and mapping.date is None
         ),
-        "age: 'unit_column' and 'units' go together": bool(age.unit_column) != bool(age.units),
+        "age: give either 'column' or 'birth'": bool(age.column) == bool(age.birth),
+        "age: 'unit_column' and 'units' go together, and with 'column'": (
+            bool(age.unit_column) != bool(age.units) or bool(age.birth and age.units)
+        ),
+        "age: 'birth' needs [date], the day of the visit": bool(age.birth) and mapping.date is None,
         "sex: a code is listed as both female and male": bool(
             set(mapping.sex.female) & set(mapping.sex.male)
         ),
@@ -251,6 +299,24 @@ def _contradictions(mapping: Mapping) -> list[str]:
     if mapping.subdistrict:
         most = mapping.subdistrict.max_levels
         wrong[f"subdistrict: 'max_levels' must be 2 or more, got {most}"] = most < 2
+    day = mapping.date.format if mapping.date else ""
+    for key, form in (("date.format", day), ("age.birth_format", age.birth_format)):
+        try:
+            dates.pattern(form or "%Y%m%d")
+        except ValueError as error:
+            wrong[f"{key}: {error}, for example \"%d/%m/%Y\"; got the text '{form}'"] = True
+    for part in mapping.checks:
+        near = closest(part, mapping.parts)
+        wrong[f"checks: no part '{part}'{near}; the parts are: {', '.join(mapping.parts)}"] = (
+            part not in mapping.parts
+        )
+    known: list[str] = []
+    for join in mapping.join:
+        wrong[f"join '{join.name}': used twice; choose another name"] = join.name in known
+        wrong[
+            f"join '{join.name}': use lower-case letters, digits and underscores, a letter first"
+        ] = not re.fullmatch(NAME, join.name)
+        known.append(join.name)
     return [message for message, found in wrong.items() if found] + _bad_names(mapping)
 
 
@@ -262,10 +328,10 @@ def _bad_names(mapping: Mapping) -> list[str]:
         names
     )  # the study's levels may be given their meaning
     taken = {variable.name for variable in (*STUDY_INPUTS, FIRST_VISIT)} - free
-    taken |= {OUTCOME, "patient", "row", "date", "residence", "place", "institution"}
+    taken |= {OUTCOME, "patient", "row", "date"}
     found = []
-    for name in names + [further.name for further in mapping.further]:
-        if not re.fullmatch("[a-z][a-z0-9_]*", name):
+    for name in [*names, *(further.name for further in mapping.further), *mapping.describe]:
+        if not re.fullmatch(NAME, name):
             found.append(f"name '{name}': use lower-case letters, digits and underscores, a letter first")
         elif name in taken:
             found.append(f"name '{name}': taken already; choose another")

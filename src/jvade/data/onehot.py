@@ -1,10 +1,13 @@
 """A column of codes to 0/1 inputs, one left out because the others imply it (Table 2)."""
 
+# pyright: reportAttributeAccessIssue=false, reportReturnType=false
+
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import pandas as pd
+import ibis
+import ibis.expr.types as ir
 
 from jvade.data.variables import Variable
 
@@ -19,27 +22,30 @@ class Coding:
         name: start of the names of the inputs.
         label: words for a reader.
         group: heading the inputs stand under.
+        column: the person's name of the column.
         left_out: code without an input; "" takes the most frequent.
         max_levels: codes at most, the pooled "other" and the one left out included, at least 2.
         labels: words for codes, used in the names and labels of the inputs.
+        refuses: whether a code that an earlier file did not have stops the run.
     """
 
     name: str
     label: str
     group: str
+    column: str
     left_out: str = ""
     max_levels: int = 10
     labels: dict[str, str] = field(default_factory=dict)
+    refuses: bool = True
 
 
-def choose_levels(codes: pd.Series, coding: Coding) -> tuple[str, ...]:
+def choose_levels(counts: Mapping[str, int], coding: Coding) -> tuple[str, ...]:
     """Return the codes that count: the one left out, then those with an input, then perhaps "other".
 
     Args:
-        codes: categorical column; a blank is none of its levels.
-        coding: how to expand it.
+        counts: rows of each code.
+        coding: how to expand the column.
     """
-    counts = {str(code): count for code, count in codes.value_counts().items() if count}
     # The most frequent stay; equal counts are settled by code, so the answer does not hang on row order.
     ranked = sorted(counts, key=lambda c: (c != coding.left_out, -counts[c], c))
     if not ranked:
@@ -49,25 +55,43 @@ def choose_levels(codes: pd.Series, coding: Coding) -> tuple[str, ...]:
     return (ranked[0], *sorted(ranked[1:]))
 
 
+def unseen(counts: Mapping[str, int], levels: tuple[str, ...], coding: Coding) -> str:
+    """Return the message about codes that an earlier file did not have, or "" where they may stay."""
+    new = [code for code in counts if code not in levels]
+    if not new or OTHER in levels or not coding.refuses:
+        return ""
+    rows = sum(counts[code] for code in new)
+    what = f"{len(new)} code{'s' if len(new) > 1 else ''} that the first file did not have"
+    advice = "correct them, or set 'unseen' to \"left out\" in its part of the mapping"
+    return f"column '{coding.column}': {what}, in {rows} row{'s' if rows > 1 else ''}; {advice}"
+
+
+def positions(codes: ir.StringValue, levels: Sequence[str]) -> ir.IntegerValue:
+    """Return the position of each code among the levels, which is narrower than the code.
+
+    A code that is none of them counts as "other" where that is a level; else it counts as the level left
+    out, the first, and so does a blank.
+    """
+    if not levels:
+        return ibis.literal(0, "int16")
+    named = [(codes == level, i) for i, level in enumerate(levels) if level != OTHER]
+    pooled = [(codes.notnull(), len(levels) - 1)] if OTHER in levels else []
+    return ibis.cases(*named, *pooled, else_=0).cast("int16")
+
+
 def one_hot(
-    codes: pd.Series, coding: Coding, levels: tuple[str, ...] | None = None
-) -> tuple[list[Variable], dict[str, pd.Series], tuple[str, ...]]:
+    codes: ir.IntegerValue, coding: Coding, levels: tuple[str, ...]
+) -> tuple[list[Variable], dict[str, ir.BooleanValue]]:
     """Expand a column of codes.
 
     Args:
-        codes: categorical column of text; a blank gives a row of zeros, like the level left out.
+        codes: the column, as `positions` returns it.
         coding: how to expand it.
-        levels: levels of an earlier file to use again; a code it did not have counts as "other" where
-            there is one, and else gives a row of zeros.
+        levels: as `choose_levels` returned them, for this file or an earlier one.
 
     Returns:
-        The inputs, their uint8 columns by name, and the levels.
+        The inputs, and their columns by name.
     """
-    levels = choose_levels(codes, coding) if levels is None else levels
-    position = {level: i for i, level in enumerate(levels)}
-    unknown = position.get(OTHER, 0)
-    lookup = np.array([position.get(code, unknown) for code in codes.cat.categories] + [0])
-    place = lookup[codes.cat.codes.to_numpy()]  # a blank has code -1, the last entry: the level left out
     variables, columns = [], {}
     for i, level in enumerate(levels[1:], start=1):
         words = coding.labels.get(level, level)
@@ -75,5 +99,5 @@ def one_hot(
         if name in columns:  # two codes whose names differ only in signs
             name = f"{name}_{i}"
         variables.append(Variable(name, f"{coding.label}: {words}", coding.group, "binary"))
-        columns[name] = pd.Series((place == i).astype(np.uint8), index=codes.index)
-    return variables, columns, levels
+        columns[name] = codes == i
+    return variables, columns

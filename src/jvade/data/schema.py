@@ -88,8 +88,9 @@ def marked(value: Any, marker: Any, hint: Any = None, where: str = "") -> Iterat
         for i, item in enumerate(value, start=1):
             yield from marked(item, marker, get_args(hint)[0], f"{where}[{i}]")
     elif isinstance(value, dict):
-        for key in value:
+        for key, item in value.items():
             yield from marked(key, marker, get_args(hint)[0], where)
+            yield from marked(item, marker, get_args(hint)[1], f"{where}.{key}")
 
 
 def _describe(hint: Any) -> str:

@@ -1,99 +1,177 @@
-"""A file of visits as an Ibis table: CSV or Parquet, read by an embedded DuckDB."""
+"""Files of visits as Ibis tables: CSV or Parquet, one file or a folder of parts."""
 
 import csv
 import gzip
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
-import duckdb
-import ibis
 import ibis.expr.types as ir
-from ibis.backends.duckdb import Backend
+import pyarrow.parquet as pq
 
+from jvade.data.engines import CSV_ENDINGS, Engine, readable
 from jvade.data.errors import InputError
 
-CSV_ENDINGS = (".csv", ".csv.gz")
-NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
 ENDINGS = (*CSV_ENDINGS, ".parquet")
+NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
 
 
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn whatever DuckDB says about a broken file into an `InputError`.
+@dataclass(frozen=True)
+class Source:
+    """A table as it was read.
 
-    DuckDB quotes the broken line, which may be a patient's, so its message is not passed on.
+    Args:
+        table: its columns, and the number of each row over all parts, from 1, as `ROW`.
+        name: of the file or folder.
+        columns: names of all its columns, also those that were not asked for.
+        parts: names of the files, in the order of the rows.
+        starts: rows before each part; empty where there is one part, or the engine does not tell.
+        text: whether every column is text, as in a CSV file.
     """
-    try:
-        yield
-    except (duckdb.Error, OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        line = re.search(r"CSV Error on Line: (\d+)", str(error))
-        where = f" at line {line[1]}" if line else ""
-        if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error).lower():
-            what = f"the text is not UTF-8{where}; save the file as UTF-8"
-        elif path.name.endswith(CSV_ENDINGS):
-            what = (
-                f"the file cannot be read as CSV{where}; a line has more or fewer fields than the header, "
-                "a quote is left open, or the file is cut short"
-            )
-        else:
-            what = (
-                "the file cannot be read as Parquet; it is cut short, damaged or no Parquet: write it again"
-            )
-        raise InputError([what], path.name) from None
+
+    table: ir.Table
+    name: str
+    columns: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
+    text: bool = False
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Return where each row stands, in words: its number, and its part if there are several."""
+        if len(self.starts) < 2:
+            return [str(row) for row in rows]
+        found = [(row, bisect_right(self.starts, row - 1) - 1) for row in rows]
+        return [f"{row - self.starts[part]} of {self.parts[part]}" for row, part in found]
 
 
-def open_table(path: Path) -> ir.Table:
-    """Return the file as a lazy table, on a connection of its own.
+def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None = None) -> Source:
+    """Return a file, or a folder of parts, as a table.
 
     Args:
         path: a .csv or .csv.gz (fields parted by comma, semicolon, tab or bar; every column is read as
-            text) or a .parquet file.
+            text), a .parquet, or a folder of such files of one kind, taken in the order of their names.
+        engine: what reads it.
+        columns: those that will be looked at, where that is known; a CSV file is read for them alone.
 
     Raises:
-        InputError: there is no such file, it has another ending, or it cannot be read.
+        InputError: there is no such file, it has another ending, it cannot be read, two columns have one
+            name, or the parts do not fit together.
     """
+    path = Path(path)
+    files = _files(path)
+    heads = []
+    for file in files:
+        with readable(file.name, engine):
+            heads.append(_csv_head(file) if file.name.endswith(CSV_ENDINGS) else _parquet_head(file))
+    for file, head in zip(files[1:], heads[1:], strict=True):
+        _same(heads[0], head, files[0], file)
+    name = path.name if len(files) == 1 else f"{path.name} ({len(files)} parts)"
+    with readable(path.name if path.is_file() else files[0].name, engine):
+        if files[0].name.endswith(CSV_ENDINGS):
+            names = list(heads[0].columns)
+            wanted = names if columns is None else columns
+            table, rows = engine.csv(files, names, heads[0].delimiter, wanted)
+            starts = _starts(rows) if rows else ()
+        else:
+            starts = _starts([head.rows for head in heads])
+            table = engine.parquet(files, starts)
+    return Source(
+        table,
+        name,
+        tuple(heads[0].columns),
+        tuple(file.name for file in files),
+        starts,
+        bool(heads[0].delimiter),
+    )
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the start of a file, or the end of a Parquet file, says about it."""
+
+    columns: dict[str, str]  # type of each
+    delimiter: str = ""
+    rows: int = 0
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the file itself, or the parts in a folder."""
     if not path.exists():
         raise InputError(["there is no such file; check the path"], path.name)
-    if not path.is_file():
-        raise InputError([f"a folder, not a file; name one file ending in {', '.join(ENDINGS)}"], path.name)
-    if not path.name.endswith(ENDINGS):
-        raise InputError([f"unsupported kind of file; save the table as {' or '.join(ENDINGS)}"], path.name)
-    # Embedded and in memory; extensions would be fetched from the network.
-    connection = ibis.duckdb.connect(autoinstall_known_extensions=False)
-    with readable(path):
-        if path.name.endswith(CSV_ENDINGS):
-            return _open_csv(connection, path)
-        return connection.read_parquet(path)
+    if path.is_file():
+        if not path.name.endswith(ENDINGS):
+            known = " or ".join(ENDINGS)
+            raise InputError([f"unsupported kind of file; save the table as {known}"], path.name)
+        return [path]
+    # What starts so is no part: _SUCCESS, .crc, metadata.
+    inside = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name[0] not in "._"]
+    for endings in (CSV_ENDINGS, (".parquet",)):
+        parts = [file for file in inside if file.name.endswith(endings)]
+        if parts and len(parts) < len(inside):
+            advice = "keep only the parts of one table, all CSV or all Parquet"
+            raise InputError([f"a folder of files of several kinds; {advice}"], path.name)
+        if parts:
+            return parts
+    raise InputError([f"a folder without files ending in {', '.join(ENDINGS)}"], path.name)
 
 
-def _open_csv(connection: Backend, path: Path) -> ir.Table:
-    """Open a CSV file with the dialect its header shows; letting DuckDB guess can lose rows."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        start = file.readline()
+def _csv_head(file: Path) -> Head:
+    """Read the header of a CSV file."""
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8-sig", newline="") as opened:
+        start = opened.readline()
         if not start.strip():
-            raise InputError(["the file is empty; it must start with a line of column names"], path.name)
-        file.seek(0)
+            raise InputError(["the file is empty; it must start with a line of column names"], file.name)
+        opened.seek(0)
         delimiter = max(",;\t|", key=start.count)
-        header = next(csv.reader(file, delimiter=delimiter))
+        header = next(csv.reader(opened, delimiter=delimiter))
     # A blank name is the row index that pandas writes.
     names = [name.strip() or f"unnamed {i}" for i, name in enumerate(header, start=1)]
     if any(NUMBER_OR_DATE.fullmatch(name) for name in names):
         # Later messages list the columns: without a header they would list a patient's values.
         what = "the first line holds numbers or dates instead of column names; add a line of column names"
-        raise InputError([what], path.name)
-    small = [name.lower() for name in names]  # DuckDB does not tell capital letters apart
+        raise InputError([what], file.name)
+    return Head(_unique(names, ["text"] * len(names), file), delimiter)
+
+
+def _parquet_head(file: Path) -> Head:
+    """Read the schema of a Parquet file."""
+    with pq.ParquetFile(file) as opened:
+        schema, rows = opened.schema_arrow, opened.metadata.num_rows
+    return Head(
+        _unique(schema.names, [str(kind).removeprefix("large_") for kind in schema.types], file), rows=rows
+    )
+
+
+def _unique(names: list[str], kinds: list[str], file: Path) -> dict[str, str]:
+    """Return the columns, once no two have one name."""
+    small = [name.lower() for name in names]  # engines do not tell capital letters apart
     twice = [name for i, name in enumerate(names) if small[i] in small[:i]]
     if twice:
-        raise InputError([f"column '{name}' occurs twice; rename one" for name in twice], path.name)
-    return connection.read_csv(
-        str(path),
-        auto_detect=False,
-        columns=dict.fromkeys(names, "VARCHAR"),
-        header=True,
-        delim=delimiter,
-        quote='"',
-        escape='"',
-    )
+        raise InputError([f"column '{name}' occurs twice; rename one" for name in twice], file.name)
+    return dict(zip(names, kinds, strict=True))
+
+
+def _same(first: Head, other: Head, first_file: Path, file: Path) -> None:
+    """Refuse a part whose columns are not those of the first."""
+    problems = []
+    if first.delimiter != other.delimiter:
+        problems.append(f"its fields are parted by another sign than those of {first_file.name}")
+    for name in first.columns | other.columns:
+        kinds = first.columns.get(name), other.columns.get(name)
+        if None in kinds:
+            where = first_file.name if kinds[0] else file.name
+            problems.append(f"column '{name}': only in {where}; parts must have the same columns")
+        elif kinds[0] != kinds[1]:
+            problems.append(f"column '{name}': {kinds[1]} here, {kinds[0]} in {first_file.name}")
+    if not problems and first.delimiter and list(first.columns) != list(other.columns):
+        problems.append(f"its columns stand in another order than those of {first_file.name}")
+    if problems:
+        raise InputError(problems, file.name)
+
+
+def _starts(rows: Sequence[int]) -> tuple[int, ...]:
+    return tuple(accumulate(rows[:-1], initial=0))

@@ -85,13 +85,28 @@ FIRST_VISIT = Variable("first_visit", "First visit in the data", "visit", "binar
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """Rows that broke one rule and were left out for it.
+
+    Args:
+        rule: column and rule, in words.
+        rows: how many; a row that breaks several rules counts for the first.
+        first: where the first of them stands.
+    """
+
+    rule: str
+    rows: int
+    first: str
+
+
+@dataclass(frozen=True)
 class Account:
     """What became of the rows that were read.
 
     Args:
         rows_read: rows in the file.
         filtered_out: rows the mapping's filters left out.
-        missing_cost: rows dropped because they have no cost (section 2.1).
+        dropped: rows that broke a rule, such as those without a cost (section 2.1).
         kept: rows that remain.
         warnings: things worth a look that stop nothing.
         notes: further counts and shares by name, for example the share of first visits.
@@ -99,24 +114,26 @@ class Account:
 
     rows_read: int
     filtered_out: int
-    missing_cost: int
+    dropped: tuple[Dropped, ...]
     kept: int
     warnings: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """Return the account as lines of text, counts first, warnings last."""
-        counts = [
-            f"rows read: {self.rows_read:,}",
-            f"left out by filters: {self.filtered_out:,}",
-            f"dropped, no cost: {self.missing_cost:,}",
-            f"visits kept: {self.kept:,}",
-        ]
+        """Return the account as lines of text: what was read, dropped and kept, notes, warnings."""
+        counts = [("rows read", self.rows_read), ("left out by filters", self.filtered_out)]
+        counts += [(f"dropped, {drop.rule} (first: row {drop.first})", drop.rows) for drop in self.dropped]
+        counts += [("visits kept", self.kept)]
+        width = max(len(f"{count:,}") for _, count in counts)
         notes = [
             f"{name}: {value:,.4g}" if value % 1 else f"{name}: {value:,.0f}"
             for name, value in self.notes.items()
         ]
-        return counts + notes + [f"warning: {text}" for text in self.warnings]
+        return (
+            [f"{count:>{width},}  {what}" for what, count in counts]
+            + notes
+            + [f"warning: {text}" for text in self.warnings]
+        )
 
 
 @dataclass(frozen=True)
