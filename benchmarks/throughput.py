@@ -22,8 +22,8 @@ import psutil
 import jvade
 from jvade.core import fit, lanes
 from jvade.core.settings import Architecture, Hyperparameters, Training
-from jvade.data import cohort
-from jvade.data.matrix import fit_scaling, to_matrix
+from jvade.paper import study
+from jvade.paper.settings import PaperSettings
 
 #: A training row of the paper's model, forward 42 and backward 64 thousand operations; a validation row 42.
 FLOP_TRAIN, FLOP_VALIDATE = 106e3, 42e3
@@ -46,8 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    table = cohort.simulate(options.visits, seed=0)
-    x = jnp.asarray(to_matrix(table.frame, fit_scaling(table.frame, table.inputs)))
+    x = jnp.asarray(study.load_cohort(PaperSettings(n_visits=options.visits, seed=0)).matrix)
     architecture = Architecture(x.shape[1])
     training = Training(max_epochs=options.epochs, block_epochs=options.epochs)
     n_train, n_validation = training.split_sizes(len(x))

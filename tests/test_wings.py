@@ -17,17 +17,18 @@ ANYWHERE = {"numpy", "jaxtyping"}
 #: Wing: (packages it may import, wings it may import). Arrays leave the core as NumPy's.
 MAY_IMPORT = {
     "core": ({"jax", "flax", "optax", "orbax"}, {"core"}),
-    "data": ({"ibis", "duckdb", "pyarrow", "pandas"}, {"data"}),
+    "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "scipy"}, {"data"}),
     "analysis": ({"pandas", "sklearn", "scipy"}, {"analysis"}),
     "report": ({"matplotlib", "jinja2", "great_tables", "rich", "pandas"}, {"report"}),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))
 MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
+MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
 MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
 MAY_IMPORT["__init__"] = (set(), {"core", "data", "analysis"})  # what `import jvade` may load
 
 #: Modules of the data wing that work where no table engine is installed.
-NO_ENGINE = ("variables", "matrix", "cohort", "published")
+NO_ENGINE = ("variables", "matrix", "published", "district.draw", "district.inputs")
 
 
 def read_sources() -> dict[str, str]:

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import jax
@@ -15,6 +16,8 @@ from jvade.data.errors import InputError
 try:
     import tyro
 
+    from jvade import commands
+    from jvade.commands import FeaturesSettings, SimulateSettings
     from jvade.paper import study
     from jvade.paper.settings import PRESETS, PaperSettings
     from jvade.report.terminal import Terminal
@@ -46,16 +49,37 @@ def use_device(device: str) -> None:
 
 def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     """Return the commands, with defaults as `args` choose them."""
-    commands = tyro.extras.SubcommandApp()
+    whole, mapping = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
 
-    @commands.command
+    @whole.command
     def paper(settings: Annotated[PaperSettings, tyro.conf.arg(name="")] = chosen_preset(args)) -> None:  # noqa: B008
         """Reproduce the study, on a simulated district or on your own visits."""
         settings.check()
         use_device(settings.device)
         study.run(settings, Terminal())
 
-    return commands
+    @whole.command
+    def features(settings: Annotated[FeaturesSettings, tyro.conf.arg(name="")]) -> None:
+        """Turn a table of visits into the inputs of the study, as Parquet."""
+        commands.features(settings, Terminal())
+
+    @whole.command
+    def simulate(settings: Annotated[SimulateSettings, tyro.conf.arg(name="")]) -> None:
+        """Write the raw tables of a simulated district, in the shape of Table 7."""
+        commands.simulate(settings, Terminal())
+
+    @mapping.command
+    def init(file: tyro.conf.Positional[Path], out: Path | None = None) -> None:
+        """Draft the mapping of a file of visits from its columns.
+
+        Args:
+            file: the visits: CSV, Parquet, or a folder of parts.
+            out: file to write the draft to; the terminal if not given.
+        """
+        commands.draft_mapping(file, out)
+
+    whole.command(mapping, name="mapping")
+    return whole
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -65,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
-        app(args).cli(args=args, prog="jvade", config=(tyro.conf.FlagConversionOff,))
+        app(args).cli(args=args, prog="jvade")
     except InputError as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(2) from None

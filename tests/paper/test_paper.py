@@ -147,7 +147,7 @@ def test_own_visits_run_end_to_end(tmp_path, capsys):
     out = tmp_path / "results"
     code, text, err = run(capsys, *SMOKE, "--visits", visits, "--mapping", mapping, "--out", out)
     assert code == 0, err
-    assert "visits kept: 400" in text
+    assert "400  visits kept" in text
     got = json.loads((out / "run.json").read_text())
     assert got["input"]["visits"]["name"] == "visits.csv"
     assert len(got["input"]["visits"]["sha256"]) == 64

@@ -108,7 +108,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        folder._replace("t.csv", fail)
+        folder.file("t.csv", fail)
     assert (tmp_path / "t.csv").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
 

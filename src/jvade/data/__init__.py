@@ -6,11 +6,13 @@ Lowest first; imports run down only.
 - `variables`: the inputs of the study and the table every other wing receives.
 - `icd10`: the diagnosis groups.
 - `mapping`: which column of a file plays which part.
-- `checks`: the rules a file must obey.
-- `parse`: columns of any file to typed values of ours.
-- `features`: visits to inputs, history included.
-- `matrix`: inputs to a scaled float32 matrix, and back.
-- `published`, `cohort`: the tables of the study, and a district simulated from them.
+- `engines`, `source`: where tables are computed, and files as tables.
+- `checks`: the rules a file must obey, tried in one pass.
+- `dates`, `tidy`, `joins`, `parse`: columns of any file, and of its side tables, to typed values of ours.
+- `onehot`, `history`, `features`: visits to inputs, history included.
+- `draft`: a first mapping of a file, from its columns.
+- `matrix`: inputs to a scaled float32 matrix, and back; what a model keeps of them.
+- `published`, `district`: the tables of the study, and a district simulated from them.
 
-No JAX in here. Only `features` (and `parse` and `checks` below it) needs Ibis and DuckDB.
+No JAX in here. Only `features`, `draft` and what lies below them need Ibis and DuckDB.
 """

@@ -1,24 +1,49 @@
 """Where tables are computed: DuckDB inside this process, or a Spark of the user's."""
 
 import csv
+import gzip
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
 import duckdb
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jvade.data.errors import InputError
 
 CSV_ENDINGS = (".csv", ".csv.gz")
 ROW = "jvade row number"  # a space, which no name in a mapping may hold
+FILE = "jvade file"
+#: Columns that a file cannot have: we or DuckDB call a column of our own so.
+RESERVED = (ROW, FILE, "rowid", "file_index", "file_row_number")
+# A Spark inside this process has no window for others to look in, and none for it to listen at.
+SPARK_ALONE = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+# What the results hang on; put back at the end.
+SPARK_SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.mapKeyDedupPolicy": "LAST_WIN",  # Ibis sets it
+    "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
+    "spark.sql.legacy.parquet.nanosAsLong": "true",  # else such a file cannot be read at all
+    "spark.sql.parser.escapedStringLiterals": "false",
+}
 MEMORY = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
 
 
@@ -64,7 +89,8 @@ class DuckDB:
         """Return Parquet files as one lazy table."""
         # Ibis's own row number would put all rows through one thread; a Parquet file knows its rows.
         row = f"list_extract({list(starts)}::BIGINT[], file_index::BIGINT + 1) + file_row_number + 1"
-        return self._create("VIEW", f'SELECT *, {row} AS "{ROW}" FROM read_parquet({_texts(files)})')
+        read = f"read_parquet({_globs(files)}, hive_partitioning=false)"
+        return self._create("VIEW", f'SELECT *, {row} AS "{ROW}" FROM {read}')
 
     def csv(
         self, files: list[Path], names: list[str], delimiter: str, columns: Sequence[str]
@@ -73,15 +99,15 @@ class DuckDB:
         kinds = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in names)
         wanted = ", ".join(_quoted(name) for name in names if name in columns) or "NULL AS nothing"
         options = f"auto_detect=false, columns={{{kinds}}}, header=true, delim={_text(delimiter)}, "
-        options += "quote='\"', escape='\"', filename=true"
+        options += f"quote='\"', escape='\"', filename='{FILE}', hive_partitioning=false"
         # What the guess of a dialect would get wrong, the header shows; a guess can lose rows.
         table = self._create(
-            "TABLE", f"SELECT {wanted}, filename AS jvade_file FROM read_csv({_texts(files)}, {options})"
+            "TABLE", f'SELECT {wanted}, "{FILE}" FROM read_csv({_globs(files)}, {options})'
         )
         name = table.get_name()
-        query = f"SELECT jvade_file, count(*) FROM {name} GROUP BY 1"
+        query = f'SELECT "{FILE}", count(*) FROM {name} GROUP BY 1'
         counts: dict[Any, Any] = dict(self.connection.raw_sql(query).fetchall())
-        numbered = self._create("VIEW", f'SELECT * EXCLUDE (jvade_file), rowid + 1 AS "{ROW}" FROM {name}')
+        numbered = self._create("VIEW", f'SELECT * EXCLUDE ("{FILE}"), rowid + 1 AS "{ROW}" FROM {name}')
         return numbered, [counts.get(str(file), 0) for file in files]
 
     def view(self, table: ir.Table) -> ir.Table:
@@ -101,7 +127,7 @@ class DuckDB:
 
     def read_back(self, out: Path) -> ir.Table:
         """Return a table that `write` wrote."""
-        return self._create("VIEW", f"SELECT * FROM read_parquet({_texts([out])})")
+        return self._create("VIEW", f"SELECT * FROM read_parquet({_globs([out])})")
 
     def close(self) -> None:
         """Let go of everything."""
@@ -109,7 +135,11 @@ class DuckDB:
 
 
 class Spark:
-    """Tables on a Spark of the user's."""
+    """Tables on a Spark of the user's; files, and `temp`, must lie where its machines see them too.
+
+    A session that runs already is taken as it is; one that we start stays, for the next table. A session in
+    this process opens no port to others and writes no log, which may quote rows.
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
         try:
@@ -118,59 +148,192 @@ class Spark:
         except ModuleNotFoundError:
             advice = "install it with: pip install 'jvade[spark]'"
             raise InputError([f"--engine {settings.engine}: pyspark is not installed; {advice}"]) from None
-        builder: Any = SparkSession.builder
+        self.errors: tuple[type[Exception], ...] = (PySparkException,)
+        builder: Any = SparkSession.builder.appName("jvade")
         remote = settings.engine.startswith("sc://")
-        builder = builder.remote(settings.engine) if remote else builder.master(settings.engine)
-        self.errors = (PySparkException,)
         try:
-            self.session = builder.appName("jvade").getOrCreate()
+            self.session: Any = None if remote else SparkSession.getActiveSession()
+            if remote:
+                self.session = builder.remote(settings.engine).getOrCreate()
+            elif not self.session:
+                builder = builder.master(settings.engine)
+                if settings.engine.startswith("local"):
+                    for key, value in SPARK_ALONE.items():
+                        builder = builder.config(key, value)
+                self.session = builder.getOrCreate()
+                self.session.sparkContext.setLogLevel("OFF")
         except Exception as error:  # Java says in many ways that it is absent or the address is wrong
             what = f"--engine {settings.engine}: no Spark answers ({type(error).__name__})"
             raise InputError([f"{what}; check the address, and that Java is installed"]) from None
+        if not remote:
+            from py4j.protocol import Py4JError  # pyright: ignore[reportMissingImports]
+
+            self.errors += (Py4JError,)
+        self.before = {key: self.session.conf.get(key, None) for key in SPARK_SETTINGS}
         self.connection = ibis.pyspark.connect(self.session)
+        for key, value in SPARK_SETTINGS.items():
+            self.session.conf.set(key, value)
+        self.views: list[str] = []
+        self.held: list[Any] = []
 
-    def _numbered(self, frame: Any) -> ir.Table:
-        from pyspark.sql import Window, functions  # pyright: ignore[reportMissingImports]
-
-        order = Window.orderBy(functions.monotonically_increasing_id())
+    def _named(self, frame: Any) -> ir.Table:
         name = f"jvade_{uuid4().hex}"
-        frame.withColumn(ROW, functions.row_number().over(order).cast("long")).createOrReplaceTempView(name)
+        frame.createOrReplaceTempView(name)
+        self.views.append(name)
         return self.connection.table(name)
+
+    def _held(self, frame: Any) -> Any:
+        frame = frame.persist()
+        self.held.append(frame)
+        return frame
 
     def parquet(self, files: list[Path], starts: Sequence[int]) -> ir.Table:
         """Return Parquet files as one lazy table."""
-        del starts  # rows are numbered as Spark reads them
-        return self._numbered(self.session.read.parquet(*(str(file) for file in files)))
+        from pyspark.sql import functions as f  # pyright: ignore[reportMissingImports]
+
+        schema = pq.read_schema(files[0])
+        kinds = dict(zip(schema.names, schema.types, strict=True))
+        times = [name for name, kind in kinds.items() if pa.types.is_time(kind)]
+        if times:
+            advice = "write the time of day as text, or use the engine duckdb"
+            raise InputError(
+                [f"column '{name}': a type Spark cannot read; {advice}" for name in times], files[0].name
+            )
+        frame = self.session.read.parquet(*map(_address, files))
+        known = frame.columns
+        file, index = f.col("_metadata.file_path"), f.col("_metadata.row_index")
+        before = {str(path.resolve()): start for path, start in zip(files, starts, strict=True)}
+        found = [row[0] for row in frame.select(file).distinct().collect()]
+        row = _lookup({address: before[_path(address)] + 1 for address in found}, file) + index
+        frame = frame.select("*", row.cast("long").alias(ROW))
+        for name in known:  # pandas counts nanoseconds, which Spark reads as plain numbers
+            if pa.types.is_timestamp(kinds[name]) and kinds[name].unit == "ns":
+                moment = f.timestamp_micros(f.expr(f"{_ticked(name)} div 1000"))
+                frame = frame.withColumn(name, moment.cast("timestamp_ntz"))
+        table = self._named(frame)
+        zoned = {
+            name: dt.Timestamp(timezone="UTC", scale=6)
+            for name, kind in kinds.items()
+            if pa.types.is_timestamp(kind) and kind.tz
+        }
+        node: Any = table.op()  # Ibis does not ask Spark whether a moment has a time zone
+        return node.copy(schema=ibis.schema(dict(node.schema.items()) | zoned)).to_expr()
 
     def csv(
         self, files: list[Path], names: list[str], delimiter: str, columns: Sequence[str]
     ) -> tuple[ir.Table, list[int]]:
-        """Return CSV files as one lazy table of texts."""
-        reader = self.session.read.options(
-            header=True, sep=delimiter, quote='"', escape='"', multiLine=True, mode="FAILFAST"
+        """Read the named columns of CSV files as text; return them and the number of rows of each file."""
+        from pyspark.sql import functions as f  # pyright: ignore[reportMissingImports]
+        from pyspark.sql.types import (  # pyright: ignore[reportMissingImports]
+            StringType,
+            StructField,
+            StructType,
         )
-        frame = reader.schema(", ".join(f"`{name}` string" for name in names))
-        frame = frame.csv([str(file) for file in files])
-        return self._numbered(frame.select([f"`{name}`" for name in names if name in columns])), []
+
+        odd, file, index = "jvade odd", "jvade file", "jvade index"
+        reader = self.session.read.options(
+            header=True, sep=delimiter, quote='"', escape='"', multiLine=True, ignoreLeadingWhiteSpace=True,
+            mode="PERMISSIVE", unescapedQuoteHandling="RAISE_ERROR", columnNameOfCorruptRecord=odd,
+        )  # fmt: skip
+        reader = reader.schema(StructType([StructField(name, StringType()) for name in [*names, odd]]))
+        wanted = [f.col(_ticked(name)) for name in names if name in columns]
+        # An open quote runs to the end of the file; a byte that is no text is read as U+FFFD.
+        strange = [column.contains("\ufffd") for column in wanted] + [
+            f.col(_ticked(names[-1])).contains("\n")
+        ]
+        strange = [f.coalesce(test, f.lit(False)) for test in strange]
+        frame = reader.csv([_address(path) for path in files]).select(
+            *wanted,
+            (f.col(_ticked(odd)).isNotNull() | reduce(or_, strange)).alias(odd),
+            f.col("_metadata.file_path").alias(file),
+            f.monotonically_increasing_id().alias(index),  # without gaps in a file, which is never split
+        )
+        frame = self._held(frame)
+        try:
+            grouped = frame.groupBy(file).agg(f.count("*"), f.min(index), f.max(odd)).collect()
+        except self.errors:
+            for path in files:
+                _check_csv(path, len(names), delimiter)
+            raise
+        found = {_path(address): (address, *rest) for address, *rest in grouped}
+        rows, numbers = [], {}
+        for path in files:  # Spark takes the largest file first: rows are numbered by file, then in it
+            address, count, least, suspect = found.get(str(path.resolve()), ("", 0, 0, False))
+            if suspect:
+                _check_csv(path, len(names), delimiter)
+            numbers[address] = sum(rows) + 1 - least
+            rows.append(count)
+        row = _lookup(numbers, f.col(_ticked(file))) + f.col(_ticked(index))
+        return self._named(frame.select(*wanted, row.cast("long").alias(ROW))), rows
 
     def view(self, table: ir.Table) -> ir.Table:
         """Give a table a name: Ibis no longer writes its expressions out at every use."""
-        return self.connection.create_view(f"jvade_{uuid4().hex}", table)
+        return self._named(self.session.sql(self.connection.compile(table)))
 
     def stage(self, table: ir.Table) -> ir.Table:
         """Compute a table once, to be looked at several times."""
-        return table.cache()
+        return self._named(self._held(self.session.sql(self.connection.compile(table))))
 
     def write(self, table: ir.Table, out: Path) -> None:
-        """Write a table as a folder of Parquet files, in the order of their names."""
-        self.connection.to_parquet(table, out)
+        """Write a table as a new folder of Parquet files, in the order of their names."""
+        if out.exists():
+            raise InputError(["there is such a file or folder already; Spark writes a new one"], out.name)
+        self.session.sql(self.connection.compile(table)).write.parquet(f"file://{out.resolve()}")
 
     def read_back(self, out: Path) -> ir.Table:
         """Return a table that `write` wrote."""
-        return self.connection.read_parquet(out)
+        return self._named(self.session.read.parquet(_address(out)))
 
     def close(self) -> None:
-        """Do nothing: the session may be one the user works in."""
+        """Let go of everything but the session: the user may work in it."""
+        with suppress(*self.errors):
+            for name in self.views:
+                self.session.catalog.dropTempView(name)
+            for frame in self.held:
+                frame.unpersist()
+            for key, value in self.before.items():
+                if value is None:
+                    self.session.conf.unset(key)
+                else:
+                    self.session.conf.set(key, value)
+
+
+def _address(path: Path) -> str:
+    """Return a path as Spark wants it, to whom some signs stand for any file."""
+    if path.name[0] in "._":
+        raise InputError(["Spark passes over what begins with a dot or an underscore; rename it"], path.name)
+    return "file://" + re.sub(r"([\\\[\]{}*?])", r"\\\1", str(path.resolve()))
+
+
+def _path(address: str) -> str:
+    """Return the path of a file that Spark names."""
+    return "/" + unquote(address.removeprefix("file:")).lstrip("/")
+
+
+def _ticked(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _lookup(numbers: dict[str, int], key: Any) -> Any:
+    """Return the numbers of the keys in a column."""
+    from pyspark.sql import functions as f  # pyright: ignore[reportMissingImports]
+
+    return f.create_map(*(f.lit(value) for pair in numbers.items() for value in pair))[key]
+
+
+def _check_csv(path: Path, count: int, delimiter: str) -> None:
+    """Read a CSV file whose rows look odd to Spark, which forgives much and tells little."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as opened:
+        reader = csv.reader(opened, delimiter=delimiter, strict=True, skipinitialspace=True)
+        line = 1
+        try:
+            for fields in reader:
+                if fields and fields[count:] != [] and fields[count:] != [""] or 0 < len(fields) < count:
+                    raise csv.Error
+                line = reader.line_num + 1
+        except csv.Error:
+            raise csv.Error(f"CSV Error on Line: {line}") from None
 
 
 Engine = DuckDB | Spark
@@ -205,7 +368,7 @@ def readable(name: str, engine: Engine) -> Iterator[None]:
 
     It may quote the broken line, which may be a patient's, so its message is not passed on.
     """
-    failures = (*engine.errors, pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error)
+    failures = (*engine.errors, pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error, zlib.error)
     try:
         yield
     except failures as error:
@@ -234,6 +397,11 @@ def _text(value: object) -> str:
 
 def _texts(values: Sequence[object]) -> str:
     return f"[{', '.join(map(_text, values))}]"
+
+
+def _globs(files: Sequence[Path]) -> str:
+    """Return files as patterns that match their names alone: DuckDB takes a star in a name for any text."""
+    return _texts([re.sub(r"[*?\[]", r"[\g<0>]", str(file)) for file in files])
 
 
 def _quoted(name: str) -> str:

@@ -284,15 +284,13 @@ def _codings(mapping: Mapping) -> list[Coding]:
         found.append(_coding("subdistrict", "Sub-district", "residence", mapping.subdistrict))
     for part in mapping.further:
         if part.kind == "categorical":
-            found.append(_coding(part.name, part.label or _words(part.name), "further", part, part.labels))
+            found.append(_coding(part.name, part.label or _words(part.name), "further", part))
     return found
 
 
-def _coding(
-    name: str, label: str, group: str, part: Subdistrict | Further, labels: dict[str, str] | None = None
-) -> Coding:
+def _coding(name: str, label: str, group: str, part: Subdistrict | Further) -> Coding:
     refuses = part.unseen == "stop"
-    return Coding(name, label, group, part.column, part.left_out, part.max_levels, labels or {}, refuses)
+    return Coding(name, label, group, part.column, part.left_out, part.max_levels, part.labels, refuses)
 
 
 def _inputs(
@@ -360,7 +358,9 @@ def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping) -> li
         names = ", ".join(scaling.constant)
         found.append(f"inputs that are the same in every visit, and tell nothing apart: {names}")
     if not mapping.patient:
-        found.append("no patient column: no history inputs, and chronic conditions are of this visit only")
+        told = mapping.chronic.hypertension or mapping.chronic.diabetes
+        chronic = ", and chronic conditions are of this visit only" if told else ""
+        found.append(f"no patient column: no history inputs{chronic}")
     elif notes["patients"] == 1:
         found.append("all visits are of one patient; check the patient column")
     if mapping.history.crossed_before_counts_this_visit:

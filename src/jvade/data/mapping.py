@@ -118,12 +118,13 @@ class Institution:
 class Subdistrict:
     """Where in the district the patient lives; `left_out` has no input (default: the most frequent).
 
-    `unseen`: whether a code that an earlier file did not have stops the run or counts as the one left out.
+    `labels` renames codes. `unseen`: whether a code that an earlier file did not have stops the run or counts as the one left out.
     """
 
     column: Column
     left_out: str = ""
     max_levels: int = 11
+    labels: dict[str, str] = field(default_factory=dict)
     unseen: Unseen = "stop"
 
 

@@ -1,12 +1,15 @@
 """Inputs to the scaled float32 matrix that the networks see (Table 2, column "scaling"), and back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from jvade.data.errors import InputError
 from jvade.data.variables import Kind, Variable
 
 
@@ -41,6 +44,60 @@ class Scaling:
     def from_dict(cls, raw: dict[str, Any]) -> "Scaling":
         """Return the scaling that `to_dict` wrote."""
         return cls(**{name: tuple(value) for name, value in raw.items()})
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """All it takes to give new visits the columns of old ones: kept with a model, as JSON.
+
+    Args:
+        inputs: in the order of the matrix.
+        levels: codes of each one-hot column, the one left out first; see `VisitTable`.
+        scaling: of the rows the model is trained on. Validation rows count among them: lanes with other
+            seeds hold out other rows of the one matrix they share.
+    """
+
+    inputs: tuple[Variable, ...]
+    levels: dict[str, tuple[str, ...]]
+    scaling: Scaling
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        raw = {"inputs": [asdict(v) for v in self.inputs], "levels": self.levels}
+        text = json.dumps(raw | {"scaling": self.scaling.to_dict()}, indent=1, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Encoding":
+        """Read what `write` wrote.
+
+        Raises:
+            InputError: the file cannot be read, or is no encoding.
+        """
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            inputs = tuple(Variable(**one) for one in raw["inputs"])
+            levels = {name: tuple(codes) for name, codes in raw["levels"].items()}
+            return cls(inputs, levels, Scaling.from_dict(raw["scaling"]))
+        except OSError:
+            raise InputError(["the file cannot be opened; check the path"], path.name) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            advice = "name the encoding.json of an earlier run"
+            raise InputError([f"this is no encoding; {advice}"], path.name) from None
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse inputs that are not those of the encoding.
+
+        Raises:
+            InputError: which are missing, and which are new.
+        """
+        ours, theirs = [v.name for v in self.inputs], list(names)
+        problems = [f"input '{name}': missing; the encoding has it" for name in ours if name not in theirs]
+        problems += [f"input '{name}': the encoding does not have it" for name in theirs if name not in ours]
+        if not problems and ours != theirs:
+            problems = ["the inputs stand in another order than in the encoding"]
+        if problems:
+            raise InputError([*problems[:-1], f"{problems[-1]}; use the mapping of the first run"], "mapping")
 
 
 def fit_scaling(frame: pd.DataFrame, inputs: Sequence[Variable]) -> Scaling:

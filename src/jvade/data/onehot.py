@@ -50,9 +50,10 @@ def choose_levels(counts: Mapping[str, int], coding: Coding) -> tuple[str, ...]:
     ranked = sorted(counts, key=lambda c: (c != coding.left_out, -counts[c], c))
     if not ranked:
         return ()
-    if len(ranked) > coding.max_levels:
-        return (ranked[0], *sorted(ranked[1 : coding.max_levels - 1]), OTHER)
-    return (ranked[0], *sorted(ranked[1:]))
+    pooled = len(ranked) > coding.max_levels
+    levels = (ranked[0], *sorted(ranked[1 : coding.max_levels - pooled]))
+    # A code of that very name takes the rare ones in.
+    return (*levels, OTHER) if pooled and OTHER not in levels else levels
 
 
 def unseen(counts: Mapping[str, int], levels: tuple[str, ...], coding: Coding) -> str:
@@ -75,7 +76,7 @@ def positions(codes: ir.StringValue, levels: Sequence[str]) -> ir.IntegerValue:
     if not levels:
         return ibis.literal(0, "int16")
     named = [(codes == level, i) for i, level in enumerate(levels) if level != OTHER]
-    pooled = [(codes.notnull(), len(levels) - 1)] if OTHER in levels else []
+    pooled = [(codes.notnull(), levels.index(OTHER))] if OTHER in levels else []
     return ibis.cases(*named, *pooled, else_=0).cast("int16")
 
 
@@ -95,8 +96,8 @@ def one_hot(
     variables, columns = [], {}
     for i, level in enumerate(levels[1:], start=1):
         words = coding.labels.get(level, level)
-        name = f"{coding.name}_{re.sub(r'[^0-9a-z]+', '_', words.lower()).strip('_')}"
-        if name in columns:  # two codes whose names differ only in signs
+        name = f"{coding.name}_{re.sub(r'[^0-9a-z]+', '_', words.lower()).strip('_') or i}"
+        while name in columns:  # two codes whose names differ only in signs
             name = f"{name}_{i}"
         variables.append(Variable(name, f"{coding.label}: {words}", coding.group, "binary"))
         columns[name] = codes == i

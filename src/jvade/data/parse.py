@@ -130,7 +130,9 @@ class Parser:
         advice = f'correct them, or say in {key} how dates are written, for example "%Y%m%d"'
         broken = written.notnull() & value.isnull()
         self._forbid(part, column, f"not a date written as {form or '%Y-%m-%d'}", broken, advice)
-        outside = (value.year() < YEARS[0]) | (value.year() > YEARS[1])
+        # DuckDB has infinite dates, without a year.
+        outside = (value.year() < YEARS[0]) | (value.year() > YEARS[1]) | value.year().isnull()
+        outside = value.notnull() & outside
         self._forbid(part, column, f"a date before {YEARS[0]} or after {YEARS[1]}", outside)
         return value
 
@@ -147,8 +149,8 @@ class Parser:
     def _visit(self, column: str) -> None:
         """Add what orders the visits of one day: the number of the visit, or its text where it has none."""
         visit = self.visits[column]
-        if visit.type().is_integer():
-            self.values["visit number"] = visit.cast("int64")
+        if visit.type().is_numeric():
+            self.values["visit number"] = visit
             return
         text = code(visit)
         digits = ibis.ifelse(text.re_search("^-?[0-9]{1,18}$"), text, ibis.null("string"))

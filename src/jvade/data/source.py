@@ -10,9 +10,10 @@ from itertools import accumulate
 from pathlib import Path
 
 import ibis.expr.types as ir
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jvade.data.engines import CSV_ENDINGS, Engine, readable
+from jvade.data.engines import CSV_ENDINGS, RESERVED, Engine, readable
 from jvade.data.errors import InputError
 
 ENDINGS = (*CSV_ENDINGS, ".parquet")
@@ -68,12 +69,15 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
             heads.append(_csv_head(file) if file.name.endswith(CSV_ENDINGS) else _parquet_head(file))
     for file, head in zip(files[1:], heads[1:], strict=True):
         _same(heads[0], head, files[0], file)
+    is_csv = files[0].name.endswith(CSV_ENDINGS)
+    read = [name for name in heads[0].columns if not is_csv or columns is None or name in columns]
+    taken = [name for name in read if name.lower() in RESERVED]
+    if taken:
+        raise InputError([f"column '{name}': we use this name ourselves; rename it" for name in taken], path.name)
     name = path.name if len(files) == 1 else f"{path.name} ({len(files)} parts)"
     with readable(path.name if path.is_file() else files[0].name, engine):
-        if files[0].name.endswith(CSV_ENDINGS):
-            names = list(heads[0].columns)
-            wanted = names if columns is None else columns
-            table, rows = engine.csv(files, names, heads[0].delimiter, wanted)
+        if is_csv:
+            table, rows = engine.csv(files, list(heads[0].columns), heads[0].delimiter, read)
             starts = _starts(rows) if rows else ()
         else:
             starts = _starts([head.rows for head in heads])
@@ -99,15 +103,23 @@ class Head:
 
 def _files(path: Path) -> list[Path]:
     """Return the file itself, or the parts in a folder."""
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError:  # a name too long for the disk
+        exists = False
+    if not exists:
         raise InputError(["there is no such file; check the path"], path.name)
     if path.is_file():
         if not path.name.endswith(ENDINGS):
             known = " or ".join(ENDINGS)
             raise InputError([f"unsupported kind of file; save the table as {known}"], path.name)
         return [path]
-    # What starts so is no part: _SUCCESS, .crc, metadata.
-    inside = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name[0] not in "._"]
+    # What starts so is no part: _SUCCESS, .crc, metadata, nor is what lies in _temporary.
+    inside = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not any(name[0] in "._" for name in file.relative_to(path).parts)
+    ]
     for endings in (CSV_ENDINGS, (".parquet",)):
         parts = [file for file in inside if file.name.endswith(endings)]
         if parts and len(parts) < len(inside):
@@ -121,6 +133,10 @@ def _files(path: Path) -> list[Path]:
 def _csv_head(file: Path) -> Head:
     """Read the header of a CSV file."""
     opener = gzip.open if file.suffix == ".gz" else open
+    if opener is gzip.open:
+        with gzip.open(file) as opened:
+            while opened.read(1 << 20):  # to the end, where a checksum is that DuckDB does not look at
+                pass
     with opener(file, "rt", encoding="utf-8-sig", newline="") as opened:
         start = opened.readline()
         if not start.strip():
@@ -130,6 +146,9 @@ def _csv_head(file: Path) -> Head:
         header = next(csv.reader(opened, delimiter=delimiter))
     # A blank name is the row index that pandas writes.
     names = [name.strip() or f"unnamed {i}" for i, name in enumerate(header, start=1)]
+    if any(sign in name for name in names for sign in "\n\r"):
+        what = "a column name holds a line break; close its quotes, or write the names in one line"
+        raise InputError([what], file.name)
     if any(NUMBER_OR_DATE.fullmatch(name) for name in names):
         # Later messages list the columns: without a header they would list a patient's values.
         what = "the first line holds numbers or dates instead of column names; add a line of column names"
@@ -141,9 +160,9 @@ def _parquet_head(file: Path) -> Head:
     """Read the schema of a Parquet file."""
     with pq.ParquetFile(file) as opened:
         schema, rows = opened.schema_arrow, opened.metadata.num_rows
-    return Head(
-        _unique(schema.names, [str(kind).removeprefix("large_") for kind in schema.types], file), rows=rows
-    )
+    # How values are packed makes no difference.
+    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in schema.types]
+    return Head(_unique(schema.names, [str(kind).removeprefix("large_") for kind in kinds], file), rows=rows)
 
 
 def _unique(names: list[str], kinds: list[str], file: Path) -> dict[str, str]:

@@ -51,9 +51,9 @@ def tidy(column: ir.Value, text: bool) -> ir.Value:
 
 def code(column: ir.Value) -> ir.StringValue:
     """Return a tidy column as codes."""
-    if not column.type().is_floating():
+    if not (column.type().is_floating() or column.type().is_decimal()):
         return column.cast("string")
-    # A Parquet file of pandas: whole numbers with gaps.
+    # Whole numbers as pandas writes them with gaps, and as a database does: 3.0 and 3.00.
     whole = (column == column.floor()) & (column.abs() < 1e15)
     return ibis.ifelse(whole, column.try_cast("int64").cast("string"), column.cast("string"))
 
@@ -96,7 +96,7 @@ def day(moment: ir.DateValue | ir.TimestampValue) -> ir.DateValue:
 
 def category(column: ir.Value) -> ir.StringValue:
     """Return the three-character ICD-10 category of a tidy column, missing where it is none; as `icd10`."""
-    value = code(column).replace(" ", "").upper()
+    value = icd10.plain(code(column))
     return ibis.ifelse(value.re_search(icd10.PATTERN), value.left(3), ibis.null("string"))
 
 

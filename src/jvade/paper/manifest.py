@@ -50,7 +50,7 @@ def plain(settings: Any) -> Any:
         return {f.name: plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
     if hasattr(settings, "_asdict"):
         return {name: plain(value) for name, value in settings._asdict().items()}
-    return list(settings) if isinstance(settings, tuple) else settings
+    return [plain(one) for one in settings] if isinstance(settings, (tuple, list)) else settings
 
 
 def peak_memory_gb() -> float:

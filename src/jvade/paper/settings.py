@@ -7,6 +7,7 @@ from typing import Literal
 from jvade.analysis import profiles
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Hyperparameters, Training
+from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
 
 PresetName = Literal["quick", "full", "smoke"]
@@ -29,6 +30,7 @@ class PaperSettings:
         bic_clusters: smallest and largest number of clusters on the BIC curve (Fig 4).
         kmeans_clusters: clusters of K-Means on the inputs (Table 5).
         vae_kmeans_clusters: clusters of K-Means on the VAE's latents (Table 5).
+        tables: where tables are computed.
         min_patients: numbers with fewer patients behind them stay blank in every table and figure.
         widths: hidden widths of the encoder; the decoder mirrors them.
         model: the network and its optimiser.
@@ -52,6 +54,7 @@ class PaperSettings:
     model: Hyperparameters = field(default_factory=Hyperparameters)
     training: Training = field(default_factory=Training)
     mixture: MixtureStart = field(default_factory=MixtureStart)
+    tables: EngineSettings = field(default_factory=EngineSettings)
 
     @property
     def folder(self) -> Path:

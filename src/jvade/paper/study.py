@@ -1,7 +1,9 @@
 """The study, stage by stage: from visits to Table 5, Table 7 and Figures 3 to 5."""
 
+import tempfile
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +19,10 @@ from jvade.core.fit import Fit
 from jvade.core.lanes import Progress, Trained
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
-from jvade.data import cohort, published
+from jvade.data import published
+from jvade.data.district import tables
+from jvade.data.district.choices import STUDY_PATIENTS, STUDY_VISITS
+from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Scaling, fit_scaling, to_matrix
 from jvade.data.variables import OUTCOME, Variable, VisitTable
@@ -78,13 +83,18 @@ class Model(NamedTuple):
 def load_cohort(settings: PaperSettings) -> Cohort:
     """Read or simulate the visits and scale them (section 2.1, Tables 1 and 2)."""
     if settings.visits is not None and settings.mapping is not None:
-        from jvade.data.features import read_visits  # the table engine is loaded only where a file is read
-
-        table = read_visits(settings.visits, read_mapping(settings.mapping))
+        table = read_visits(settings.visits, read_mapping(settings.mapping), settings=settings.tables)
         source = {"visits": fingerprint(settings.visits), "mapping": fingerprint(settings.mapping)}
     else:
-        table = cohort.simulate(settings.n_visits, settings.seed)
-        source = {"simulated": {"n_visits": settings.n_visits, "seed": settings.seed}}
+        n_patients = max(1, round(settings.n_visits * STUDY_PATIENTS / STUDY_VISITS))
+        with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.tables.temp) as folder:
+            district = Path(folder) / "district"
+            written = tables.write(district, settings.n_visits, n_patients, settings.seed)
+            table = read_visits(
+                district / "visits", read_mapping(district / "mapping.toml"), settings=settings.tables
+            )
+        counts = {name: int(value) for name, value in written._asdict().items()}
+        source = {"simulated": counts | {"seed": settings.seed}}
     scaling = fit_scaling(table.frame, table.inputs)
     return Cohort(table, scaling, to_matrix(table.frame, scaling), source)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,14 +48,17 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         (path / MANIFEST).unlink(missing_ok=True)
 
-    def _replace(self, name: str, write: Callable[[Path], Any]) -> Path:
-        """Write to a file beside `name`, flush it to the disk, and move it into place."""
+    def file(self, name: str, write: Callable[[Path], Any]) -> Path:
+        """Let `write` make a file beside `name`, flush it to the disk, and move it into place."""
         target = self.path / name
         unfinished = self.path / f".unfinished-{name}"
         try:
             write(unfinished)
-            with unfinished.open("rb+") as stream:
-                os.fsync(stream.fileno())
+            if unfinished.is_dir():  # what Spark calls a file
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                with unfinished.open("rb+") as stream:
+                    os.fsync(stream.fileno())
             unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -63,14 +67,14 @@ class RunFolder:
 
     def table(self, name: str, table: pd.DataFrame, index: bool = False) -> Path:
         """Write a table as CSV; numbers keep six digits, blanks stay empty."""
-        return self._replace(f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.6g"))
+        return self.file(f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.6g"))
 
     def figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PNG and SVG, the same bytes for the same figure."""
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            self._replace(f"{name}.{kind}", partial(save, figure, kind, metadata))
+            self.file(f"{name}.{kind}", partial(save, figure, kind, metadata))
 
     def finish(self, manifest: dict[str, Any]) -> Path:
         """Write the manifest, with the files of this run; from here on the folder is a finished run."""
         text = json.dumps(manifest | {"files": list(self.written)}, indent=2, ensure_ascii=False) + "\n"
-        return self._replace(MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+        return self.file(MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))

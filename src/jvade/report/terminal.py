@@ -19,11 +19,11 @@ class Terminal:
     """Prints progress and tables; on a terminal, the step at work is redrawn in place.
 
     Args:
-        console: where to; None means standard output, 120 characters wide where it is no terminal.
+        console: where to; None means standard output, 140 characters wide where it is no terminal.
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 140)
         self.seconds: dict[str, float] = {}
         self._live: Live | None = None
         self._part_begin = self._said = time.perf_counter()

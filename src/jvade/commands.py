@@ -1,0 +1,163 @@
+"""What the commands around tables do: `jvade features`, `jvade simulate`, `jvade mapping init`."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from jvade.analysis import fidelity
+from jvade.data import draft, published
+from jvade.data.district import tables
+from jvade.data.district.choices import STUDY_PATIENTS, STUDY_VISITS
+from jvade.data.engines import EngineSettings
+from jvade.data.errors import InputError
+from jvade.data.features import read_visits, write_features
+from jvade.data.mapping import read_mapping
+from jvade.data.matrix import Encoding
+from jvade.paper import manifest
+from jvade.report.folder import RunFolder, fingerprint
+from jvade.report.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class FeaturesSettings:
+    """Turn a table of visits into the inputs of the study, as Parquet.
+
+    Args:
+        visits: your visit table: CSV, Parquet, or a folder of parts.
+        mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
+        out: folder of the results: features.parquet (original units), encoding.json (order, categories and
+            scaling of the inputs) and run.json (versions, fingerprints, the account of the rows).
+        encoding: encoding.json of an earlier run, whose inputs and categories these visits get.
+        tables: where tables are computed.
+    """
+
+    visits: Path
+    mapping: Path
+    out: Path
+    encoding: Path | None = None
+    tables: EngineSettings = field(default_factory=EngineSettings)
+
+
+@dataclass(frozen=True)
+class SimulateSettings:
+    """Write the raw tables of a simulated district, in the shape of Table 7.
+
+    Args:
+        out: folder to write to; new or empty.
+        visits: visits to simulate, met to within a fraction of a percent.
+        patients: patients; as many per visit as in the study if not given.
+        seed: of every draw.
+        check: also read the tables back, and print Table 7 of the planted types beside the published one.
+        tables: where --check computes.
+    """
+
+    out: Path
+    visits: int = 3_650_000
+    patients: int | None = None
+    seed: int = 42
+    check: bool = False
+    tables: EngineSettings = field(default_factory=EngineSettings)
+
+
+def features(settings: FeaturesSettings, terminal: Terminal) -> None:
+    """Write the features of a table of visits, their encoding and a manifest.
+
+    Raises:
+        InputError: the visits, the mapping or the encoding cannot be used; nothing was written.
+    """
+    began = datetime.now(UTC)
+    mapping = read_mapping(settings.mapping)
+    encoding = Encoding.read(settings.encoding) if settings.encoding else None
+    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.tables.temp) as temp:
+        unfinished = Path(temp) / "features.parquet"
+        with terminal.step("features"):
+            levels = encoding.levels if encoding else None
+            made = write_features(settings.visits, mapping, unfinished, levels, settings.tables)
+        if encoding:
+            encoding.check(variable.name for variable in made.inputs)
+        folder = RunFolder(settings.out)  # from here on nothing can be wrong with the input
+        folder.file(unfinished.name, lambda path: shutil.move(unfinished, path))
+    encoding = encoding or Encoding(made.inputs, made.levels, made.scaling)
+    folder.file("encoding.json", encoding.write)
+    inputs = {"visits": settings.visits, "mapping": settings.mapping}
+    inputs |= {join.name: Path(join.file) for join in mapping.join}
+    folder.finish(
+        {
+            "jvade": manifest.versions()["jvade"],
+            "began": began.isoformat(timespec="seconds"),
+            "seconds": terminal.seconds,
+            "versions": manifest.versions(),
+            "settings": manifest.plain(settings),
+            "input": {name: fingerprint(path) for name, path in inputs.items()},
+            "account": manifest.plain(made.account),
+        }
+    )
+    for line in made.account.lines():
+        terminal.say(f"  {line}")
+    terminal.say(f"{len(made.inputs)} inputs: {', '.join(variable.name for variable in made.inputs)}")
+    terminal.say(f"Everything is in {settings.out}.")
+
+
+def simulate(settings: SimulateSettings, terminal: Terminal) -> None:
+    """Write a district, and print how near it comes to the published one if asked to.
+
+    Raises:
+        InputError: a number is out of range, or the folder is in use.
+    """
+    patients = settings.patients or max(1, round(settings.visits * STUDY_PATIENTS / STUDY_VISITS))
+    with terminal.step("district"):
+        try:
+            written = tables.write(
+                settings.out,
+                settings.visits,
+                patients,
+                settings.seed,
+                lambda done, total: terminal.progress("patients", done, total),
+            )
+        except ValueError as error:
+            raise error if isinstance(error, InputError) else InputError([str(error)], "settings") from None
+    terminal.say(
+        f"{settings.out}: {written.visits:,} visits of {written.patients:,} patients, "
+        f"{written.missing_cost:,} without a cost."
+    )
+    if not settings.check:
+        return
+    with terminal.step("check"):
+        table = read_visits(
+            settings.out / "visits", read_mapping(settings.out / "mapping.toml"), settings=settings.tables
+        )
+        types = pq.read_table(settings.out / "truth.parquet")["planted_type"].to_numpy()
+        planted = types[table.frame["row"].to_numpy() - 1]
+        found = fidelity.compare(table.frame, planted, published.load("table7_profiles"))
+        who = pq.read_table(settings.out / "visits", columns=["patient_id"])["patient_id"]
+        each = np.bincount(who.dictionary_encode().unify_dictionaries().combine_chunks().indices)
+    terminal.table("Table 7 of the planted types; published in brackets", found.wide())
+    for line in found.lines():
+        terminal.say(line)
+    asked = f"{written.visits / settings.visits - 1:+.2%} of what was asked"
+    terminal.say(f"visits: {written.visits:,}, {asked}; {written.missing_cost / written.visits:.2%} without a cost")
+    spread = f"standard deviation {each.std():.2f}"
+    terminal.say(f"visits per patient: mean {each.mean():.2f}, {spread}, at most {each.max()}")
+
+
+def draft_mapping(file: Path, out: Path | None) -> None:
+    """Print the draft of a mapping, or write it to a file that does not exist yet.
+
+    Raises:
+        InputError: the file cannot be read, or `out` exists.
+    """
+    text = draft.draft(file)
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        with out.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise InputError(["there is such a file already; name another"], out.name) from None
+    print(f"{out}: look through it, then: jvade features --visits {file} --mapping {out} --out DIR")
