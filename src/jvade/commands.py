@@ -1,7 +1,6 @@
 """What the commands around tables do: `jvade features`, `jvade simulate`, `jvade mapping init`."""
 
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from jvade.analysis import fidelity
 from jvade.data import draft, published
 from jvade.data.district import tables
 from jvade.data.district.choices import STUDY_PATIENTS, STUDY_VISITS
-from jvade.data.engines import EngineSettings
+from jvade.data.engines import EngineSettings, scratch
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits, write_features
 from jvade.data.mapping import read_mapping
@@ -73,8 +72,8 @@ def features(settings: FeaturesSettings, terminal: Terminal) -> None:
     began = datetime.now(UTC)
     mapping = read_mapping(settings.mapping)
     encoding = Encoding.read(settings.encoding) if settings.encoding else None
-    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.tables.temp) as temp:
-        unfinished = Path(temp) / "features.parquet"
+    with scratch(settings.tables) as temp:
+        unfinished = temp / "features.parquet"
         with terminal.step("features"):
             levels = encoding.levels if encoding else None
             made = write_features(settings.visits, mapping, unfinished, levels, settings.tables)
@@ -140,7 +139,9 @@ def simulate(settings: SimulateSettings, terminal: Terminal) -> None:
     for line in found.lines():
         terminal.say(line)
     asked = f"{written.visits / settings.visits - 1:+.2%} of what was asked"
-    terminal.say(f"visits: {written.visits:,}, {asked}; {written.missing_cost / written.visits:.2%} without a cost")
+    terminal.say(
+        f"visits: {written.visits:,}, {asked}; {written.missing_cost / written.visits:.2%} without a cost"
+    )
     spread = f"standard deviation {each.std():.2f}"
     terminal.say(f"visits per patient: mean {each.mean():.2f}, {spread}, at most {each.max()}")
 

@@ -53,8 +53,9 @@ class Fidelity:
 
     def worst(self) -> pd.DataFrame:
         """Return the cell of each column that takes up most of what it is allowed."""
-        rows = [self.cells[self.cells["column"] == name].nlargest(1, "used") for name in COLUMNS]
-        return pd.concat(rows, ignore_index=True)
+        steepest = self.cells.sort_values("used", ascending=False, kind="stable")
+        first = steepest.drop_duplicates("column").set_index("column", drop=False)
+        return first.loc[list(COLUMNS)].reset_index(drop=True)
 
     def wide(self) -> pd.DataFrame:
         """Return Table 7 as text: simulated, then published in brackets; "!" marks what is not within."""
@@ -122,17 +123,20 @@ def compare(
         raise ValueError(f"types: expected visits of each of 1 to 7, got {names}")
     crossed = visits[OUTCOME].to_numpy(bool)
     before = np.asarray(visits[BEFORE], bool)
+    places = (
+        np.asarray(visits.loc[crossed, "destination"].astype(object)) if "destination" in visits else None
+    )
     simulated = {
         SHARE: [*(100 * np.bincount(types)[1:] / len(types)), 100.0],
         INCLUSIVE: means(before | crossed, types, "percent"),
     }
     for group, name, unit in published[["group", "variable", "unit"]].to_numpy():
         if group == "residence":
-            simulated[name] = means(visits["zone"] == name, types, unit)
+            simulated[name] = means(np.asarray(visits["zone"] == name), types, unit)
         elif group == "destination":
-            simulated[name] = means(visits.loc[crossed, "destination"] == name, types[crossed], unit)
+            simulated[name] = means(places == name, types[crossed], unit)
         elif name != SHARE:
-            simulated[name] = means(visits[name], types, unit)
+            simulated[name] = means(np.asarray(visits[name]), types, unit)
 
     theirs = published.rename(columns={f"cluster{i}": f"{i}" for i in range(1, 8)})
     cells = theirs.melt(["group", "variable", "unit"], list(COLUMNS), "column", "published")
@@ -143,7 +147,9 @@ def compare(
     cells["used"] = cells["difference"].abs() / cells["allowed"]
     cells["within"] = cells["used"] <= 1
 
-    limit = cells[cells["variable"] == BEFORE].set_index("column")["allowed"][list(COLUMNS)].to_numpy()
+    limit = (
+        cells[cells["variable"] == BEFORE].set_index("column").loc[list(COLUMNS), "allowed"].to_numpy(float)
+    )
     lines = {
         "published": theirs.loc[theirs["variable"] == BEFORE, list(COLUMNS)].to_numpy(float)[0],
         "strict": simulated[BEFORE],
@@ -152,7 +158,8 @@ def compare(
     readings = pd.DataFrame(lines.values(), index=pd.Index(lines), columns=pd.Index(COLUMNS))
     readings["within"] = [bool(np.all(np.abs(x - lines["published"]) <= limit)) for x in lines.values()]
     ours = [
-        {"variable": name, "unit": unit} | dict(zip(COLUMNS, means(visits[name], types, unit), strict=True))
+        {"variable": name, "unit": unit}
+        | dict(zip(COLUMNS, means(np.asarray(visits[name]), types, unit), strict=True))
         for name, unit in UNPUBLISHED.items()
         if name in visits
     ]
@@ -160,7 +167,7 @@ def compare(
     return Fidelity(cells, readings, table, _notes(visits, patients))
 
 
-def means(values: pd.Series | np.ndarray, types: Int[np.ndarray, " N"], unit: str) -> np.ndarray:
+def means(values: np.ndarray, types: Int[np.ndarray, " N"], unit: str) -> np.ndarray:
     """Return the mean in each type and over all visits, of what is not missing, (8,).
 
     Args:

@@ -62,7 +62,8 @@ def usable(kind: dt.DataType) -> bool:
 
     A moment with a time zone is stored in UTC, where a visit may fall on another day: it is refused.
     """
-    return not (kind.is_nested() or kind.is_binary() or (kind.is_timestamp() and kind.timezone))
+    odd = kind.is_nested() or kind.is_binary() or kind.is_unknown()  # of nanoseconds with a zone, for one
+    return not (odd or (kind.is_timestamp() and kind.timezone))
 
 
 def check_columns(uses: Iterable[tuple[str, str]], available: Mapping[str, dt.DataType]) -> list[str]:

@@ -27,8 +27,8 @@ from jvade.data.errors import InputError
 CSV_ENDINGS = (".csv", ".csv.gz")
 ROW = "jvade row number"  # a space, which no name in a mapping may hold
 FILE = "jvade file"
-#: Columns that a file cannot have: we or DuckDB call a column of our own so.
-RESERVED = (ROW, FILE, "rowid", "file_index", "file_row_number")
+#: What we, and DuckDB, call columns of our own: those of a file cannot be called so.
+RESERVED = re.compile(r"jvade .*|rowid|file_index|file_row_number", re.IGNORECASE)
 # A Spark inside this process has no window for others to look in, and none for it to listen at.
 SPARK_ALONE = {
     "spark.ui.enabled": "false",
@@ -77,7 +77,6 @@ class DuckDB:
             temp_directory=temp,
         )
         self.count = 0
-        self.temp = temp
 
     def _create(self, what: str, query: str) -> ir.Table:
         self.count += 1
@@ -101,9 +100,7 @@ class DuckDB:
         options = f"auto_detect=false, columns={{{kinds}}}, header=true, delim={_text(delimiter)}, "
         options += f"quote='\"', escape='\"', filename='{FILE}', hive_partitioning=false"
         # What the guess of a dialect would get wrong, the header shows; a guess can lose rows.
-        table = self._create(
-            "TABLE", f'SELECT {wanted}, "{FILE}" FROM read_csv({_globs(files)}, {options})'
-        )
+        table = self._create("TABLE", f'SELECT {wanted}, "{FILE}" FROM read_csv({_globs(files)}, {options})')
         name = table.get_name()
         query = f'SELECT "{FILE}", count(*) FROM {name} GROUP BY 1'
         counts: dict[Any, Any] = dict(self.connection.raw_sql(query).fetchall())
@@ -116,10 +113,7 @@ class DuckDB:
 
     def stage(self, table: ir.Table) -> ir.Table:
         """Compute a table once, to be looked at several times."""
-        out = Path(self.temp) / f"staged_{self.count}.parquet"
-        query = ibis.to_sql(table, dialect="duckdb")
-        self.connection.raw_sql(f"COPY ({query}) TO {_text(out)} (FORMAT parquet)")
-        return self.read_back(out)
+        return self._create("TABLE", str(ibis.to_sql(table, dialect="duckdb")))
 
     def write(self, table: ir.Table, out: Path) -> None:
         """Write a table as one Parquet file."""
@@ -146,8 +140,8 @@ class Spark:
             from pyspark.errors import PySparkException  # pyright: ignore[reportMissingImports]
             from pyspark.sql import SparkSession  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError:
-            advice = "install it with: pip install 'jvade[spark]'"
-            raise InputError([f"--engine {settings.engine}: pyspark is not installed; {advice}"]) from None
+            what = f"--tables.engine {settings.engine}: pyspark is not installed"
+            raise InputError([f"{what}; install it with: pip install 'jvade[spark]'"]) from None
         self.errors: tuple[type[Exception], ...] = (PySparkException,)
         builder: Any = SparkSession.builder.appName("jvade")
         remote = settings.engine.startswith("sc://")
@@ -163,7 +157,7 @@ class Spark:
                 self.session = builder.getOrCreate()
                 self.session.sparkContext.setLogLevel("OFF")
         except Exception as error:  # Java says in many ways that it is absent or the address is wrong
-            what = f"--engine {settings.engine}: no Spark answers ({type(error).__name__})"
+            what = f"--tables.engine {settings.engine}: no Spark answers ({type(error).__name__})"
             raise InputError([f"{what}; check the address, and that Java is installed"]) from None
         if not remote:
             from py4j.protocol import Py4JError  # pyright: ignore[reportMissingImports]
@@ -329,7 +323,7 @@ def _check_csv(path: Path, count: int, delimiter: str) -> None:
         line = 1
         try:
             for fields in reader:
-                if fields and fields[count:] != [] and fields[count:] != [""] or 0 < len(fields) < count:
+                if (fields and fields[count:] != [] and fields[count:] != [""]) or 0 < len(fields) < count:
                     raise csv.Error
                 line = reader.line_num + 1
         except csv.Error:
@@ -340,6 +334,25 @@ Engine = DuckDB | Spark
 
 
 @contextmanager
+def scratch(settings: EngineSettings | None = None) -> Iterator[Path]:
+    """Make a folder for what need not stay; it is gone afterwards.
+
+    Raises:
+        InputError: the settings make no sense.
+    """
+    settings = settings or EngineSettings()
+    if not MEMORY.fullmatch(settings.memory):
+        raise InputError([f"--tables.memory: expected a size such as 800MB or 4GB, got '{settings.memory}'"])
+    if settings.temp and not settings.temp.is_dir():
+        raise InputError(["--tables.temp: there is no such folder; make it, or leave the flag out"])
+    if settings.engine != "duckdb" and not re.match(r"local(\[|$)|spark://|sc://|yarn", settings.engine):
+        known = "duckdb, local[4], spark://HOST:7077 or sc://HOST:15002"
+        raise InputError([f"--tables.engine: expected {known}, got '{settings.engine}'"])
+    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.temp) as folder:
+        yield Path(folder)
+
+
+@contextmanager
 def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
     """Start the engine; what it spilled to disk is gone afterwards.
 
@@ -347,15 +360,11 @@ def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
         InputError: the settings make no sense, or there is no such engine.
     """
     settings = settings or EngineSettings()
-    if not MEMORY.fullmatch(settings.memory):
-        raise InputError([f"--memory: expected a size such as 800MB or 4GB, got '{settings.memory}'"])
-    if settings.temp and not settings.temp.is_dir():
-        raise InputError(["--temp: there is no such folder; make it, or leave the flag out"])
-    if settings.engine != "duckdb" and not re.match(r"local(\[|$)|spark://|sc://|yarn", settings.engine):
-        known = "duckdb, local[4], spark://HOST:7077 or sc://HOST:15002"
-        raise InputError([f"--engine: expected {known}, got '{settings.engine}'"])
-    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.temp) as temp:
-        engine = DuckDB(settings, temp) if settings.engine == "duckdb" else Spark(settings)
+    with scratch(settings) as temp:
+        try:
+            engine = DuckDB(settings, str(temp)) if settings.engine == "duckdb" else Spark(settings)
+        except duckdb.Error:
+            raise InputError([f"--tables.memory: there is no room for {settings.memory}"]) from None
         try:
             yield engine
         finally:
@@ -374,7 +383,8 @@ def readable(name: str, engine: Engine) -> Iterator[None]:
     except failures as error:
         text = str(error)
         if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
-            what = "the table does not fit: raise --memory, or give --temp a folder with more room"
+            advice = "raise --tables.memory, or give --tables.temp a folder with more room"
+            what = f"the table does not fit; {advice}"
         else:
             line = re.search(r"CSV Error on Line: (\d+)", text)
             where = f" at line {line[1]}" if line else ""

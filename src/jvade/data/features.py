@@ -8,7 +8,6 @@ expression over a staged table of typed columns, so it runs in bounded memory, a
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
 
 import collections.abc
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jvade.data import checks, history, icd10
-from jvade.data.engines import ROW, Engine, EngineSettings, connect, readable
+from jvade.data.engines import ROW, Engine, EngineSettings, connect, readable, scratch
 from jvade.data.errors import InputError
 from jvade.data.joins import gather
 from jvade.data.mapping import Further, Mapping, Subdistrict, columns_used
@@ -76,8 +75,8 @@ def read_visits(
     Raises:
         InputError: the file cannot be read or breaks a rule; lists everything that is wrong with it.
     """
-    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.temp if settings else None) as folder:
-        out = Path(folder) / "features.parquet"
+    with scratch(settings) as folder:
+        out = folder / "features.parquet"
         features = write_features(path, mapping, out, levels, settings)
         return load(out, features)
 
@@ -151,7 +150,8 @@ class Staged:
 
 def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
     """Type the visits, and try every rule on them in one pass."""
-    tidy, problems, absent = gather(source, mapping, engine)
+    with readable(source.name, engine):
+        tidy, problems, absent = gather(source, mapping, engine)
     parser = Parser(tidy.filter(passes(tidy, mapping)), mapping)
     rules = [rule for rule in parser.rules if rule.column not in absent]
     with readable(source.name, engine):
@@ -220,7 +220,7 @@ def _expand(
     narrow = {name: staged.table[name] for name in staged.table.columns if not name.startswith(checks.MASK)}
     narrow |= {f"{CODING}{n}": positions(narrow[f"{CODING}{n}"], found) for n, found in used.items()}
     narrow |= {n: positions(narrow[n], found) for n, found in values.items() if len(found) <= FEW}
-    visits = staged.table.select(**narrow, **{KEPT: staged.kept}).filter(staged.in_history)
+    visits = staged.table.filter(staged.in_history).select(**narrow, **{KEPT: staged.kept})
     if mapping.patient:
         chronic = [n for n in icd10.CHRONIC_RANGES if getattr(mapping.chronic, n) == "from diagnosis"]
         counts_this_visit = mapping.history.crossed_before_counts_this_visit
@@ -241,7 +241,14 @@ def _expand(
             variables, flags = one_hot(visits[CODING + part.name], part, used[part.name])
             inputs += variables
             columns |= flags
+    names = [OUTCOME, *mapping.describe, *(variable.name for variable in inputs)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        what = "a code gives this name to an input, and the mapping to something else; change it there"
+        raise InputError([f"name '{name}': {what}" for name in twice], source.name)
     columns[OUTCOME] = visits[OUTCOME]
+    if mapping.patient:  # also where it is no input, to be counted
+        columns[FIRST_VISIT.name] = visits[FIRST_VISIT.name]
     if mapping.date:
         columns["date"] = day(visits[MOMENT])
     for name, found in values.items():
@@ -327,8 +334,7 @@ def _measure(written: ir.Table, inputs: list[Variable], mapping: Mapping) -> tup
     measures: dict[str, ir.Value] = {"share of visits that cross": written[OUTCOME].mean()}
     if mapping.patient:
         measures["patients"] = written["patient"].nunique()
-        if FIRST_VISIT.name in written.columns:
-            measures["share of first visits"] = written[FIRST_VISIT.name].mean()
+        measures["share of first visits"] = written[FIRST_VISIT.name].mean()
     for variable in inputs:
         column = written[variable.name]
         if variable.kind == "binary":  # any() and all(), in one word for both kinds

@@ -13,8 +13,9 @@ from jvade.data.mapping import Join, Mapping, columns_used
 from jvade.data.source import Source, open_table
 from jvade.data.tidy import category, code, tidy
 
-CATEGORY = "category of "  # start of the names of the columns of ICD-10 categories
-UNLISTED = "unlisted in "  # start of the names of the flags of codes that a side table does not list
+CATEGORY = "jvade category of "  # start of the names of the columns of ICD-10 categories
+UNLISTED = "jvade unlisted in "  # start of the names of the flags of codes that a side table does not list
+KEY = "jvade key of "  # start of the names of the columns that a side table is found by
 
 
 def gather(source: Source, mapping: Mapping, engine: Engine) -> tuple[ir.Table, list[str], set[str]]:
@@ -28,23 +29,24 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> tuple[ir.Table, 
         InputError: the file of a side table cannot be read, or holds a key twice.
     """
     uses, visits = columns_used(mapping), source.table
-    types = dict.fromkeys(source.columns, dt.string) | dict(visits.schema().items())
+    beside = tuple(f"{join.name}." for join in mapping.join)
+    types = {name: kind for name, kind in source.types.items() if not name.startswith(beside)}
+    own = {name: tidy(visits[name], source.text) for name, _ in uses if name in types}
     sides: dict[str, ir.Table] = {}
     for join in mapping.join:
         wanted = {name.removeprefix(f"{join.name}.") for name, _ in uses if name.startswith(f"{join.name}.")}
-        sides[join.name] = side = _side(join, sorted(wanted), engine)
-        types |= {f"{join.name}.{name}": kind for name, kind in side.schema().items()}
+        sides[join.name], kinds = _side(join, sorted(wanted), engine)
+        types |= {f"{join.name}.{name}": kind for name, kind in kinds.items()}
     problems = check_columns(uses, types)
     absent = {name for name, _ in uses if name not in types or not usable(types[name])}
-    own = {name: tidy(visits[name], source.text) for name, _ in uses if name in visits.columns}
     table = engine.view(visits.select(ROW, **own))
     for join in mapping.join:
         side = sides[join.name]
         renamed = {f"{join.name}.{name}": side[name] for name in side.columns}
-        side = engine.view(side.select(**{f"key of {join.name}": code(side[join.key])}, **renamed))
+        side = engine.view(side.select(**{KEY + join.name: code(side[join.key])}, **renamed))
         if join.on in table.columns:
-            table = table.left_join(side, code(table[join.on]) == side[f"key of {join.name}"])
-            unlisted = table[join.on].notnull() & table[f"key of {join.name}"].isnull()
+            table = table.left_join(side, code(table[join.on]) == side[KEY + join.name])
+            unlisted = table[join.on].notnull() & table[KEY + join.name].isnull()
             table = table.mutate(**{UNLISTED + join.name: unlisted})
         else:
             table = table.mutate(**{UNLISTED + join.name: ibis.literal(False)})
@@ -59,11 +61,11 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> tuple[ir.Table, 
     return engine.view(table.select(**columns)), problems, absent
 
 
-def _side(join: Join, wanted: list[str], engine: Engine) -> ir.Table:
-    """Open a side table, once its keys are known to be there, and each one once."""
+def _side(join: Join, wanted: list[str], engine: Engine) -> tuple[ir.Table, dict[str, dt.DataType]]:
+    """Open a side table, once its keys are known to be there, each one once; return the types it has, too."""
     source = open_table(join.file, engine, [join.key, *wanted])
     table = source.table
-    problems = check_columns([(join.key, f"join '{join.name}'.key")], dict(table.schema().items()))
+    problems = check_columns([(join.key, f"join '{join.name}'.key")], source.types)
     if not problems:
         columns = {name: tidy(table[name], source.text) for name in table.columns if name != ROW}
         table = engine.view(table.select(**columns))
@@ -76,4 +78,4 @@ def _side(join: Join, wanted: list[str], engine: Engine) -> ir.Table:
             problems.append(f"{what}; a side table has one row for each")
     if problems:
         raise InputError(problems, source.name)
-    return table
+    return table, source.types

@@ -118,7 +118,8 @@ class Institution:
 class Subdistrict:
     """Where in the district the patient lives; `left_out` has no input (default: the most frequent).
 
-    `labels` renames codes. `unseen`: whether a code that an earlier file did not have stops the run or counts as the one left out.
+    `labels` renames codes. `unseen`: whether a code that an earlier file did not have stops the run or
+    counts as the one left out.
     """
 
     column: Column

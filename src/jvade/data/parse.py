@@ -29,7 +29,7 @@ from jvade.data.mapping import (
     Outcome,
     Sex,
 )
-from jvade.data.tidy import code, day, matches, meets, moment, number
+from jvade.data.tidy import code, day, fits, matches, meets, moment, number
 from jvade.data.variables import OUTCOME
 
 # Names of our own columns hold a space, which no name in a mapping may.
@@ -127,12 +127,11 @@ class Parser:
         """Return a column of dates that must not be blank."""
         written = self._filled(part, column)
         value = moment(self.visits[column], form)
-        advice = f'correct them, or say in {key} how dates are written, for example "%Y%m%d"'
-        broken = written.notnull() & value.isnull()
-        self._forbid(part, column, f"not a date written as {form or '%Y-%m-%d'}", broken, advice)
-        # DuckDB has infinite dates, without a year.
-        outside = (value.year() < YEARS[0]) | (value.year() > YEARS[1]) | value.year().isnull()
-        outside = value.notnull() & outside
+        if value.type() != self.visits[column].type():  # it had to be parsed
+            advice = f'correct them, or say in {key} how dates are written, for example "%Y%m%d"'
+            broken = written.notnull() & value.isnull()
+            self._forbid(part, column, f"not a date written as {form or '%Y-%m-%d'}", broken, advice)
+        outside = (value < ibis.date(YEARS[0], 1, 1)) | (value >= ibis.date(YEARS[1] + 1, 1, 1))
         self._forbid(part, column, f"a date before {YEARS[0]} or after {YEARS[1]}", outside)
         return value
 
@@ -153,7 +152,7 @@ class Parser:
             self.values["visit number"] = visit
             return
         text = code(visit)
-        digits = ibis.ifelse(text.re_search("^-?[0-9]{1,18}$"), text, ibis.null("string"))
+        digits = ibis.ifelse(fits(text, "^-?[0-9]{1,18}$"), text, ibis.null("string"))
         self.values |= {"visit number": digits.try_cast("int64"), "visit text": text}
 
     def _age(self, age: Age) -> None:

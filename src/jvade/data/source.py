@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +40,12 @@ class Source:
     parts: tuple[str, ...] = ()
     starts: tuple[int, ...] = ()
     text: bool = False
+
+    @property
+    def types(self) -> dict[str, dt.DataType]:
+        """Type of each of its columns."""
+        known = self.table.schema()
+        return {name: known.get(name, dt.string) for name in self.columns}
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Return where each row stands, in words: its number, and its part if there are several."""
@@ -71,9 +78,10 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
         _same(heads[0], head, files[0], file)
     is_csv = files[0].name.endswith(CSV_ENDINGS)
     read = [name for name in heads[0].columns if not is_csv or columns is None or name in columns]
-    taken = [name for name in read if name.lower() in RESERVED]
+    taken = [name for name in read if RESERVED.fullmatch(name)]
     if taken:
-        raise InputError([f"column '{name}': we use this name ourselves; rename it" for name in taken], path.name)
+        what = "a name that columns of our own have; rename it"
+        raise InputError([f"column '{name}': {what}" for name in taken], path.name)
     name = path.name if len(files) == 1 else f"{path.name} ({len(files)} parts)"
     with readable(path.name if path.is_file() else files[0].name, engine):
         if is_csv:

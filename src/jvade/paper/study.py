@@ -1,9 +1,7 @@
 """The study, stage by stage: from visits to Table 5, Table 7 and Figures 3 to 5."""
 
-import tempfile
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +20,7 @@ from jvade.core.settings import Architecture
 from jvade.data import published
 from jvade.data.district import tables
 from jvade.data.district.choices import STUDY_PATIENTS, STUDY_VISITS
+from jvade.data.engines import scratch
 from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Scaling, fit_scaling, to_matrix
@@ -87,8 +86,8 @@ def load_cohort(settings: PaperSettings) -> Cohort:
         source = {"visits": fingerprint(settings.visits), "mapping": fingerprint(settings.mapping)}
     else:
         n_patients = max(1, round(settings.n_visits * STUDY_PATIENTS / STUDY_VISITS))
-        with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.tables.temp) as folder:
-            district = Path(folder) / "district"
+        with scratch(settings.tables) as folder:
+            district = folder / "district"
             written = tables.write(district, settings.n_visits, n_patients, settings.seed)
             table = read_visits(
                 district / "visits", read_mapping(district / "mapping.toml"), settings=settings.tables

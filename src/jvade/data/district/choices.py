@@ -22,7 +22,7 @@ REGULARITY = (6.0, 1.0, 1.0, 1.0, 6.0, 1.0, 1.0)
 
 #: Age on 1 January: a Beta distribution stretched to 105 years, with this standard deviation (years) by home
 #: type. That of type 3 is wide: it holds the children too.
-AGE_LIMIT, AGE_SD = 105.0, (10.0, 10.0, 14.0, 11.0, 9.0, 10.0, 10.0)
+AGE_LIMIT, AGE_SD = 105.0, (10.0, 10.0, 17.0, 11.0, 9.0, 10.0, 10.0)
 #: Correlations behind the traits (a Gaussian copula): age with each condition, and the two conditions.
 AGE_HYPERTENSION, AGE_DIABETES, HYPERTENSION_DIABETES = 0.5, 0.35, 0.4
 #: Cost is log-normal, as costs are: standard deviation of its natural logarithm by type of visit.
@@ -78,7 +78,7 @@ OWN_SUBDISTRICT, USUAL = 0.85, 0.7
 
 #: Percent of visits by type with a diagnosis of a chapter that Table 7 leaves out.
 UNPUBLISHED = {
-    "perinatal": (0.0, 0.1, 0.2, 0.0, 0.0, 0.0, 0.0),
+    "perinatal": (0.0, 0.0, 0.05, 0.0, 0.0, 0.0, 0.0),
     "congenital": (0.2, 0.3, 0.4, 0.2, 0.1, 0.1, 0.1),
 }
 #: Who has which diagnosis, beside the other patients of the type: odds by who the patient is. Odds of nothing
