@@ -26,7 +26,7 @@ paper: $(VENV)/study.stamp ## Reproduce the study, in minutes: tables and figure
 test: $(VENV)/dev.stamp ## Run the tests, without those marked long
 	$(RUN) -m pytest -q -m "not long"
 
-test-all: $(VENV)/dev.stamp ## Run all tests
+test-all: $(VENV)/spark.stamp ## Run all tests; those of Spark need Java too
 	$(RUN) -m pytest -q
 
 lint: $(VENV)/dev.stamp ## Check style, format and types
@@ -36,7 +36,8 @@ lint: $(VENV)/dev.stamp ## Check style, format and types
 
 lock: ## Resolve the pins of every supported Python anew
 	$(foreach v,$(SUPPORTED),$(call compile,$(v),,The study))
-	$(foreach v,$(SUPPORTED),$(call compile,$(v),-dev,The study and the tools of development))
+	$(foreach v,$(SUPPORTED),$(call compile,$(v),-dev,The study and the tools of development,--extra dev --extra bench,))
+	$(foreach v,$(SUPPORTED),$(call compile,$(v),-spark,All that and Spark,--extra dev --extra bench --extra spark,-dev))
 
 clean: ## Remove the environment and the caches; results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
@@ -57,10 +58,16 @@ $(VENV)/dev.stamp: $(PINS)-dev.txt $(VENV)/study.stamp
 	@$(PIP) install --requirement $(PINS)-dev.txt
 	@touch $@
 
+# What the tests on Spark need on top of it.
+$(VENV)/spark.stamp: $(PINS)-spark.txt $(VENV)/dev.stamp
+	@echo "Installing $(PINS)-spark.txt into $(VENV)"
+	@$(PIP) install --requirement $(PINS)-spark.txt
+	@touch $@
+
 $(VENV)/bin/pip: | check-python
 	@$(PYTHON) -m venv $(VENV)
 
-$(PINS).txt $(PINS)-dev.txt: | check-python
+$(PINS).txt $(PINS)-dev.txt $(PINS)-spark.txt: | check-python
 
 check-python:
 	@case " $(SUPPORTED) " in *" $(VERSION) "*) ;; *) \
@@ -71,13 +78,13 @@ check-python:
 	  echo "$(VENV) is of Python $$found, $(PYTHON) is $(VERSION): first 'make clean', or name another VENV" >&2; \
 	  exit 1; fi
 
-# $(call compile,PYTHON VERSION,SUFFIX,TITLE): one pin file. The pins of development agree with the study's.
+# $(call compile,PYTHON VERSION,SUFFIX,TITLE,EXTRAS,SUFFIX BELOW): one pin file, which agrees with the one below it.
 define compile
 @file=requirements/py$(subst .,,$(1))$(2).txt; \
 { echo "# $(3), on Python $(1): exact versions. Made by 'make lock'; edit pyproject.toml instead." && \
   $(UV) pip compile --quiet --universal --fork-strategy fewest --python-version $(1) \
     --no-header --no-annotate --no-emit-index-url --extra tables --extra report \
-    $(if $(2),--extra dev --extra bench --constraint requirements/py$(subst .,,$(1)).txt) \
+    $(if $(2),$(4) --constraint requirements/py$(subst .,,$(1))$(5).txt) \
     pyproject.toml requirements/build.in; \
 } > $$file.new && mv $$file.new $$file || { rm -f $$file.new; exit 1; }
 

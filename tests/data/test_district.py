@@ -291,7 +291,6 @@ def test_a_classifier_can_tell_types_apart_but_not_too_well(district):
     with threadpool_limits(1):
         named = model.fit(x[shown], types[shown]).predict(x[~shown])
     found = adjusted_rand_score(types[~shown], named)
-    print(found)
     assert 0.50 < found < 0.65
 
 

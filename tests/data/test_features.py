@@ -1,15 +1,9 @@
 import dataclasses
-import tempfile
-from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from jvade.data import icd10
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits
 from jvade.data.mapping import History, Subdistrict, parse_mapping
@@ -163,77 +157,3 @@ def test_rare_codes_are_pooled(visits, mapping, write):
     table = read_visits(write(visits), few)
     assert table.levels["subdistrict"] == ("s1", "other")
     assert table.frame["subdistrict_other"].tolist() == [0, 0, 1, 1, 1]
-
-
-HISTORY = """
-patient = "P"
-visit = "V"
-date = { column = "D", format = "%d/%m/%Y" }
-age = { column = "AGE" }
-sex = { column = "SEX", female = ["F"], male = ["M"] }
-outcome = { residence = "R", place = "T" }
-cost = { column = "C" }
-diagnosis = { principal = "X", others = ["Y"] }
-chronic = { hypertension = "from diagnosis", diabetes = "from diagnosis" }
-"""
-CODES = ["I10", "I15.9", "E11", "E14", "J18", "I16", None]
-
-
-def slow_history(rows: list[dict]) -> dict[int, tuple]:
-    """Tell each visit's history by looking at every earlier visit, row by row."""
-    found = {}
-    for row in rows:
-        key = (row["D"], row["V"])
-        before = [r for r in rows if r["P"] == row["P"] and (r["D"], r["V"]) < key]
-        last = max(before, key=lambda r: (r["D"], r["V"]), default=None)
-        codes = [icd10.category(r[c]) or "" for r in [*before, row] for c in "XY"]
-        found[row["V"]] = (
-            sum(r["D"].year == row["D"].year for r in before),
-            (row["D"] - last["D"]).days if last else None,
-            any(r["R"] != r["T"] for r in before),
-            not before,
-            any("I10" <= c <= "I15" for c in codes),
-            any("E10" <= c <= "E14" for c in codes),
-        )
-    return found
-
-
-@st.composite
-def tables(draw) -> list[dict]:
-    count = draw(st.integers(1, 25))
-    order = draw(st.permutations(range(1, count + 1)))  # visit 10 comes after visit 9, and rows are shuffled
-    days = st.integers(0, 3) | st.integers(0, 800)  # many on one day
-    rows = [
-        {
-            "P": draw(st.sampled_from(["a", "b", "c"])),
-            "V": visit,
-            "D": date(2022, 11, 1) + timedelta(days=draw(days)),
-            "R": "r",
-            "T": draw(st.sampled_from(["r", "s"])),
-            "C": draw(st.sampled_from([None, 1.5])),
-            "X": draw(st.sampled_from(CODES)),
-            "Y": draw(st.sampled_from(CODES)),
-            "AGE": 40,
-            "SEX": "F",
-        }
-        for visit in order
-    ]
-    rows[0]["C"] = 1.5  # at least one cost, else the file is refused
-    return rows
-
-
-@settings(max_examples=30, deadline=None)
-@given(tables())
-def test_history_equals_a_slow_one(rows):
-    frame = pd.DataFrame(rows).assign(D=[row["D"].strftime("%d/%m/%Y") for row in rows])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "visits.csv"
-        frame.to_csv(path, index=False)
-        table = read_visits(path, parse_mapping(HISTORY)).frame
-    assert table["row"].tolist() == [i + 1 for i, row in enumerate(rows) if row["C"] is not None]
-    expected = slow_history(rows)
-    names = ["visits_this_year", "days_since_last_visit", "crossed_before", "first_visit"]
-    got = table[[*names, "hypertension", "diabetes"]].astype(object)
-    got = got.where(got.notna(), None)
-    for number, values in zip(table["row"], got.itertuples(index=False), strict=True):
-        assert tuple(values) == expected[rows[number - 1]["V"]]

@@ -62,8 +62,10 @@ def usable(kind: dt.DataType) -> bool:
 
     A moment with a time zone is stored in UTC, where a visit may fall on another day: it is refused.
     """
-    odd = kind.is_nested() or kind.is_binary() or kind.is_unknown()  # of nanoseconds with a zone, for one
-    return not (odd or (kind.is_timestamp() and kind.timezone))
+    # Ibis knows neither the type of a column that is empty nor that of nanoseconds with a zone.
+    unknown = kind.is_unknown() and "NULL" not in str(kind)
+    zoned = kind.is_timestamp() and kind.timezone
+    return not (kind.is_nested() or kind.is_binary() or zoned or unknown)
 
 
 def check_columns(uses: Iterable[tuple[str, str]], available: Mapping[str, dt.DataType]) -> list[str]:

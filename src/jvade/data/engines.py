@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 import re
 import tempfile
 import zlib
@@ -44,6 +45,7 @@ SPARK_SETTINGS = {
     "spark.sql.legacy.parquet.nanosAsLong": "true",  # else such a file cannot be read at all
     "spark.sql.parser.escapedStringLiterals": "false",
 }
+SPARK_LOGS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")  # of its errors, which may quote rows
 MEMORY = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
 
 
@@ -164,6 +166,8 @@ class Spark:
 
             self.errors += (Py4JError,)
         self.before = {key: self.session.conf.get(key, None) for key in SPARK_SETTINGS}
+        for name in SPARK_LOGS:
+            logging.getLogger(name).addFilter(_silence)
         self.connection = ibis.pyspark.connect(self.session)
         for key, value in SPARK_SETTINGS.items():
             self.session.conf.set(key, value)
@@ -280,6 +284,8 @@ class Spark:
 
     def close(self) -> None:
         """Let go of everything but the session: the user may work in it."""
+        for name in SPARK_LOGS:
+            logging.getLogger(name).removeFilter(_silence)
         with suppress(*self.errors):
             for name in self.views:
                 self.session.catalog.dropTempView(name)
@@ -290,6 +296,12 @@ class Spark:
                     self.session.conf.unset(key)
                 else:
                     self.session.conf.set(key, value)
+
+
+def _silence(record: logging.LogRecord) -> bool:
+    """Keep a record out of a log."""
+    del record
+    return False
 
 
 def _address(path: Path) -> str:
@@ -312,7 +324,8 @@ def _lookup(numbers: dict[str, int], key: Any) -> Any:
     """Return the numbers of the keys in a column."""
     from pyspark.sql import functions as f  # pyright: ignore[reportMissingImports]
 
-    return f.create_map(*(f.lit(value) for pair in numbers.items() for value in pair))[key]
+    known = f.create_map(*(f.lit(value) for pair in numbers.items() for value in pair))
+    return known[key] if numbers else f.lit(0)
 
 
 def _check_csv(path: Path, count: int, delimiter: str) -> None:
