@@ -135,7 +135,10 @@ def simulate(settings: SimulateSettings, terminal: Terminal) -> None:
         found = fidelity.compare(table.frame, planted, published.load("table7_profiles"))
         who = pq.read_table(settings.out / "visits", columns=["patient_id"])["patient_id"]
         each = np.bincount(who.dictionary_encode().unify_dictionaries().combine_chunks().indices)
-    terminal.table("Table 7 of the planted types; published in brackets", found.wide())
+    wide = found.wide()
+    wide["variable"] += [" (%)" if unit.startswith("percent") else f" ({unit})" for unit in wide["unit"]]
+    wide = wide.drop(columns=["group", "unit"])
+    terminal.table("Table 7 of the planted types, by type; published in brackets", wide)
     for line in found.lines():
         terminal.say(line)
     asked = f"{written.visits / settings.visits - 1:+.2%} of what was asked"

@@ -152,7 +152,7 @@ def compare(got: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 @st.composite
 def odd_tables(draw) -> tuple[pd.DataFrame, str, bool]:
-    """Draw a table with ties, copies, gaps and faults, how its dates are written, and whether it has visit ids."""
+    """Draw a table with ties, copies and faults, how it writes dates, and whether it has visit ids."""
     timed = draw(st.booleans())
     form = "%d/%m/%Y %H:%M:%S" if timed else "%d/%m/%Y"
     ids = draw(st.sampled_from(["numbers", "texts", "none"]))
@@ -245,6 +245,16 @@ def test_a_drop_before_and_one_after_the_history():
     early = read(frame.assign(AGE=40, P=[None, "a", "a"]), MAPPING + DROPS).frame
     assert early["crossed_before"].tolist() == [0, 0]
     assert early["visits_this_year"].tolist() == [0, 1]
+
+
+def test_a_long_day_without_visit_numbers_is_in_the_order_of_the_file():
+    chance = np.random.default_rng(2)
+    frame = pd.DataFrame({"P": chance.choice(["a", "b", "c"], 30_000), "V": "", "D": "01/01/2024", "R": "r"})
+    frame = frame.assign(T=chance.choice(["r", "s"], 30_000, p=[0.999, 0.001]), C=1, X=None, Y=None)
+    frame = frame.assign(AGE=40, SEX="F")
+    expected, dropped = by_pandas(frame, "%d/%m/%Y", has_visit=False, inclusive=False)
+    assert dropped == 0
+    compare(read(frame, MAPPING).frame, expected)
 
 
 @pytest.fixture(scope="module")

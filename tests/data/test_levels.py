@@ -82,9 +82,7 @@ def test_scaling_that_was_measured_on_disk_is_that_of_the_loaded_frame(visits, m
     chance = np.random.default_rng(5)
     many = visits.sample(3000, replace=True, random_state=5).reset_index(drop=True)
     many["COST"] = np.where(chance.random(3000) < 0.1, None, np.exp(chance.normal(5, 2, 3000)).round(2))
-    many["WAIT"] = np.where(
-        chance.random(3000) < 0.3, None, 1e6 + chance.normal(0, 1, 3000)
-    )  # all but constant
+    many["WAIT"] = np.where(chance.random(3000) < 0.3, None, 1e6 + chance.normal(0, 1, 3000))
     many["AGE"] = chance.integers(0, 100, 3000) / 4
     written = write_features(write(many.astype(object), ".csv"), mapping, tmp_path / "features.parquet")
     table = load(tmp_path / "features.parquet", written)

@@ -299,9 +299,8 @@ def test_the_same_words_about_tables(visits, mapping, write):
     assert "no row remains" in refused(write(visits.assign(COST=None)), mapping)
     lists = visits.assign(COST=[[SECRET]] * len(visits))
     assert "wrong type, array<string>" in refused(write(lists, ".parquet"), mapping)
-    for unit in ("ns", "us"):
-        day = pd.to_datetime(visits["DAY"]).astype(f"datetime64[{unit}]").dt.tz_localize("Asia/Shanghai")
-        assert "wrong type, timestamp('UTC'" in refused(write(visits.assign(DAY=day), ".parquet"), mapping)
+    day = pd.to_datetime(visits["DAY"]).astype("datetime64[us]").dt.tz_localize("Asia/Shanghai")
+    assert "wrong type, timestamp('UTC'" in refused(write(visits.assign(DAY=day), ".parquet"), mapping)
     few = dataclasses.replace(mapping, subdistrict=Subdistrict("STREET", left_out="s3", max_levels=3))
     levels = {"subdistrict": ("s3", "s1"), "payer": ("B", "C", "D")}
     assert "1 code that the first file did not have" in refused(write(visits), few, levels)

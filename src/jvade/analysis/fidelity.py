@@ -97,7 +97,7 @@ class Fidelity:
             f"(this one too); within in every column: {' and '.join(fits) or 'neither'}"
         )
         found.append(f"not in Table 7, our choice: {', '.join(self.ours['variable'])}")
-        return found + [f"{name}: {value:,.7g}" for name, value in self.notes.items()]
+        return found
 
 
 def compare(

@@ -140,6 +140,7 @@ class Spark:
     def __init__(self, settings: EngineSettings) -> None:
         try:
             from pyspark.errors import PySparkException  # pyright: ignore[reportMissingImports]
+            from pyspark.logger import PySparkLogger  # pyright: ignore[reportMissingImports]
             from pyspark.sql import SparkSession  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError:
             what = f"--tables.engine {settings.engine}: pyspark is not installed"
@@ -166,8 +167,9 @@ class Spark:
 
             self.errors += (Py4JError,)
         self.before = {key: self.session.conf.get(key, None) for key in SPARK_SETTINGS}
-        for name in SPARK_LOGS:
-            logging.getLogger(name).addFilter(_silence)
+        self.logs: list[Any] = [PySparkLogger.getLogger(name) for name in SPARK_LOGS]
+        for log in self.logs:
+            log.addFilter(_silence)
         self.connection = ibis.pyspark.connect(self.session)
         for key, value in SPARK_SETTINGS.items():
             self.session.conf.set(key, value)
@@ -284,8 +286,8 @@ class Spark:
 
     def close(self) -> None:
         """Let go of everything but the session: the user may work in it."""
-        for name in SPARK_LOGS:
-            logging.getLogger(name).removeFilter(_silence)
+        for log in self.logs:
+            log.removeFilter(_silence)
         with suppress(*self.errors):
             for name in self.views:
                 self.session.catalog.dropTempView(name)

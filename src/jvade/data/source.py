@@ -44,7 +44,7 @@ class Source:
     @property
     def types(self) -> dict[str, dt.DataType]:
         """Type of each of its columns."""
-        known = self.table.schema()
+        known = dict(self.table.schema().items())
         return {name: known.get(name, dt.string) for name in self.columns}
 
     def places(self, rows: Sequence[int]) -> list[str]:

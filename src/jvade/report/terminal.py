@@ -19,11 +19,11 @@ class Terminal:
     """Prints progress and tables; on a terminal, the step at work is redrawn in place.
 
     Args:
-        console: where to; None means standard output, 140 characters wide where it is no terminal.
+        console: where to; None means standard output, 160 characters wide where it is no terminal.
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 160)
         self.seconds: dict[str, float] = {}
         self._live: Live | None = None
         self._part_begin = self._said = time.perf_counter()
@@ -70,7 +70,7 @@ class Terminal:
         self.say(title, "bold")
         table = Table(box=None, padding=(0, 2, 0, 0))
         for i, name in enumerate(frame.columns):
-            table.add_column(str(name), justify="left" if i == 0 else "right")
+            table.add_column(str(name), justify="left" if i == 0 else "right", no_wrap=i == 0)
         for row in frame.itertuples(index=False):
             table.add_row(*map(str, row))
         self.console.print(table)
