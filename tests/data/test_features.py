@@ -112,7 +112,7 @@ def test_history_options(visits, mapping, write):
     options = History(first_visit=False, crossed_before_counts_this_visit=True)
     table = read_visits(write(visits), dataclasses.replace(mapping, history=options))
     assert table.frame["crossed_before"].tolist() == [0, 1, 1, 1, 0]
-    assert "first_visit" not in table.frame
+    assert "first_visit" not in table.names
 
 
 def test_ready_outcome_and_age_units(visits, mapping, write):

@@ -262,8 +262,10 @@ def test_types_that_tell_the_same(kinds, clean, tmp_path):
     attempt(tmp_path / "visits.parquet", "", clean)
 
 
-def test_visits_beyond_64_bits_keep_their_order(clean, tmp_path):
-    visits = pa.array([2**64 - 20 + i for i in range(6)], pa.uint64())
+@pytest.mark.parametrize("kind", [pa.uint64(), pa.float64(), pa.decimal128(30, 1)])
+def test_visits_of_numbers_that_are_no_plain_ones_keep_their_order(kind, clean, tmp_path):
+    numbers = [2**64 - 20 + i if kind == pa.uint64() else Decimal(2 * i + 19) / 2 for i in range(6)]
+    visits = pa.array([float(n) if kind == pa.float64() else n for n in numbers], kind)
     pq.write_table(ARROW.set_column(1, "VISIT", visits), tmp_path / "visits.parquet")
     attempt(tmp_path / "visits.parquet", "", clean)
 

@@ -21,7 +21,7 @@ from jvade.data.variables import Dropped
 
 SHOWN_ROWS = 5
 MASK = "broken rules "  # start of the names of the columns that hold, as bits, the rules a row breaks
-BITS = 60  # rules in one such column
+BITS = 31  # rules in one such column
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,14 @@ def masks(rules: Sequence[Rule]) -> dict[str, ir.IntegerValue]:
     """Return the columns that hold which rules each row breaks."""
     found = {}
     for start in range(0, max(len(rules), 1), BITS):
+        none = ibis.literal(0, "int32")
         some = [rule.broken for rule in rules[start : start + BITS]]
-        bits = [
-            ibis.ifelse(broken, ibis.literal(1 << i, "int64"), ibis.literal(0, "int64"))
-            for i, broken in enumerate(some)
-        ]
+        bits = [ibis.ifelse(broken, ibis.literal(1 << i, "int32"), none) for i, broken in enumerate(some)]
         # Nearly every row breaks none: the sum is left to those that do.
-        none = ibis.literal(0, "int64")
         together = reduce(add, bits, none)
-        found[f"{MASK}{start // BITS}"] = ibis.ifelse(ibis.or_(ibis.literal(False), *some), together, none)
+        found[f"{MASK}{start // BITS}"] = ibis.ifelse(
+            ibis.or_(ibis.literal(False), *some), together, none
+        ).cast("int32")
     return found
 
 

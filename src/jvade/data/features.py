@@ -110,7 +110,7 @@ def write_features(
             written = engine.read_back(out)
             extras = tuple(name for name in table.columns if name not in {v.name for v in inputs})
             extras = tuple(name for name in extras if name not in ("row", "patient", OUTCOME))
-            scaling, notes = _measure(written, inputs, mapping)
+            scaling, notes = _measure(written, _ends(out), inputs, mapping)
         account = replace(
             staged.account,
             notes=notes | staged.account.notes,
@@ -329,22 +329,33 @@ def _words(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _measure(written: ir.Table, inputs: list[Variable], mapping: Mapping) -> tuple[Scaling, dict[str, float]]:
+def _ends(out: Path) -> dict[str, set[object]]:
+    """Return the smallest and the largest value of each column, as the footers of Parquet files tell them."""
+    found: dict[str, set[object]] = {}
+    for file in sorted(out.rglob("*.parquet")) if out.is_dir() else [out]:
+        footer = pq.read_metadata(file)
+        for group in map(footer.row_group, range(footer.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                told = column.statistics
+                if told is not None and told.has_min_max:
+                    found.setdefault(column.path_in_schema, set()).update((told.min, told.max))
+    return found
+
+
+def _measure(
+    written: ir.Table, ranges: dict[str, set[object]], inputs: list[Variable], mapping: Mapping
+) -> tuple[Scaling, dict[str, float]]:
     """Measure what was written: the scaling, and shares that a reader of the results should know."""
     measures: dict[str, ir.Value] = {"share of visits that cross": written[OUTCOME].mean()}
     if mapping.patient:
         measures["patients"] = written["patient"].nunique()
         measures["share of first visits"] = written[FIRST_VISIT.name].mean()
     for variable in inputs:
-        column = written[variable.name]
-        if variable.kind == "binary":  # any() and all(), in one word for both kinds
-            column = column.cast("int8")
-        else:
-            column = column.cast("float64")
+        if variable.kind == "numeric":
+            column = written[variable.name].cast("float64")
             measures |= {f"mean {variable.name}": column.mean(), f"sd {variable.name}": column.std(how="pop")}
-        measures |= {f"min {variable.name}": column.min(), f"max {variable.name}": column.max()}
     found = written.aggregate(**measures).to_pyarrow().to_pylist()[0]
-    constant = [v.name for v in inputs if found[f"min {v.name}"] == found[f"max {v.name}"]]
+    constant = [v.name for v in inputs if len(ranges.get(v.name, ())) < 2]
     means, scales = [], []
     for variable in inputs:
         known = variable.kind == "numeric" and found[f"mean {variable.name}"] is not None

@@ -178,7 +178,7 @@ class Parser:
             self._forbid("age", column, "an age below 0", value < 0)
         advice = "check the unit; " + CORRECT
         self._forbid("age", column, f"an age over {MAX_AGE} years", value > MAX_AGE, advice)
-        self.values["age"] = value
+        self.values["age"] = value.cast("float32")
 
     def _sex(self, sex: Sex) -> None:
         """Add `female`."""
@@ -204,7 +204,8 @@ class Parser:
 
     def _cost(self, column: str) -> None:
         """Add `cost`; a visit without one is dropped and counted (section 2.1)."""
-        self.values["cost"] = cost = self._number("cost", column)
+        cost = self._number("cost", column)
+        self.values["cost"] = cost.cast("float32")
         self._forbid("cost", column, "a cost below 0", cost < 0)
         blank = self.visits[column].isnull()
         self.rules.append(Rule(column, "no cost", "", blank, drops=True))
