@@ -28,25 +28,24 @@ def measure(district: Path, memory: str, repeats: int) -> None:
     from jvade.data.features import write_features
     from jvade.data.mapping import read_mapping
 
-    mapping, seconds = read_mapping(district / "mapping.toml"), []
+    mapping, out = read_mapping(district / "mapping.toml"), district.parent / "features.parquet"
+    settings = EngineSettings(memory=memory, temp=district.parent)
+    seconds, account = [], None
     for _ in range(repeats + 1):
         begin, cpu = time.perf_counter(), time.process_time()
-        settings = EngineSettings(memory=memory, temp=district.parent)
-        made = write_features(
-            district / "visits", mapping, district.parent / "features.parquet", settings=settings
-        )
+        account = write_features(district / "visits", mapping, out, settings=settings).account
         seconds.append((time.perf_counter() - begin, time.process_time() - cpu))
-    size = (district.parent / "features.parquet").stat().st_size
+    assert account is not None
     print(
         json.dumps(
             {
-                "rows": made.account.rows_read,
-                "kept": made.account.kept,
+                "rows": account.rows_read,
+                "kept": account.kept,
                 "cold": seconds[0][0],
                 "warm": [one[0] for one in seconds[1:]],
                 "cpu": [one[1] for one in seconds[1:]],
                 "peak_gb": manifest.peak_memory_gb(),
-                "out_mb": size / 1e6,
+                "out_mb": out.stat().st_size / 1e6,
             }
         )
     )

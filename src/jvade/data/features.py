@@ -6,6 +6,7 @@ expression over a staged table of typed columns, so it runs in bounded memory, a
 
 # Ibis annotates less than it accepts (a list of text in `isin`, a number beside an expression):
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# pyright: reportReturnType=false
 
 import collections.abc
 from dataclasses import dataclass, replace
