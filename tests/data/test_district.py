@@ -168,6 +168,7 @@ def test_fidelity_of_a_fifth_of_the_district(district):
         assert abs(cell.difference) <= cell.allowed + 4 * error, cell
 
 
+@pytest.mark.long
 def test_fidelity_of_the_whole_district_and_its_history():
     """At the size of the study every published number is within its stated limit, sampling included."""
     needed = [
@@ -274,6 +275,7 @@ def test_a_patients_number_says_nothing(district):
         assert abs(counts[split].mean() - counts[~split].mean()) < 4 * error
 
 
+@pytest.mark.long
 def test_a_classifier_can_tell_types_apart_but_not_too_well(district):
     """The ceiling of any clustering, on patients the classifier has not seen; see benchmarks/ceiling.py."""
     some = district[district["patient"] <= 30_000]

@@ -290,10 +290,10 @@ LAST, FIRST = 2**63 - 1, -(2**63) + 1
 PARQUET: list[tuple[str, pa.Table, str]] = [
     *(
         (f"{name} {array.type}", typed(name, array), f"column '{name}' (named by")
-        for name in ("COST", "DAY", "PERSON")
+        for name in ("DAY", "PERSON")
         for array in UNUSABLE
     ),
-    ("VISIT list", typed("VISIT", same([1])), WRONG),
+    *((f"{n} list", typed(n, same([1])), WRONG) for n in ("VISIT", "COST", "AGE", "SEX", "DM", "LIVES")),
     ("true costs", typed("COST", same(True)), "column 'COST': not a number in 6 rows"),
     ("costs that are times", typed("COST", same(datetime.time(1))), "column 'COST': not a number in 6 rows"),
     ("costs that are dates", typed("COST", pa.array(DAYS)), "column 'COST': not a number in 6 rows"),
@@ -380,7 +380,7 @@ NAMES += [
     "\\",
     "note: x",
 ]
-NAMES += ["coding of DM", "费用", "é", "index", "x" * 300, "cost", "Cost of the visit"]
+NAMES += ["coding of DM", "费用", "é", "index", "x" * 300, "costs", "Cost of the visit"]
 
 
 def renamed(names: list[str]) -> tuple[dict[str, str], str]:

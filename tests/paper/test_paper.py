@@ -58,9 +58,14 @@ def test_smoke_writes_every_table_and_figure(smoke):
     got = json.loads((smoke / "run.json").read_text())
     assert got["seed"] == 42
     assert got["settings"]["model"]["learning_rate"] == 1e-3
-    assert got["input"] == {"simulated": {"n_visits": 3000, "seed": 42}}
-    assert got["account"]["rows_read"] == 3000
-    assert got["account"]["missing_cost"] == 3000 - got["account"]["kept"] > 0
+    simulated = got["input"]["simulated"]
+    assert simulated["seed"] == 42
+    assert abs(simulated["visits"] - 3000) < 60
+    account = got["account"]
+    assert account["rows_read"] == simulated["visits"]
+    (dropped,) = account["dropped"]
+    assert dropped["rule"] == "column 'cost': no cost"
+    assert dropped["rows"] == simulated["missing_cost"] == account["rows_read"] - account["kept"] > 0
     assert got["versions"]["jax"]
     assert got["device"]["platform"]
     assert got["seconds"]["all"] >= got["seconds"]["training"] > 0
@@ -93,7 +98,7 @@ def test_the_same_command_gives_the_same_tables(smoke, tmp_path, capsys):
     assert code == 0
     for path in sorted(smoke.glob("*.csv")):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
-    for words in ("Table 5", "Table 7", "cross rate", "(8.9)", "visits kept: 2,950"):
+    for words in ("Table 5", "Table 7", "cross rate", "(8.9)", "2,918  visits kept"):
         assert words in out
 
 
