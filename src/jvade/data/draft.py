@@ -142,7 +142,7 @@ def draft(path: Path | str) -> str:
     """
     with connect() as engine:
         source = open_table(path, engine)
-        with readable(source.name, engine):
+        with readable(source.name, engine, source.text):
             columns = look(source, engine)
     return write(columns, source.name)
 

@@ -387,25 +387,32 @@ def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
 
 
 @contextmanager
-def readable(name: str, engine: Engine) -> Iterator[None]:
+def readable(name: str, engine: Engine, text: bool) -> Iterator[None]:
     """Turn whatever the engine says about a broken file into an `InputError`.
 
     It may quote the broken line, which may be a patient's, so its message is not passed on.
+
+    Args:
+        name: of the file, for the message.
+        engine: what reads it.
+        text: whether it is CSV.
     """
     failures = (*engine.errors, pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error, zlib.error)
     try:
         yield
     except failures as error:
-        text = str(error)
+        said = str(error)
         if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
             advice = "raise --tables.memory, or give --tables.temp a folder with more room"
             what = f"the table does not fit; {advice}"
+        elif "no space left" in said.lower():
+            what = "the disk is full; make room, or give --tables.temp a folder with more"
         else:
-            line = re.search(r"CSV Error on Line: (\d+)", text)
+            line = re.search(r"CSV Error on Line: (\d+)", said)
             where = f" at line {line[1]}" if line else ""
-            if isinstance(error, UnicodeError) or "utf-8" in text.lower():
+            if isinstance(error, UnicodeError) or "utf-8" in said.lower():
                 what = f"the text is not UTF-8{where}; save the file as UTF-8"
-            elif name.endswith(CSV_ENDINGS):
+            elif text:
                 what = (
                     f"the file cannot be read as CSV{where}; a line has more or fewer fields than the header"
                     ", a quote is left open, or the file is cut short"

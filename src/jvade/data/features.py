@@ -105,7 +105,7 @@ def write_features(
     with connect(settings) as engine:
         source = open_table(path, engine, [name for name, _ in columns_used(mapping)])
         staged = _admit(source, mapping, engine)
-        with readable(source.name, engine):
+        with readable(source.name, engine, source.text):
             inputs, table, used = _expand(staged, mapping, levels or {}, source, engine)
             engine.write(table, out)
             written = engine.read_back(out)
@@ -151,11 +151,11 @@ class Staged:
 
 def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
     """Type the visits, and try every rule on them in one pass."""
-    with readable(source.name, engine):
+    with readable(source.name, engine, source.text):
         tidy, problems, absent = gather(source, mapping, engine)
     parser = Parser(tidy.filter(passes(tidy, mapping)), mapping)
     rules = [rule for rule in parser.rules if rule.column not in absent]
-    with readable(source.name, engine):
+    with readable(source.name, engine, source.text):
         rows = int(source.table.count().to_pyarrow().as_py())
         typed = parser.visits.select(ROW, **parser.values, **checks.masks(rules))
         staged = engine.stage(typed)

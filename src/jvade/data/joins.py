@@ -69,7 +69,7 @@ def _side(join: Join, wanted: list[str], engine: Engine) -> tuple[ir.Table, dict
     if not problems:
         columns = {name: tidy(table[name], source.text) for name in table.columns if name != ROW}
         table = engine.view(table.select(**columns))
-        with readable(source.name, engine):
+        with readable(source.name, engine, source.text):
             keys = table.filter(table[join.key].notnull())
             rows = keys.group_by(join.key).agg(rows=lambda t: t.count())
             count = rows.filter(lambda t: t.rows > 1).count().to_pyarrow().as_py()

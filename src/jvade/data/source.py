@@ -72,7 +72,7 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
     files = _files(path)
     heads = []
     for file in files:
-        with readable(file.name, engine):
+        with readable(file.name, engine, file.name.endswith(CSV_ENDINGS)):
             heads.append(_csv_head(file) if file.name.endswith(CSV_ENDINGS) else _parquet_head(file))
     for file, head in zip(files[1:], heads[1:], strict=True):
         _same(heads[0], head, files[0], file)
@@ -83,7 +83,7 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
         what = "a name that columns of our own have; rename it"
         raise InputError([f"column '{name}': {what}" for name in taken], path.name)
     name = path.name if len(files) == 1 else f"{path.name} ({len(files)} parts)"
-    with readable(path.name if path.is_file() else files[0].name, engine):
+    with readable(path.name if path.is_file() else files[0].name, engine, is_csv):
         if is_csv:
             table, rows = engine.csv(files, list(heads[0].columns), heads[0].delimiter, read)
             starts = _starts(rows) if rows else ()
