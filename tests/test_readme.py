@@ -42,15 +42,21 @@ def test_make_knows_the_target_and_what_it_runs(command):
 @pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith("make ")])
 def test_commands_run(command, tmp_path):
     program, *args = shlex.split(command)
-    assert program == ".venv/bin/python", "a new kind of command needs a way to be tested here"
-    if "--out" in args:
-        args[args.index("--out") + 1] = str(tmp_path / "out")
+    start = {
+        ".venv/bin/python": [sys.executable],
+        ".venv/bin/jvade": [sys.executable, "-c", "from jvade.cli import main; main()"],
+    }
+    assert program in start, "a new kind of command needs a way to be tested here"
+    out = tmp_path / "out"
+    args[args.index("--out") + 1] = str(out)
     small = ["--preset", "smoke"] if args[0] == "scripts/paper.py" else []
+    if args[0] == "simulate":
+        args[args.index("--visits") + 1] = "6000"
     done = subprocess.run(
-        [sys.executable, *args, *small], cwd=ROOT, capture_output=True, text=True, check=False
+        [*start[program], *args, *small], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "run.json").exists()
+    assert (out / ("truth.parquet" if args[0] == "simulate" else "run.json")).exists()
 
 
 def test_python_runs(capsys):
@@ -69,9 +75,11 @@ def test_files_and_pictures_exist():
 def test_flags_named_in_the_readme_exist(capsys):
     from jvade import cli
 
-    with pytest.raises(SystemExit):
-        cli.main(["paper", "--help"])
-    known = set(re.findall(r"--[a-z][a-z.-]+", capsys.readouterr().out))
+    known: set[str] = set()
+    for command in (["paper"], ["features"], ["simulate"], ["mapping", "init"]):
+        with pytest.raises(SystemExit):
+            cli.main([*command, "--help"])
+        known |= set(re.findall(r"--[a-z][a-z.-]+", capsys.readouterr().out))
     named = set(re.findall(r"--[a-z][a-z.-]+", README)) - {"--help"}
     assert named <= known, named - known
 

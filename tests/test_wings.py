@@ -17,7 +17,7 @@ ANYWHERE = {"numpy", "jaxtyping"}
 #: Wing: (packages it may import, wings it may import). Arrays leave the core as NumPy's.
 MAY_IMPORT = {
     "core": ({"jax", "flax", "optax", "orbax"}, {"core"}),
-    "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "scipy"}, {"data"}),
+    "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "py4j", "scipy"}, {"data"}),
     "analysis": ({"pandas", "sklearn", "scipy"}, {"analysis"}),
     "report": ({"matplotlib", "jinja2", "great_tables", "rich", "pandas"}, {"report"}),
 }

@@ -627,7 +627,7 @@ def test_damage(ending, tmp_path):
 
         def look(path: Path) -> pd.DataFrame:
             opened = open_table(path, engine)
-            with readable(opened.name, engine):
+            with readable(opened.name, engine, opened.text):
                 return opened.table.to_pyarrow().to_pandas()
 
         whole = look(source)

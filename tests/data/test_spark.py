@@ -408,7 +408,7 @@ def test_a_folder_that_is_there_is_not_written_over(visits, mapping, write, tmp_
 
 
 def test_what_spark_logs_of_an_error_is_not_shown(session, capfd):
-    with connect(ENGINE) as engine, readable("visits.csv", engine), pytest.raises(engine.errors):
+    with connect(ENGINE) as engine, readable("visits.csv", engine, True), pytest.raises(engine.errors):
         session.sql(f"SELECT CAST('{SECRET}' AS INT)").collect()
     shown = capfd.readouterr()
     assert SECRET not in shown.out + shown.err
