@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_package_its_data_and_its_licence(wheel):
     ours = {
         str(path.relative_to(ROOT / "src"))
         for path in (ROOT / "src" / "jvade").rglob("*")
-        if path.suffix in {".py", ".csv", ".typed"}
+        if path.suffix in {".py", ".csv", ".typed", ".toml", ".txt"}
     }
     assert len([name for name in ours if name.startswith("jvade/data/published/")]) == 5
     assert "jvade/py.typed" in ours
