@@ -66,6 +66,8 @@ def test_simulate_refuses_what_it_cannot_do(district, tmp_path, capsys):
     assert "new or empty folder" in capsys.readouterr().err
     assert run("simulate", "--visits", 100, "--patients", 200, "--out", tmp_path / "none") == 2
     assert not (tmp_path / "none").exists()
+    assert run("paper", "--n-visits", 1, "--out", tmp_path / "none") == 2
+    assert "visits per patient: expected" in capsys.readouterr().err
 
 
 def test_features_of_the_district_are_those_of_the_study(features):

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from jvade.analysis import fidelity
 from jvade.data import draft, published
 from jvade.data.district import tables
-from jvade.data.district.choices import STUDY_PATIENTS, STUDY_VISITS
 from jvade.data.engines import EngineSettings, scratch
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits, write_features
@@ -108,18 +106,14 @@ def simulate(settings: SimulateSettings, terminal: Terminal) -> None:
     Raises:
         InputError: a number is out of range, or the folder is in use.
     """
-    patients = settings.patients or max(1, round(settings.visits * STUDY_PATIENTS / STUDY_VISITS))
     with terminal.step("district"):
-        try:
-            written = tables.write(
-                settings.out,
-                settings.visits,
-                patients,
-                settings.seed,
-                lambda done, total: terminal.progress("patients", done, total),
-            )
-        except ValueError as error:
-            raise error if isinstance(error, InputError) else InputError([str(error)], "settings") from None
+        written = tables.write(
+            settings.out,
+            settings.visits,
+            settings.patients,
+            settings.seed,
+            lambda done, total: terminal.progress("patients", done, total),
+        )
     terminal.say(
         f"{settings.out}: {written.visits:,} visits of {written.patients:,} patients, "
         f"{written.missing_cost:,} without a cost."
@@ -133,20 +127,23 @@ def simulate(settings: SimulateSettings, terminal: Terminal) -> None:
         types = pq.read_table(settings.out / "truth.parquet")["planted_type"].to_numpy()
         planted = types[table.frame["row"].to_numpy() - 1]
         found = fidelity.compare(table.frame, planted, published.load("table7_profiles"))
-        who = pq.read_table(settings.out / "visits", columns=["patient_id"])["patient_id"]
-        each = np.bincount(who.dictionary_encode().unify_dictionaries().combine_chunks().indices)
+        # Of the raw table, where the visits without a cost still are.
+        raw = pq.read_table(settings.out / "visits", columns=["cost", "patient_id"])
+        who = raw["patient_id"].dictionary_encode().unify_dictionaries().combine_chunks().indices
+        notes = fidelity.describe(raw.select(["cost"]).to_pandas(), who.to_numpy())
     wide = found.wide()
     wide["variable"] += [" (%)" if unit.startswith("percent") else f" ({unit})" for unit in wide["unit"]]
     wide = wide.drop(columns=["group", "unit"])
     terminal.table("Table 7 of the planted types, by type; published in brackets", wide)
     for line in found.lines():
         terminal.say(line)
-    asked = f"{written.visits / settings.visits - 1:+.2%} of what was asked"
-    terminal.say(
-        f"visits: {written.visits:,}, {asked}; {written.missing_cost / written.visits:.2%} without a cost"
+    asked = f"{notes['visits'] / settings.visits - 1:+.2%} of what was asked"
+    missing = notes["percent of visits without a cost"]
+    terminal.say(f"visits: {notes['visits']:,.0f}, {asked}; {missing:.2f}% without a cost")
+    mean, spread, most = (
+        notes[f"visits per patient, {name}"] for name in ("mean", "standard deviation", "most")
     )
-    spread = f"standard deviation {each.std():.2f}"
-    terminal.say(f"visits per patient: mean {each.mean():.2f}, {spread}, at most {each.max()}")
+    terminal.say(f"visits per patient: mean {mean:.2f}, standard deviation {spread:.2f}, at most {most:.0f}")
 
 
 def draft_mapping(file: Path, out: Path | None) -> None:

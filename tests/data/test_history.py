@@ -16,17 +16,7 @@ from jvade.data.features import read_visits
 from jvade.data.mapping import parse_mapping, read_mapping
 from jvade.data.variables import LEVELS, OUTCOME, STUDY_INPUTS
 
-MAPPING = """
-patient = "P"
-visit = "V"
-date = { column = "D", format = "%d/%m/%Y" }
-age = { column = "AGE" }
-sex = { column = "SEX", female = ["F"], male = ["M"] }
-outcome = { residence = "R", place = "T" }
-cost = { column = "C" }
-diagnosis = { principal = "X", others = ["Y"] }
-chronic = { hypertension = "from diagnosis", diabetes = "from diagnosis" }
-"""
+MAPPING = (Path(__file__).parent / "history.toml").read_text(encoding="utf-8")
 DROPS = """
 [checks]
 patient = "drop"

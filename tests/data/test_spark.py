@@ -337,17 +337,7 @@ def test_files_that_cannot_be_read(visits, mapping, write, tmp_path, capfd):
     assert SECRET not in shown.out + shown.err
 
 
-HISTORY = """
-patient = "P"
-visit = "V"
-date = { column = "D", format = "%d/%m/%Y" }
-age = { column = "AGE" }
-sex = { column = "SEX", female = ["F"], male = ["M"] }
-outcome = { residence = "R", place = "T" }
-cost = { column = "C" }
-diagnosis = { principal = "X", others = ["Y"] }
-chronic = { hypertension = "from diagnosis", diabetes = "from diagnosis" }
-"""
+HISTORY = (Path(__file__).parent / "history.toml").read_text(encoding="utf-8")
 CODES = ["I10", "I15.9", "E11", "E14", "J18", "I16", None]
 
 

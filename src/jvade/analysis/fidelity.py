@@ -164,7 +164,7 @@ def compare(
         if name in visits
     ]
     table = pd.DataFrame(ours, columns=pd.Index(["variable", "unit", *COLUMNS]))
-    return Fidelity(cells, readings, table, _notes(visits, patients))
+    return Fidelity(cells, readings, table, describe(visits, patients))
 
 
 def means(values: np.ndarray, types: Int[np.ndarray, " N"], unit: str) -> np.ndarray:
@@ -197,8 +197,13 @@ def allowed(cells: pd.DataFrame) -> np.ndarray:
     return np.where(cells["unit"].str.startswith("percent"), percent, mean)
 
 
-def _notes(visits: pd.DataFrame, patients: np.ndarray | None) -> dict[str, float]:
-    """Return counts of visits and patients, and the share without a cost."""
+def describe(visits: pd.DataFrame, patients: np.ndarray | None) -> dict[str, float]:
+    """Return counts of visits and patients, and the share without a cost.
+
+    Args:
+        visits: a row per visit, with `cost`.
+        patients: patient of each visit, if known.
+    """
     notes = {
         "visits": float(len(visits)),
         "percent of visits without a cost": 100 * float(np.mean(np.isnan(visits["cost"].to_numpy(float)))),
@@ -209,6 +214,7 @@ def _notes(visits: pd.DataFrame, patients: np.ndarray | None) -> dict[str, float
             "patients": float(len(counts)),
             "visits per patient, mean": float(counts.mean()),
             "visits per patient, standard deviation": float(counts.std()),
+            "visits per patient, most": float(counts.max()),
             "percent of visits that are a patient's first": 100 * len(counts) / len(visits),
         }
     return notes

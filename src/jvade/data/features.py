@@ -109,8 +109,8 @@ def write_features(
             inputs, table, used = _expand(staged, mapping, levels or {}, source, engine)
             engine.write(table, out)
             written = engine.read_back(out)
-            extras = tuple(name for name in table.columns if name not in {v.name for v in inputs})
-            extras = tuple(name for name in extras if name not in ("row", "patient", OUTCOME))
+            known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
+            extras = tuple(name for name in table.columns if name not in known)
             scaling, notes = _measure(written, _ends(out), inputs, mapping)
         account = replace(
             staged.account,
@@ -153,9 +153,8 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
     """Type the visits, and try every rule on them in one pass."""
     with readable(source.name, engine, source.text):
         tidy, problems, absent = gather(source, mapping, engine)
-    parser = Parser(tidy.filter(passes(tidy, mapping)), mapping)
-    rules = [rule for rule in parser.rules if rule.column not in absent]
-    with readable(source.name, engine, source.text):
+        parser = Parser(tidy.filter(passes(tidy, mapping)), mapping)
+        rules = [rule for rule in parser.rules if rule.column not in absent]
         rows = int(source.table.count().to_pyarrow().as_py())
         typed = parser.visits.select(ROW, **parser.values, **checks.masks(rules))
         staged = engine.stage(typed)

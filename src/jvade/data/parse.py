@@ -212,10 +212,10 @@ class Parser:
 
     def _institution(self, part: Institution) -> None:
         """Add the position of the first level that fits, and the specialty flag."""
-        fits = [(meets(self.visits, level.when), i) for i, level in enumerate(part.level)]
-        default = len(fits) if part.default else None
-        if fits:
-            self.values[LEVEL] = ibis.cases(*fits, else_=default).cast("int8")
+        levels = [(meets(self.visits, level.when), i) for i, level in enumerate(part.level)]
+        default = len(levels) if part.default else None
+        if levels:
+            self.values[LEVEL] = ibis.cases(*levels, else_=default).cast("int8")
         elif part.default:
             self.values[LEVEL] = ibis.literal(0, "int8")
         if part.specialty:

@@ -30,7 +30,7 @@ class Source:
         name: of the file or folder.
         columns: names of all its columns, also those that were not asked for.
         parts: names of the files, in the order of the rows.
-        starts: rows before each part; empty where there is one part, or the engine does not tell.
+        starts: rows before each part.
         text: whether every column is text, as in a CSV file.
     """
 
@@ -86,7 +86,7 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
     with readable(path.name if path.is_file() else files[0].name, engine, is_csv):
         if is_csv:
             table, rows = engine.csv(files, list(heads[0].columns), heads[0].delimiter, read)
-            starts = _starts(rows) if rows else ()
+            starts = _starts(rows)
         else:
             starts = _starts([head.rows for head in heads])
             table = engine.parquet(files, starts)
@@ -96,7 +96,7 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
         tuple(heads[0].columns),
         tuple(file.name for file in files),
         starts,
-        bool(heads[0].delimiter),
+        is_csv,
     )
 
 
@@ -140,8 +140,9 @@ def _files(path: Path) -> list[Path]:
 
 def _csv_head(file: Path) -> Head:
     """Read the header of a CSV file."""
-    opener = gzip.open if file.suffix == ".gz" else open
-    if opener is gzip.open:
+    packed = file.suffix == ".gz"
+    opener = gzip.open if packed else open
+    if packed:
         with gzip.open(file) as opened:
             while opened.read(1 << 20):  # to the end, where a checksum is that DuckDB does not look at
                 pass

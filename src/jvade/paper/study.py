@@ -19,7 +19,6 @@ from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
 from jvade.data import published
 from jvade.data.district import tables
-from jvade.data.district.choices import STUDY_PATIENTS, STUDY_VISITS
 from jvade.data.engines import scratch
 from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
@@ -85,10 +84,9 @@ def load_cohort(settings: PaperSettings) -> Cohort:
         table = read_visits(settings.visits, read_mapping(settings.mapping), settings=settings.tables)
         source = {"visits": fingerprint(settings.visits), "mapping": fingerprint(settings.mapping)}
     else:
-        n_patients = max(1, round(settings.n_visits * STUDY_PATIENTS / STUDY_VISITS))
         with scratch(settings.tables) as folder:
             district = folder / "district"
-            written = tables.write(district, settings.n_visits, n_patients, settings.seed)
+            written = tables.write(district, settings.n_visits, seed=settings.seed)
             table = read_visits(
                 district / "visits", read_mapping(district / "mapping.toml"), settings=settings.tables
             )

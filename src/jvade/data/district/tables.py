@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jvade.data.district import codes, places
-from jvade.data.district.choices import SUBDISTRICTS
+from jvade.data.district.choices import STUDY_PATIENTS, STUDY_VISITS, SUBDISTRICTS
 from jvade.data.district.draw import YEAR_BEGIN, Block, blocks
 from jvade.data.errors import InputError
 
@@ -51,8 +51,8 @@ class Written(NamedTuple):
 
 def write(
     folder: Path | str,
-    n_visits: int = 3_650_000,
-    n_patients: int = 570_000,
+    n_visits: int = STUDY_VISITS,
+    n_patients: int | None = None,
     seed: int = 42,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
@@ -73,16 +73,20 @@ def write(
     Args:
         folder: where to; new or empty.
         n_visits: visits wanted, met to a fraction of a percent.
-        n_patients: patients.
+        n_patients: patients; as many per visit as in the study if not given.
         seed: of every draw, from 0.
         progress: called with patients written and patients in all, first with 0.
 
     Raises:
-        InputError: the folder is not empty, or is a file.
-        ValueError: a number is out of range.
+        InputError: the folder is not empty, or is a file, or a number is out of range.
     """
     folder = Path(folder)
-    drawn = blocks(n_visits, n_patients, seed)  # numbers are checked before any file is touched
+    if n_patients is None:
+        n_patients = max(1, round(n_visits * STUDY_PATIENTS / STUDY_VISITS))
+    try:
+        drawn = blocks(n_visits, n_patients, seed)  # numbers are checked before any file is touched
+    except ValueError as error:
+        raise InputError([str(error)], "settings") from None
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(["expected a new or empty folder, got one in use; name another"], folder.name)
     unfinished = folder.with_name(f".unfinished-{folder.name}")
