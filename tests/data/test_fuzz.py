@@ -139,6 +139,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
     "a name twice": (CSV.replace(b"HOSPITAL", b"COST"), "column 'COST' occurs twice"),
     "a name twice but for its case": (CSV.replace(b"HOSPITAL", b"cost"), "column 'cost' occurs twice"),
     "7 in hard spaces": (put("7\u00a0"), READ),
+    "7 behind a tab": (put("\t7"), READ),  # so Excel is told that digits are no number
 }
 
 
@@ -166,14 +167,14 @@ VALUES: dict[tuple[str, str], list[str]] = {
             "0x10",
             "1_000",
         ),
-        *("1d", "--5", ".", "#REF!", "NULL", "\uff11\uff10\uff10", "\u0663", "\t7", "1 000", "=1+1", SECRET),
+        *("1d", "--5", ".", "#REF!", "NULL", "\uff11\uff10\uff10", "\u0663", "1 000", "=1+1", SECRET),
     ],
     ("COST", "a cost below 0"): ["-0.01", "-1e29", "-5"],
     ("AGE", "an age over 130 years"): ["999", "130.5", "1e9"],
     ("AGE", "an age below 0"): ["-1", "-0.5"],
     ("AGE", "not a number"): ["60 y", "sixty", "60-69", SECRET],
     ("AGE", "a blank"): ["", "NaN", "   "],
-    ("SEX", "a code that [sex] lists neither as female nor as male"): ["f", "1", "X", "F\t", "NA", SECRET],
+    ("SEX", "a code that [sex] lists neither as female nor as male"): ["f", "1", "X", "NA", SECRET],
     ("PERSON", "a blank"): ["", "  ", "nan"],
     ("LIVES", "a blank"): ["", " "],
     ("DAY", DATE): [

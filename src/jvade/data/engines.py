@@ -19,6 +19,7 @@ from uuid import uuid4
 import duckdb
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,10 +81,14 @@ class DuckDB:
         )
         self.count = 0
 
-    def _create(self, what: str, query: str) -> ir.Table:
+    def _create(self, what: str, query: str | ir.Table) -> ir.Table:
         self.count += 1
         name = f"jvade_{self.count}"
-        self.connection.raw_sql(f"CREATE TEMP {what} {name} AS {query}")
+        known = isinstance(query, ir.Table)
+        query_text = self.connection.compile(query) if known else query
+        self.connection.raw_sql(f"CREATE TEMP {what} {name} AS {query_text}")
+        if known:
+            return ops.DatabaseTable(name, schema=query.schema(), source=self.connection).to_expr()
         return self.connection.table(name)
 
     def parquet(self, files: list[Path], starts: Sequence[int]) -> ir.Table:
@@ -111,11 +116,11 @@ class DuckDB:
 
     def view(self, table: ir.Table) -> ir.Table:
         """Give a table a name: Ibis no longer writes its expressions out at every use."""
-        return self._create("VIEW", str(ibis.to_sql(table, dialect="duckdb")))
+        return self._create("VIEW", table)
 
     def stage(self, table: ir.Table) -> ir.Table:
         """Compute a table once, to be looked at several times."""
-        return self._create("TABLE", str(ibis.to_sql(table, dialect="duckdb")))
+        return self._create("TABLE", table)
 
     def write(self, table: ir.Table, out: Path) -> None:
         """Write a table as one Parquet file."""

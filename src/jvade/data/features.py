@@ -6,7 +6,7 @@ expression over a staged table of typed columns, so it runs in bounded memory, a
 
 # Ibis annotates less than it accepts (a list of text in `isin`, a number beside an expression):
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
-# pyright: reportReturnType=false
+# pyright: reportReturnType=false, reportIndexIssue=false, reportAssignmentType=false
 
 import collections.abc
 from dataclasses import dataclass, replace
@@ -22,19 +22,17 @@ import pyarrow.parquet as pq
 from jvade.data import checks, history, icd10
 from jvade.data.engines import ROW, Engine, EngineSettings, connect, readable, scratch
 from jvade.data.errors import InputError
-from jvade.data.joins import gather
+from jvade.data.lookups import GROUP, NONE, ODD, gather
 from jvade.data.mapping import Further, Mapping, Subdistrict, columns_used
 from jvade.data.matrix import Scaling
-from jvade.data.onehot import Coding, choose_levels, one_hot, positions, unseen
-from jvade.data.parse import CODING, GROUP, LEVEL, MOMENT, ODD, Parser, passes
+from jvade.data.onehot import Coding, choose_levels, one_hot, unseen
+from jvade.data.parse import CODING, LEVEL, MOMENT, Parser, passes
 from jvade.data.source import Source, open_table
 from jvade.data.tidy import day
 from jvade.data.variables import FIRST_VISIT, LEVELS, OUTCOME, STUDY_INPUTS, Account, Variable, VisitTable
 
 Levels = collections.abc.Mapping[str, tuple[str, ...]]
 NOTE = "note: "  # start of the names of measures that a reader gets to see
-KEPT = "is kept"
-FEW = 64  # texts of a column that may still be told one by one
 
 
 @dataclass(frozen=True)
@@ -106,12 +104,11 @@ def write_features(
         source = open_table(path, engine, [name for name, _ in columns_used(mapping)])
         staged = _admit(source, mapping, engine)
         with readable(source.name, engine, source.text):
-            inputs, table, used = _expand(staged, mapping, levels or {}, source, engine)
+            inputs, table, used = _expand(staged, mapping, levels or {}, source)
             engine.write(table, out)
-            written = engine.read_back(out)
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
-            scaling, notes = _measure(written, _ends(out), inputs, mapping)
+            scaling, notes = _measure(table, _ends(out), inputs, mapping)
         account = replace(
             staged.account,
             notes=notes | staged.account.notes,
@@ -140,29 +137,42 @@ def load(out: Path, features: Features) -> VisitTable:
 
 @dataclass(frozen=True)
 class Staged:
-    """Typed visits that passed the filters, once the whole file has passed the checks."""
+    """Typed visits that are kept, with their histories, once the whole file has passed the checks.
+
+    Args:
+        table: a row per visit, in the order of the file.
+        codes: the codes of the columns that hold positions, by the person's names.
+        account: what became of the rows.
+    """
 
     table: ir.Table
-    in_history: ir.BooleanValue
-    kept: ir.BooleanValue
-    one_year: bool
+    codes: dict[str, list[str]]
     account: Account
 
 
 def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
-    """Type the visits, and try every rule on them in one pass."""
+    """Type the visits, tell their histories, and try every rule on them in one pass.
+
+    The table is computed once, in the order of its rows, which joins and windows mix up.
+    """
     with readable(source.name, engine, source.text):
-        tidy, problems, absent = gather(source, mapping, engine)
-        parser = Parser(tidy.filter(passes(tidy, mapping)), mapping)
-        rules = [rule for rule in parser.rules if rule.column not in absent]
+        columns = gather(source, mapping, engine)
+        parser = Parser(columns.table.filter(passes(columns.table, mapping)), mapping)
+        rules = [rule for rule in parser.rules if rule.column not in columns.absent]
         rows = int(source.table.count().to_pyarrow().as_py())
-        typed = parser.visits.select(ROW, **parser.values, **checks.masks(rules))
-        staged = engine.stage(typed)
+        row = parser.visits[ROW].cast("int32" if rows < 2**31 else "int64")  # the sorts carry it along
+        visits = engine.view(parser.visits.select(**{ROW: row}, **parser.values, **checks.masks(rules)))
         dropping = [i for i, rule in enumerate(rules) if rule.drops]
-        in_history = ~checks.breaks_any(staged, [i for i in dropping if rules[i].early])
+        if mapping.patient:
+            chronic = [n for n in icd10.CHRONIC_RANGES if getattr(mapping.chronic, n) == "from diagnosis"]
+            early = [i for i in dropping if rules[i].early]
+            apart = checks.breaks_any(visits, early) if early else None
+            counts_this_visit = mapping.history.crossed_before_counts_this_visit
+            visits = history.tell(visits, apart, chronic, counts_this_visit, _one_year(source, mapping))
+        staged = engine.stage(visits.order_by(ROW))
         kept = ~checks.breaks_any(staged, dropping)
         found = checks.check_rows(staged, rules, source, _measures(staged, mapping))
-    problems += found.problems
+    problems = columns.problems + found.problems
     passed, remaining = found.total("rows", kept=False), found.total("rows")
     if rows == 0:
         problems = ["the file has a header but no rows; export the table again"]
@@ -176,20 +186,30 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
         raise InputError(problems, source.name)
     notes = {n.removeprefix(NOTE): found.total(n) for n in found.groups[0] if n.startswith(NOTE)}
     account = Account(rows, rows - passed, tuple(found.dropped), remaining, notes=notes)
-    years = {group[name] for group in found.groups for name in ("first year", "last year") if name in group}
-    return Staged(staged, in_history, kept, len(years) == 1, account)
+    return Staged(staged.filter(kept) if dropping else staged, columns.codes, account)
+
+
+def _one_year(source: Source, mapping: Mapping) -> bool:
+    """Return whether all visits are known to lie in one calendar year: then one window serves all of history.
+
+    Text is not looked at: to parse it costs more than a second window.
+    """
+    column = (
+        source.table[mapping.date.column] if mapping.date and mapping.date.column in source.types else None
+    )
+    if column is None or not (column.type().is_date() or column.type().is_timestamp()):
+        return False
+    found = source.table.aggregate(first=column.min().year(), last=column.max().year()).to_pyarrow()
+    return found["first"].equals(found["last"])
 
 
 def _measures(staged: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
     """Return what else to measure in the pass of the checks."""
     found: dict[str, ir.Value] = {}
-    if mapping.date:
-        year = staged[MOMENT].year()
-        found |= {"first year": year.min(), "last year": year.max()}
     if mapping.diagnosis:
         found[f"{NOTE}principal diagnosis codes that are not ICD-10"] = staged[ODD].sum()
     if mapping.institution.level and not mapping.institution.default:
-        found[f"{NOTE}visits of no institution level"] = staged[LEVEL].isnull().sum()
+        found[f"{NOTE}visits of no institution level"] = (staged[LEVEL] == NONE).sum()
     for part in mapping.further:
         if part.kind == "numeric":
             found[f"{NOTE}visits without {part.name}"] = staged[part.name].isnull().sum()
@@ -197,39 +217,14 @@ def _measures(staged: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
 
 
 def _expand(
-    staged: Staged, mapping: Mapping, levels: Levels, source: Source, engine: Engine
+    staged: Staged, mapping: Mapping, levels: Levels, source: Source
 ) -> tuple[list[Variable], ir.Table, dict[str, tuple[str, ...]]]:
-    """Return the inputs, the table of features, and the levels of its one-hot columns.
-
-    What a sort carries along, it pays for: texts travel as positions among their values, and the 0/1 inputs
-    are spread out last.
-    """
-    codings, used, values = _codings(mapping), {}, {}
-    problems = []
-    for coding in codings:
-        counts = _counts(staged, CODING + coding.name)
-        if coding.name in levels:
-            used[coding.name] = tuple(levels[coding.name])
-            problems += filter(None, [unseen(counts, used[coding.name], coding)])
-        else:
-            used[coding.name] = choose_levels(counts, coding)
-    if problems:
-        raise InputError(problems, source.name)
-    for name in mapping.describe:
-        values[name] = ["", *sorted(_counts(staged, name))]
-    narrow = {name: staged.table[name] for name in staged.table.columns if not name.startswith(checks.MASK)}
-    narrow |= {f"{CODING}{n}": positions(narrow[f"{CODING}{n}"], found) for n, found in used.items()}
-    narrow |= {n: positions(narrow[n], found) for n, found in values.items() if len(found) <= FEW}
-    visits = staged.table.filter(staged.in_history).select(**narrow, **{KEPT: staged.kept})
+    """Return the inputs, the table of features, and the levels of its one-hot columns."""
+    codings, used = _codings(mapping), _levels(staged, mapping, levels, source)
+    visits = staged.table
+    columns: dict[str, ir.Value] = {"row": visits[ROW].cast("int64")}
     if mapping.patient:
-        chronic = [n for n in icd10.CHRONIC_RANGES if getattr(mapping.chronic, n) == "from diagnosis"]
-        counts_this_visit = mapping.history.crossed_before_counts_this_visit
-        visits = history.tell(visits, chronic, counts_this_visit, staged.one_year)
-    # A join or a window mixes up the rows.
-    visits = engine.view(visits.filter(visits[KEPT]).order_by(ROW))
-    columns: dict[str, ir.Value] = {"row": visits[ROW]}
-    if mapping.patient:
-        columns["patient"] = visits["patient"]
+        columns["patient"] = visits["patient"].cast("int64")
     inputs: list[Variable] = []
     ready = _ready(visits, mapping)
     for part in _inputs(mapping, codings, ready):
@@ -238,7 +233,8 @@ def _expand(
             column = ready[part.name]
             columns[part.name] = column.cast("float32") if part.kind == "numeric" else column
         else:
-            variables, flags = one_hot(visits[CODING + part.name], part, used[part.name])
+            codes = staged.codes[part.column]
+            variables, flags = one_hot(visits[CODING + part.name], codes, part, used[part.name])
             inputs += variables
             columns |= flags
     names = [OUTCOME, *mapping.describe, *(variable.name for variable in inputs)]
@@ -251,23 +247,41 @@ def _expand(
         columns[FIRST_VISIT.name] = visits[FIRST_VISIT.name]
     if mapping.date:
         columns["date"] = day(visits[MOMENT])
-    for name, found in values.items():
-        columns[name] = _texts(visits[name], found) if len(found) <= FEW else visits[name]
+    for name, column in mapping.describe.items():
+        codes = staged.codes.get(column)
+        columns[name] = visits[name] if codes is None else _texts(visits[name], codes)
     return inputs, visits.select(**columns), used
 
 
-def _texts(positions: ir.IntegerValue, values: list[str]) -> ir.StringValue:
-    """Return the texts at the positions; the first is a blank."""
-    named = [(positions == i, text) for i, text in enumerate(values) if i]
-    return ibis.cases(*named) if named else ibis.null("string")
+def _levels(staged: Staged, mapping: Mapping, levels: Levels, source: Source) -> dict[str, tuple[str, ...]]:
+    """Return the levels of each coding: those of an earlier file, or those chosen by this one.
+
+    Raises:
+        InputError: the file has a code that the earlier one did not have.
+    """
+    used, problems = {}, []
+    for coding in _codings(mapping):
+        counted = staged.table.group_by(at=staged.table[CODING + coding.name]).agg(rows=lambda t: t.count())
+        found = counted.to_pyarrow().to_pydict()
+        codes = staged.codes[coding.column]
+        pairs = zip(found["at"], found["rows"], strict=True)
+        counts = {codes[at]: rows for at, rows in pairs if at != NONE}
+        if coding.name in levels:
+            used[coding.name] = tuple(levels[coding.name])
+            problems += filter(None, [unseen(counts, used[coding.name], coding)])
+        else:
+            used[coding.name] = choose_levels(counts, coding)
+    if problems:
+        raise InputError(problems, source.name)
+    return used
 
 
-def _counts(staged: Staged, column: str) -> dict[str, int]:
-    """Return the number of kept rows with each code."""
-    kept = staged.table.filter(staged.kept)
-    counted = kept.filter(kept[column].notnull()).group_by(code=kept[column]).agg(rows=lambda t: t.count())
-    found = counted.to_pyarrow().to_pydict()
-    return dict(zip(found["code"], found["rows"], strict=True))
+def _texts(positions: ir.IntegerValue, codes: list[str]) -> ir.StringValue:
+    """Return the codes at the positions."""
+    if not codes:
+        return ibis.null("string")
+    texts = ibis.literal(codes, "array<string>")
+    return ibis.ifelse(positions == NONE, ibis.null("string"), texts[ibis.greatest(positions, 0)])
 
 
 def _ready(visits: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
@@ -275,7 +289,7 @@ def _ready(visits: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
     found: dict[str, ir.Value] = {name: visits[name] for name in visits.columns}
     for column, names in ((LEVEL, _level_names(mapping)), (GROUP, list(icd10.DIAGNOSIS_RANGES))):
         if column in visits.columns:
-            found |= {name: (visits[column] == i).fill_null(False) for i, name in enumerate(names)}
+            found |= {name: visits[column] == i for i, name in enumerate(names)}
     return found
 
 
@@ -343,18 +357,18 @@ def _ends(out: Path) -> dict[str, set[object]]:
 
 
 def _measure(
-    written: ir.Table, ranges: dict[str, set[object]], inputs: list[Variable], mapping: Mapping
+    table: ir.Table, ranges: dict[str, set[object]], inputs: list[Variable], mapping: Mapping
 ) -> tuple[Scaling, dict[str, float]]:
     """Measure what was written: the scaling, and shares that a reader of the results should know."""
-    measures: dict[str, ir.Value] = {"share of visits that cross": written[OUTCOME].mean()}
+    measures: dict[str, ir.Value] = {"share of visits that cross": table[OUTCOME].mean()}
     if mapping.patient:
-        measures["patients"] = written["patient"].nunique()
-        measures["share of first visits"] = written[FIRST_VISIT.name].mean()
+        measures["patients"] = table["patient"].nunique()
+        measures["share of first visits"] = table[FIRST_VISIT.name].mean()
     for variable in inputs:
         if variable.kind == "numeric":
-            column = written[variable.name].cast("float64")
+            column = table[variable.name].cast("float64")
             measures |= {f"mean {variable.name}": column.mean(), f"sd {variable.name}": column.std(how="pop")}
-    found = written.aggregate(**measures).to_pyarrow().to_pylist()[0]
+    found = table.aggregate(**measures).to_pyarrow().to_pylist()[0]
     constant = [v.name for v in inputs if len(ranges.get(v.name, ())) < 2]
     means, scales = [], []
     for variable in inputs:

@@ -19,12 +19,19 @@ from jvade.data.variables import FIRST_VISIT, OUTCOME
 ORDER = (MOMENT, "visit number", "visit text", ROW)
 
 
-def tell(visits: ir.Table, chronic: Sequence[str], counts_this_visit: bool, one_year: bool) -> ir.Table:
+def tell(
+    visits: ir.Table,
+    apart: ir.BooleanValue | None,
+    chronic: Sequence[str],
+    counts_this_visit: bool,
+    one_year: bool,
+) -> ir.Table:
     """Add its history to each visit.
 
     Args:
-        visits: every visit that has a patient, a date and an outcome, also those dropped later: a visit
-            without a cost is still one that a later one can look back on.
+        visits: typed visits, also those dropped later: a visit without a cost is still one that a later one
+            can look back on.
+        apart: true for those that have no place in a history, for want of a patient, a date or an outcome.
         chronic: names of the conditions that a diagnosis shows: they hold from then on.
         counts_this_visit: whether `crossed_before` includes the visit itself, which lets the outcome into
             an input.
@@ -38,10 +45,11 @@ def tell(visits: ir.Table, chronic: Sequence[str], counts_this_visit: bool, one_
     """
     order = [name for name in ORDER if name in visits.columns]
     date = day(visits[MOMENT])
-    patient = ibis.window(group_by="patient", order_by=order)
-    year = ibis.window(group_by=[visits["patient"], visits[MOMENT].year()], order_by=order)
-    so_far = ibis.window(group_by="patient", order_by=order, preceding=None, following=0)
-    earlier = ibis.window(group_by="patient", order_by=order, preceding=(None, 1))
+    one = [visits["patient"], *([] if apart is None else [apart])]
+    patient = ibis.window(group_by=one, order_by=order)
+    year = ibis.window(group_by=[*one, visits[MOMENT].year()], order_by=order)
+    so_far = ibis.window(group_by=one, order_by=order, preceding=None, following=0)
+    earlier = ibis.window(group_by=one, order_by=order, preceding=(None, 1))
     crossed = visits[OUTCOME].any().over(so_far if counts_this_visit else earlier)
     told = {
         "patient": visits[ROW].first().over(patient),

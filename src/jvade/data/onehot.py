@@ -1,17 +1,18 @@
 """A column of codes to 0/1 inputs, one left out because the others imply it (Table 2)."""
 
-# pyright: reportAttributeAccessIssue=false, reportReturnType=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import ibis
 import ibis.expr.types as ir
 
+from jvade.data.lookups import NONE
 from jvade.data.variables import Variable
 
 OTHER = "other"
+ABSENT = -2  # position of a code that no row has
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,17 @@ def unseen(counts: Mapping[str, int], levels: tuple[str, ...], coding: Coding) -
     return f"column '{coding.column}': {what}, in {rows} row{'s' if rows > 1 else ''}; {advice}"
 
 
-def positions(codes: ir.StringValue, levels: Sequence[str]) -> ir.IntegerValue:
-    """Return the position of each code among the levels, which is narrower than the code.
-
-    A code that is none of them counts as "other" where that is a level; else it counts as the level left
-    out, the first, and so does a blank.
-    """
-    if not levels:
-        return ibis.literal(0, "int16")
-    named = [(codes == level, i) for i, level in enumerate(levels) if level != OTHER]
-    pooled = [(codes.notnull(), levels.index(OTHER))] if OTHER in levels else []
-    return ibis.cases(*named, *pooled, else_=0).cast("int16")
-
-
 def one_hot(
-    codes: ir.IntegerValue, coding: Coding, levels: tuple[str, ...]
+    positions: ir.IntegerValue, codes: Sequence[str], coding: Coding, levels: tuple[str, ...]
 ) -> tuple[list[Variable], dict[str, ir.BooleanValue]]:
     """Expand a column of codes.
 
+    A code that is none of the levels counts as "other" where that is a level; else it counts as the level
+    left out, the first, and so does a blank.
+
     Args:
-        codes: the column, as `positions` returns it.
+        positions: the position of each row's code among `codes`; `NONE` for a blank.
+        codes: all the codes of the column.
         coding: how to expand it.
         levels: as `choose_levels` returned them, for this file or an earlier one.
 
@@ -94,11 +86,14 @@ def one_hot(
         The inputs, and their columns by name.
     """
     variables, columns = [], {}
+    number = {text: i for i, text in enumerate(codes)}
+    named = [number[level] for level in levels if level != OTHER and level in number]
     for i, level in enumerate(levels[1:], start=1):
         words = coding.labels.get(level, level)
         name = f"{coding.name}_{re.sub(r'[^0-9a-z]+', '_', words.lower()).strip('_') or i}"
         while name in columns:  # two codes whose names differ only in signs
             name = f"{name}_{i}"
         variables.append(Variable(name, f"{coding.label}: {words}", coding.group, "binary"))
-        columns[name] = codes == i
+        other = level == OTHER
+        columns[name] = positions.notin([NONE, *named]) if other else positions == number.get(level, ABSENT)
     return variables, columns

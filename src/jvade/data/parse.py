@@ -15,7 +15,7 @@ import ibis.expr.types as ir
 
 from jvade.data import icd10
 from jvade.data.checks import Rule
-from jvade.data.joins import CATEGORY, UNLISTED
+from jvade.data.lookups import GROUP, NONE, ODD, POSITION, SHOWN, UNLISTED
 from jvade.data.mapping import (
     Age,
     Chronic,
@@ -29,12 +29,12 @@ from jvade.data.mapping import (
     Outcome,
     Sex,
 )
-from jvade.data.tidy import code, day, fits, matches, meets, moment, number
+from jvade.data.tidy import code, completed_years, day, fits, matches, meets, moment, number
 from jvade.data.variables import OUTCOME
 
 # Names of our own columns hold a space, which no name in a mapping may.
 CODING = "coding of "  # start of the names of code columns that become one-hot inputs
-MOMENT, LEVEL, GROUP, ODD = "visit moment", "institution level", "diagnosis group", "odd diagnosis"
+MOMENT, LEVEL = "visit moment", "institution level"
 MAX_AGE = 130  # years; nobody has lived longer
 YEARS = (1850, 2100)  # first and last that a date may lie in: older or later ones stand for "unknown"
 
@@ -63,7 +63,7 @@ class Parser:
     """Gathers typed columns and rules from a tidy table.
 
     Args:
-        visits: the table, as `joins.gather` returns it.
+        visits: the table, as `lookups.gather` returns it.
         mapping: which column plays which part.
 
     Attributes:
@@ -81,7 +81,9 @@ class Parser:
         for join in mapping.join:
             self._join(join)
         if mapping.patient:
-            self.values["patient"] = self._filled("patient", mapping.patient)
+            patient = self._filled("patient", mapping.patient)
+            whole = self.visits[mapping.patient].type().is_integer()
+            self.values["patient"] = self.visits[mapping.patient] if whole else patient
         if mapping.date:
             self._date(mapping.date)
         if mapping.patient and mapping.visit:
@@ -95,11 +97,12 @@ class Parser:
             self._diagnosis(mapping.diagnosis)
         self._chronic(mapping.chronic, mapping.diagnosis)
         if mapping.subdistrict:
-            self.values[f"{CODING}subdistrict"] = code(self.visits[mapping.subdistrict.column])
+            self.values[f"{CODING}subdistrict"] = self.visits[POSITION + mapping.subdistrict.column]
         for part in mapping.further:
             self._further(part)
         for name, column in mapping.describe.items():
-            self.values[name] = code(self.visits[column])
+            known = POSITION + column in self.visits.columns
+            self.values[name] = self.visits[POSITION + column] if known else code(self.visits[column])
 
     def _forbid(
         self, part: str, column: str, rule: str, broken: ir.BooleanValue, advice: str = CORRECT
@@ -108,7 +111,7 @@ class Parser:
         drops = self.mapping.checks.get(part) == "drop"
         early = part in ("patient", "date", "outcome", *(join.name for join in self.mapping.join))
         advice = advice.format(part=part)
-        self.rules.append(Rule(column, rule, advice, broken.fill_null(False), drops, early))
+        self.rules.append(Rule(column, rule, advice, broken, drops, early))
 
     def _filled(self, part: str, column: str) -> ir.StringValue:
         """Return a column of codes that must not be blank."""
@@ -160,9 +163,7 @@ class Parser:
         if age.birth:
             birth = self._moment("age", age.birth, age.birth_format, "'age.birth_format'")
             visit = self.values[MOMENT]
-            # Completed years: the birthday of this year counts once it has come.
-            early = visit.month() * 100 + visit.day() < birth.month() * 100 + birth.day()
-            value = (visit.year() - birth.year() - early.cast("int32")).cast("float64")
+            value = completed_years(day(birth), day(visit)).cast("float64")
             self._forbid("age", age.birth, "a birth after the visit", day(birth) > day(visit))
         else:
             self._filled("age", age.column)
@@ -213,7 +214,7 @@ class Parser:
     def _institution(self, part: Institution) -> None:
         """Add the position of the first level that fits, and the specialty flag."""
         levels = [(meets(self.visits, level.when), i) for i, level in enumerate(part.level)]
-        default = len(levels) if part.default else None
+        default = len(levels) if part.default else NONE
         if levels:
             self.values[LEVEL] = ibis.cases(*levels, else_=default).cast("int8")
         elif part.default:
@@ -223,22 +224,18 @@ class Parser:
 
     def _diagnosis(self, part: Diagnosis) -> None:
         """Add the position of the diagnosis group, and whether a principal code is not ICD-10."""
-        category = self.visits[CATEGORY + part.principal]
-        groups = enumerate(icd10.DIAGNOSIS_RANGES.values())
-        self.values[GROUP] = ibis.cases(
-            *((icd10.in_ranges(category, ranges), i) for i, ranges in groups)
-        ).cast("int8")
-        self.values[ODD] = self.visits[part.principal].notnull() & category.isnull()
+        self.values |= {GROUP: self.visits[GROUP], ODD: self.visits[ODD]}
 
     def _chronic(self, part: Chronic, diagnosis: Diagnosis | None) -> None:
         """Add the chronic conditions, as this visit alone shows them."""
-        for name, ranges in icd10.CHRONIC_RANGES.items():
+        for name in icd10.CHRONIC_RANGES:
             source = getattr(part, name)
             if isinstance(source, Flag):
                 self.values[name] = matches(self.visits[source.column], source.yes)
             elif source and diagnosis:
-                codes = [self.visits[CATEGORY + c] for c in (diagnosis.principal, *diagnosis.others)]
-                self.values[name] = ibis.or_(*(icd10.in_ranges(c, ranges).fill_null(False) for c in codes))
+                columns = (diagnosis.principal, *diagnosis.others)
+                shown = [self.visits[name + SHOWN + column] for column in columns]
+                self.values[name] = ibis.or_(*(one.fill_null(False) for one in shown))
 
     def _further(self, part: Further) -> None:
         """Add an input the study does not have, or its codes."""
@@ -247,4 +244,4 @@ class Parser:
         elif part.kind == "binary":
             self.values[part.name] = matches(self.visits[part.column], part.yes)
         else:
-            self.values[CODING + part.name] = code(self.visits[part.column])
+            self.values[CODING + part.name] = self.visits[POSITION + part.column]

@@ -1,0 +1,188 @@
+"""What the codes in a column say, in side tables too: worked out once for each code, looked up by the rows.
+
+Millions of rows hold a few thousand codes. Text is dear to carry, to compare and to take apart; here it turns
+into small numbers and flags before the rows are typed.
+"""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+
+from jvade.data import icd10
+from jvade.data.checks import check_columns, usable
+from jvade.data.engines import ROW, Engine, readable
+from jvade.data.errors import InputError
+from jvade.data.mapping import Join, Mapping, columns_used
+from jvade.data.source import Source, open_table
+from jvade.data.tidy import category, code, tidy, tidy_all
+
+NONE = -1  # position of a blank
+MANY = 1000  # codes of a column that only describes visits: with more it stays text
+# Names of our own columns hold a space, which no name in a mapping may.
+POSITION = "position in "  # start of the names of columns of positions among the sorted codes of a column
+UNLISTED = "unlisted in "  # start of the names of the flags of codes that a side table does not list
+SHOWN = " shown by "  # between a chronic condition and a diagnosis column, in the name of a flag
+GROUP, ODD = "diagnosis group", "odd diagnosis"
+VALUE, RAW, KEY, CATEGORY = "value of ", "raw ", "key of ", "category of "
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns a mapping names, tidied, and what their codes say.
+
+    Args:
+        table: a row per visit, with its number as `ROW`. A column that is missing or of no use is empty, so
+            that it does not hide what is wrong with the others. Each side table adds a flag, true where it
+            does not list a visit's code. Each column that becomes one-hot inputs or describes visits adds
+            the position of the visit's code, `NONE` for a blank; the principal diagnosis its group in Table
+            2, and whether it is no ICD-10 code; each diagnosis column the chronic conditions it shows.
+        codes: the sorted codes of each column that has positions.
+        problems: what is wrong with the columns.
+        absent: names of the columns that are empty.
+    """
+
+    table: ir.Table
+    codes: dict[str, list[str]]
+    problems: list[str]
+    absent: set[str]
+
+
+def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
+    """Gather every column a mapping names, and what their codes say.
+
+    Raises:
+        InputError: the file of a side table cannot be read, or holds a key twice.
+    """
+    uses = columns_used(mapping)
+    names = list(dict.fromkeys(name for name, _ in uses))
+    beside = tuple(f"{join.name}." for join in mapping.join)
+    types = {name: kind for name, kind in source.types.items() if not name.startswith(beside)}
+    own = [name for name in names if name in types]
+    leader = {name: name for name in own if usable(types[name])}  # of each column, one of the visits
+    sides: dict[str, ir.Table] = {}
+    for join in mapping.join:
+        sides[join.name], kinds = _side(join, names, engine)
+        types |= kinds
+        if join.on in leader:
+            leader |= {name: leader[join.on] for name in names if name in kinds and usable(kinds[name])}
+    codes: dict[str, list[str]] = {}
+    raw = {RAW + name: source.table[name] for name in own}
+    rows = tidy_all(source.table.select(ROW, *own, **raw), own, source.text, engine)
+    for column in (name for name in own if name in leader):
+        led = [name for name in names if leader.get(name) == column]
+        joins = [join for join in mapping.join if leader.get(join.on) == column]
+        told = _tell(
+            source, column, led, [(join, sides[join.name]) for join in joins], mapping, codes, engine
+        )
+        if told is not None:
+            rows = rows.left_join(told, rows[RAW + column] == told[VALUE + column])
+    columns = {name: rows[name] if name in leader else ibis.null("string") for name in names}
+    columns |= {UNLISTED + join.name: ibis.literal(False) for join in mapping.join}
+    known = [name for name in rows.columns if " " in name and not name.startswith((RAW, VALUE, ROW))]
+    columns |= {name: rows[name] for name in known}
+    places = [name for name in known if name == GROUP or name.startswith(POSITION)]
+    columns |= {name: ibis.coalesce(rows[name], NONE) for name in places}
+    table = engine.view(rows.select(**(columns | {ROW: rows[ROW]})))
+    return Columns(table, codes, check_columns(uses, types), set(names) - set(leader))
+
+
+def _side(join: Join, names: Sequence[str], engine: Engine) -> tuple[ir.Table, dict[str, dt.DataType]]:
+    """Open a side table, once its keys are known to be there, each one once.
+
+    Returns:
+        Its key as a code, and of its columns, under their names in the mapping, those of `names`; and the
+        types of all its columns.
+    """
+    start = f"{join.name}."
+    wanted = [name.removeprefix(start) for name in names if name.startswith(start)]
+    source = open_table(join.file, engine, [join.key, *wanted])
+    problems = check_columns([(join.key, f"join '{join.name}'.key")], source.types)
+    if problems:
+        raise InputError(problems, source.name)
+    held = [name for name in source.types if name in (join.key, *wanted)]
+    table = tidy_all(source.table.select(*held), held, source.text, engine)
+    with readable(source.name, engine, source.text):
+        keys = table.filter(table[join.key].notnull())
+        rows = keys.group_by(join.key).agg(rows=lambda t: t.count())
+        count = rows.filter(lambda t: t.rows > 1).count().to_pyarrow().as_py()
+    if count:
+        what = f"column '{join.key}': {count} codes stand in more than one row"
+        raise InputError([f"{what}; a side table has one row for each"], source.name)
+    columns = {start + name: table[name] for name in wanted if name in held}
+    side = engine.view(table.select(**{KEY + join.name: code(table[join.key])}, **columns))
+    return side, {start + name: kind for name, kind in source.types.items()}
+
+
+def _tell(
+    source: Source,
+    column: str,
+    led: Sequence[str],
+    joins: Sequence[tuple[Join, ir.Table]],
+    mapping: Mapping,
+    codes: dict[str, list[str]],
+    engine: Engine,
+) -> ir.Table | None:
+    """Return what each value of a column of the visits says, or None where there is nothing to say.
+
+    Args:
+        source: the visits.
+        column: name of the column.
+        led: it, and the columns of side tables that it leads to.
+        joins: the side tables that it leads to.
+        mapping: which column plays which part.
+        codes: gains the sorted codes of the columns of `led` that have positions.
+        engine: where the table is computed.
+    """
+    coded = {part.column for part in mapping.further if part.kind == "categorical"}
+    coded |= {mapping.subdistrict.column} if mapping.subdistrict else set()
+    listed = coded | set(mapping.describe.values())
+    principal = {mapping.diagnosis.principal} if mapping.diagnosis else set()
+    diagnoses = principal | set(mapping.diagnosis.others if mapping.diagnosis else ())
+    if not joins and not (listed | diagnoses) & set(led):
+        return None
+    # Values are told apart as they were read: to tidy those of all rows takes longer.
+    values = engine.stage(source.table.select(**{VALUE + column: source.table[column]}).distinct())
+    known = values.mutate(**{column: code(tidy(values[VALUE + column], source.text))})
+    for join, side in joins:
+        known = engine.view(known)
+        known = known.left_join(side, code(known[join.on]) == side[KEY + join.name])
+        unlisted = known[join.on].notnull() & known[KEY + join.name].isnull()
+        known = known.mutate(**{UNLISTED + join.name: unlisted}).drop(KEY + join.name)
+    found = {CATEGORY + name: category(code(known[name])) for name in led if name in diagnoses}
+    known = engine.stage(known.mutate(**found))
+    says: dict[str, ir.Value] = {}
+    for name in led:
+        text = code(known[name])
+        if name in listed:
+            sorted_codes = known.select(text=text).distinct().to_pyarrow().column(0).drop_null().to_pylist()
+            if name in coded or len(sorted_codes) <= MANY:
+                codes[name] = sorted(sorted_codes)
+                rank = ibis.dense_rank().over(order_by=text).cast("int32")
+                says[POSITION + name] = ibis.ifelse(text.isnull(), NONE, rank)
+        if name in diagnoses:
+            says |= _conditions(known[CATEGORY + name], name)
+        if name in principal:
+            says[GROUP] = _group(known[CATEGORY + name])
+            says[ODD] = text.notnull() & known[CATEGORY + name].isnull()
+    kept = [name for name in known.columns if name != column and not name.startswith(CATEGORY)]
+    return engine.stage(known.select(*kept, **says))
+
+
+def _group(category: ir.StringValue) -> ir.IntegerValue:
+    """Return the position of the diagnosis group."""
+    groups = enumerate(icd10.DIAGNOSIS_RANGES.values())
+    cases = ((icd10.in_ranges(category, ranges), i) for i, ranges in groups)
+    return ibis.cases(*cases, else_=NONE).cast("int8")
+
+
+def _conditions(category: ir.StringValue, column: str) -> dict[str, ir.Value]:
+    """Return whether a code shows each chronic condition."""
+    return {
+        name + SHOWN + column: icd10.in_ranges(category, ranges)
+        for name, ranges in icd10.CHRONIC_RANGES.items()
+    }
