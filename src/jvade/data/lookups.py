@@ -23,12 +23,14 @@ from jvade.data.tidy import category, code, tidy, tidy_all
 
 NONE = -1  # position of a blank
 MANY = 1000  # codes of a column that only describes visits: with more it stays text
-# Names of our own columns hold a space, which no name in a mapping may.
-POSITION = "position in "  # start of the names of columns of positions among the sorted codes of a column
-UNLISTED = "unlisted in "  # start of the names of the flags of codes that a side table does not list
-SHOWN = " shown by "  # between a chronic condition and a diagnosis column, in the name of a flag
-GROUP, ODD = "diagnosis group", "odd diagnosis"
-VALUE, RAW, KEY, CATEGORY = "value of ", "raw ", "key of ", "category of "
+# Names of columns beside a person's own begin with a word that theirs may not begin with.
+POSITION = (
+    "jvade position in "  # start of the names of columns of positions among the sorted codes of a column
+)
+UNLISTED = "jvade unlisted in "  # start of the names of the flags of codes that a side table does not list
+SHOWN = "jvade {condition} shown by {column}"
+GROUP, ODD = "jvade diagnosis group", "jvade odd diagnosis"
+VALUE, RAW, KEY, CATEGORY = "jvade value of ", "jvade raw ", "jvade key of ", "jvade category of "
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,35 @@ class Columns:
     absent: set[str]
 
 
+class Roles:
+    """The columns whose codes say something.
+
+    Attributes:
+        coded: they become one-hot inputs.
+        listed: they do, or they describe visits.
+        principal: the principal diagnosis.
+        diagnoses: all diagnoses.
+    """
+
+    def __init__(self, mapping: Mapping) -> None:
+        self.coded = {part.column for part in mapping.further if part.kind == "categorical"}
+        self.coded |= {mapping.subdistrict.column} if mapping.subdistrict else set()
+        self.listed = self.coded | set(mapping.describe.values())
+        self.principal = {mapping.diagnosis.principal} if mapping.diagnosis else set()
+        self.diagnoses = self.principal | set(mapping.diagnosis.others if mapping.diagnosis else ())
+
+    def nothing(self, name: str) -> dict[str, ir.Value]:
+        """Return what a column says whose codes are all blank."""
+        found: dict[str, ir.Value] = {}
+        if name in self.listed:
+            found[POSITION + name] = ibis.literal(NONE, "int32")
+        if name in self.diagnoses:
+            found |= dict.fromkeys(_conditions(ibis.null("string"), name), ibis.literal(False))
+        if name in self.principal:
+            found |= {GROUP: ibis.literal(NONE, "int8"), ODD: ibis.literal(False)}
+        return found
+
+
 def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     """Gather every column a mapping names, and what their codes say.
 
@@ -70,20 +101,24 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
         types |= kinds
         if join.on in leader:
             leader |= {name: leader[join.on] for name in names if name in kinds and usable(kinds[name])}
-    codes: dict[str, list[str]] = {}
+    roles, codes = Roles(mapping), {}
     raw = {RAW + name: source.table[name] for name in own}
     rows = tidy_all(source.table.select(ROW, *own, **raw), own, source.text, engine)
     for column in (name for name in own if name in leader):
         led = [name for name in names if leader.get(name) == column]
         joins = [join for join in mapping.join if leader.get(join.on) == column]
-        told = _tell(
-            source, column, led, [(join, sides[join.name]) for join in joins], mapping, codes, engine
-        )
+        told = _tell(source, column, led, [(join, sides[join.name]) for join in joins], roles, codes, engine)
         if told is not None:
             rows = rows.left_join(told, rows[RAW + column] == told[VALUE + column])
     columns = {name: rows[name] if name in leader else ibis.null("string") for name in names}
     columns |= {UNLISTED + join.name: ibis.literal(False) for join in mapping.join}
-    known = [name for name in rows.columns if " " in name and not name.startswith((RAW, VALUE, ROW))]
+    for name in names:
+        if name not in leader:
+            columns |= roles.nothing(name)
+            codes[name] = []
+    known = [
+        name for name in rows.columns if name.startswith("jvade ") and not name.startswith((RAW, VALUE, ROW))
+    ]
     columns |= {name: rows[name] for name in known}
     places = [name for name in known if name == GROUP or name.startswith(POSITION)]
     columns |= {name: ibis.coalesce(rows[name], NONE) for name in places}
@@ -123,7 +158,7 @@ def _tell(
     column: str,
     led: Sequence[str],
     joins: Sequence[tuple[Join, ir.Table]],
-    mapping: Mapping,
+    roles: Roles,
     codes: dict[str, list[str]],
     engine: Engine,
 ) -> ir.Table | None:
@@ -134,16 +169,11 @@ def _tell(
         column: name of the column.
         led: it, and the columns of side tables that it leads to.
         joins: the side tables that it leads to.
-        mapping: which column plays which part.
+        roles: the columns whose codes say something.
         codes: gains the sorted codes of the columns of `led` that have positions.
         engine: where the table is computed.
     """
-    coded = {part.column for part in mapping.further if part.kind == "categorical"}
-    coded |= {mapping.subdistrict.column} if mapping.subdistrict else set()
-    listed = coded | set(mapping.describe.values())
-    principal = {mapping.diagnosis.principal} if mapping.diagnosis else set()
-    diagnoses = principal | set(mapping.diagnosis.others if mapping.diagnosis else ())
-    if not joins and not (listed | diagnoses) & set(led):
+    if not joins and not (roles.listed | roles.diagnoses) & set(led):
         return None
     # Values are told apart as they were read: to tidy those of all rows takes longer.
     values = engine.stage(source.table.select(**{VALUE + column: source.table[column]}).distinct())
@@ -153,20 +183,20 @@ def _tell(
         known = known.left_join(side, code(known[join.on]) == side[KEY + join.name])
         unlisted = known[join.on].notnull() & known[KEY + join.name].isnull()
         known = known.mutate(**{UNLISTED + join.name: unlisted}).drop(KEY + join.name)
-    found = {CATEGORY + name: category(code(known[name])) for name in led if name in diagnoses}
+    found = {CATEGORY + name: category(code(known[name])) for name in led if name in roles.diagnoses}
     known = engine.stage(known.mutate(**found))
     says: dict[str, ir.Value] = {}
     for name in led:
         text = code(known[name])
-        if name in listed:
-            sorted_codes = known.select(text=text).distinct().to_pyarrow().column(0).drop_null().to_pylist()
-            if name in coded or len(sorted_codes) <= MANY:
-                codes[name] = sorted(sorted_codes)
+        if name in roles.listed:
+            texts = known.select(text=text).distinct().to_pyarrow().column(0).drop_null().to_pylist()
+            if name in roles.coded or len(texts) <= MANY:
+                codes[name] = sorted(texts)
                 rank = ibis.dense_rank().over(order_by=text).cast("int32")
                 says[POSITION + name] = ibis.ifelse(text.isnull(), NONE, rank)
-        if name in diagnoses:
+        if name in roles.diagnoses:
             says |= _conditions(known[CATEGORY + name], name)
-        if name in principal:
+        if name in roles.principal:
             says[GROUP] = _group(known[CATEGORY + name])
             says[ODD] = text.notnull() & known[CATEGORY + name].isnull()
     kept = [name for name in known.columns if name != column and not name.startswith(CATEGORY)]
@@ -183,6 +213,6 @@ def _group(category: ir.StringValue) -> ir.IntegerValue:
 def _conditions(category: ir.StringValue, column: str) -> dict[str, ir.Value]:
     """Return whether a code shows each chronic condition."""
     return {
-        name + SHOWN + column: icd10.in_ranges(category, ranges)
+        SHOWN.format(condition=name, column=column): icd10.in_ranges(category, ranges)
         for name, ranges in icd10.CHRONIC_RANGES.items()
     }

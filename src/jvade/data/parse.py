@@ -234,7 +234,7 @@ class Parser:
                 self.values[name] = matches(self.visits[source.column], source.yes)
             elif source and diagnosis:
                 columns = (diagnosis.principal, *diagnosis.others)
-                shown = [self.visits[name + SHOWN + column] for column in columns]
+                shown = [self.visits[SHOWN.format(condition=name, column=column)] for column in columns]
                 self.values[name] = ibis.or_(*(one.fill_null(False) for one in shown))
 
     def _further(self, part: Further) -> None:
