@@ -75,7 +75,8 @@ def _strip(value: ir.Value) -> ir.StringValue:
 
 def _whole(value: ir.StringValue) -> ir.StringValue:
     """Take the .0 off a whole number, as pandas writes it in a column with gaps."""
-    return ibis.ifelse(value.endswith(".0"), value.re_replace(r"^(-?[0-9]+)\.0$", r"\1"), value)
+    gap = value.endswith(".0") & fits(value, r"^-?[0-9]+\.0$")
+    return ibis.ifelse(gap, value.left(value.length() - 2), value)
 
 
 def _filled(value: ir.StringValue) -> ir.StringValue:
