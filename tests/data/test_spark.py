@@ -121,7 +121,7 @@ def test_typed_columns(visits, mapping, write, unit):
 def test_other_ways_to_write_text(visits, mapping, write, tmp_path):
     odd = visits.assign(
         DM=visits["DM"] + ".0",
-        SEX=[" F", "F ", "F", "M", " M", "F", "F"],
+        SEX=[" F", "F ", "\tF", "M\u3000", "\u00a0M", "F", "F"],
         COST=["100.5", "nan", "1e2", ".5", "+3", "15.", "1"],
         HOSPITAL=["a,b", 'say "x"', "two\nlines", "NaN", "é 医院", "", "\\d"],
     )
