@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=3_650_000)
     parser.add_argument("--patients", type=int, default=570_000)
     parser.add_argument("--times", type=int, nargs="+", default=[1])
-    parser.add_argument("--memory", default="800MB")
+    parser.add_argument("--memory", default="850MB")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)

@@ -1,5 +1,6 @@
 """What is worked out once for each value, or on a short way, says what the long way says."""
 
+import dataclasses
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jvade.data import lookups
+from jvade.data import draft, lookups
 from jvade.data.engines import connect
 from jvade.data.features import read_visits
 from jvade.data.tidy import completed_years
@@ -24,6 +25,23 @@ def test_spaces_around_codes_say_nothing(visits, mapping, write, ending):
     found = read_visits(write(visits, ending), mapping)
     pd.testing.assert_frame_equal(found.frame, clean.frame)
     assert (found.account, found.levels) == (clean.account, clean.levels)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_spaces_inside_a_code_belong_to_it(visits, mapping, write, ending):
+    inner = "\u57ce\u533a\u3000\u4e1c"
+    visits["STREET"] = visits["STREET"].replace("s2", f" {inner}\t")
+    part = dataclasses.replace(mapping.subdistrict, left_out=inner)
+    found = read_visits(write(visits, ending), dataclasses.replace(mapping, subdistrict=part))
+    assert found.levels["subdistrict"] == (inner, "s1", "s3")
+
+
+def test_a_column_may_have_the_name_of_an_argument(visits, mapping, write):
+    """Ibis calls its table `self`."""
+    mapping = dataclasses.replace(mapping, describe={"self": "self"})
+    found = read_visits(write(visits.rename(columns={"HOSPITAL": "self"})), mapping)
+    assert found.frame["self"].tolist() == ["h1", "h3", "h2", "h3", "h3"]
+    assert "self" in draft.draft(write(visits.rename(columns={"HOSPITAL": "self"})))
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -109,3 +109,12 @@ def test_names_the_file_and_refuses_what_it_cannot_open(tmp_path):
 def test_names_given_twice_are_refused():
     level = '[institution]\ndefault = "clinic"\nlevel = [{ name = "clinic", when = { A = ["1"] } }]'
     assert "name 'clinic': taken already" in problems(BASE + level)
+
+
+def test_a_side_table_hangs_on_what_comes_before_it():
+    area = '[[join]]\nname = "area"\nfile = "a.csv"\nkey = "ZIP"\non = "hospital.ZIP"\n'
+    hospital = '[[join]]\nname = "hospital"\nfile = "h.csv"\nkey = "ID"\non = "H"\n'
+    message = "join 'area': 'on' names a column of a join that does not come before it"
+    assert message in problems(BASE + area + hospital)
+    assert message in problems(BASE + hospital + area.replace("hospital.ZIP", "area.ZIP"))
+    assert parse_mapping(BASE + hospital + area).join[1].on == "hospital.ZIP"

@@ -8,7 +8,7 @@ Lowest first; imports run down only.
 - `mapping`: which column of a file plays which part.
 - `engines`, `source`: where tables are computed, and files as tables.
 - `checks`: the rules a file must obey, tried in one pass.
-- `dates`, `tidy`, `joins`, `parse`: columns of any file, and of its side tables, to typed values of ours.
+- `dates`, `tidy`, `lookups`, `parse`: columns of any file, and of its side tables, to typed values of ours.
 - `onehot`, `history`, `features`: visits to inputs, history included.
 - `draft`: a first mapping of a file, from its columns.
 - `matrix`: inputs to a scaled float32 matrix, and back; what a model keeps of them.

@@ -6,7 +6,7 @@ import logging
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import reduce
@@ -125,10 +125,6 @@ class DuckDB:
     def write(self, table: ir.Table, out: Path) -> None:
         """Write a table as one Parquet file."""
         self.connection.to_parquet(table, out)
-
-    def read_back(self, out: Path) -> ir.Table:
-        """Return a table that `write` wrote."""
-        return self._create("VIEW", f"SELECT * FROM read_parquet({_globs([out])})")
 
     def close(self) -> None:
         """Let go of everything."""
@@ -285,10 +281,6 @@ class Spark:
             raise InputError(["there is such a file or folder already; Spark writes a new one"], out.name)
         self.session.sql(self.connection.compile(table)).write.parquet(f"file://{out.resolve()}")
 
-    def read_back(self, out: Path) -> ir.Table:
-        """Return a table that `write` wrote."""
-        return self._named(self.session.read.parquet(_address(out)))
-
     def close(self) -> None:
         """Let go of everything but the session: the user may work in it."""
         for log in self.logs:
@@ -426,6 +418,11 @@ def readable(name: str, engine: Engine, text: bool) -> Iterator[None]:
                 why = "it is cut short, damaged or no Parquet: write it again"
                 what = f"the file cannot be read as Parquet; {why}"
         raise InputError([what], name) from None
+
+
+def named(columns: Mapping[str, ir.Value]) -> list[ir.Value]:
+    """Return columns under their names; as keywords a person's could clash with Ibis's own ("self")."""
+    return [column.name(name) for name, column in columns.items()]
 
 
 def _text(value: object) -> str:

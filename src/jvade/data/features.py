@@ -1,7 +1,8 @@
 """From a file of visits to the inputs of the study (section 2.1, Tables 1 and 2), history included.
 
-Filters come first, then the checks, then history, then the visits without a cost leave. The work is one Ibis
-expression over a staged table of typed columns, so it runs in bounded memory, and on any engine alike.
+Filters come first; then rows are typed, told their histories and sorted in one Ibis expression, and staged;
+then the checks count what is wrong, the visits without a cost leave, and the inputs are spread out. All of it
+runs in bounded memory, and on any engine alike.
 """
 
 # Ibis annotates less than it accepts (a list of text in `isin`, a number beside an expression):
@@ -20,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jvade.data import checks, history, icd10
-from jvade.data.engines import ROW, Engine, EngineSettings, connect, readable, scratch
+from jvade.data.engines import ROW, Engine, EngineSettings, connect, named, readable, scratch
 from jvade.data.errors import InputError
-from jvade.data.lookups import GROUP, NONE, ODD, gather
+from jvade.data.lookups import GROUP, NONE, ODD, gather, has_few
 from jvade.data.mapping import Further, Mapping, Subdistrict, columns_used
 from jvade.data.matrix import Scaling
 from jvade.data.onehot import Coding, choose_levels, one_hot, unseen
@@ -157,11 +158,11 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
     """
     with readable(source.name, engine, source.text):
         columns = gather(source, mapping, engine)
-        parser = Parser(columns.table.filter(passes(columns.table, mapping)), mapping)
+        parser = Parser(columns.table.filter(passes(columns.table, mapping)), columns.codes, mapping)
         rules = [rule for rule in parser.rules if rule.column not in columns.absent]
         rows = int(source.table.count().to_pyarrow().as_py())
         row = parser.visits[ROW].cast("int32" if rows < 2**31 else "int64")  # the sorts carry it along
-        visits = engine.view(parser.visits.select(**{ROW: row}, **parser.values, **checks.masks(rules)))
+        visits = engine.view(parser.visits.select(named({ROW: row} | parser.values | checks.masks(rules))))
         dropping = [i for i, rule in enumerate(rules) if rule.drops]
         if mapping.patient:
             chronic = [n for n in icd10.CHRONIC_RANGES if getattr(mapping.chronic, n) == "from diagnosis"]
@@ -186,7 +187,7 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
         raise InputError(problems, source.name)
     notes = {n.removeprefix(NOTE): found.total(n) for n in found.groups[0] if n.startswith(NOTE)}
     account = Account(rows, rows - passed, tuple(found.dropped), remaining, notes=notes)
-    return Staged(staged.filter(kept) if dropping else staged, columns.codes, account)
+    return Staged(staged.filter(kept), columns.codes, account)
 
 
 def _one_year(source: Source, mapping: Mapping) -> bool:
@@ -194,10 +195,11 @@ def _one_year(source: Source, mapping: Mapping) -> bool:
 
     Text is not looked at: to parse it costs more than a second window.
     """
-    column = (
-        source.table[mapping.date.column] if mapping.date and mapping.date.column in source.types else None
-    )
-    if column is None or not (column.type().is_date() or column.type().is_timestamp()):
+    name = mapping.date.column if mapping.date else ""
+    if name not in source.table.columns or any(name.startswith(f"{join.name}.") for join in mapping.join):
+        return False
+    column = source.table[name]
+    if not (column.type().is_date() or column.type().is_timestamp()):
         return False
     found = source.table.aggregate(first=column.min().year(), last=column.max().year()).to_pyarrow()
     return found["first"].equals(found["last"])
@@ -248,9 +250,9 @@ def _expand(
     if mapping.date:
         columns["date"] = day(visits[MOMENT])
     for name, column in mapping.describe.items():
-        codes = staged.codes.get(column)
-        columns[name] = visits[name] if codes is None else _texts(visits[name], codes)
-    return inputs, visits.select(**columns), used
+        few = has_few(staged.codes, column)
+        columns[name] = _texts(visits[name], staged.codes[column]) if few else visits[name]
+    return inputs, visits.select(named(columns)), used
 
 
 def _levels(staged: Staged, mapping: Mapping, levels: Levels, source: Source) -> dict[str, tuple[str, ...]]:
@@ -359,7 +361,7 @@ def _ends(out: Path) -> dict[str, set[object]]:
 def _measure(
     table: ir.Table, ranges: dict[str, set[object]], inputs: list[Variable], mapping: Mapping
 ) -> tuple[Scaling, dict[str, float]]:
-    """Measure what was written: the scaling, and shares that a reader of the results should know."""
+    """Measure the features: the scaling, and shares that a reader of the results should know."""
     measures: dict[str, ir.Value] = {"share of visits that cross": table[OUTCOME].mean()}
     if mapping.patient:
         measures["patients"] = table["patient"].nunique()

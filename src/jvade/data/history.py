@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import ibis
 import ibis.expr.types as ir
 
-from jvade.data.engines import ROW
+from jvade.data.engines import ROW, named
 from jvade.data.parse import MOMENT
 from jvade.data.tidy import day
 from jvade.data.variables import FIRST_VISIT, OUTCOME
@@ -45,7 +45,9 @@ def tell(
     """
     order = [name for name in ORDER if name in visits.columns]
     date = day(visits[MOMENT])
-    one = [visits["patient"], *([] if apart is None else [apart])]
+    # Each row that is apart is a patient of its own: together they could be too many for one window.
+    alone = [] if apart is None else [ibis.ifelse(apart, visits[ROW], ibis.null(visits[ROW].type()))]
+    one = [visits["patient"], *alone]
     patient = ibis.window(group_by=one, order_by=order)
     year = ibis.window(group_by=[*one, visits[MOMENT].year()], order_by=order)
     so_far = ibis.window(group_by=one, order_by=order, preceding=None, following=0)
@@ -60,4 +62,4 @@ def tell(
         **{name: visits[name].any().over(so_far) for name in chronic},
     }
     rest = {name: visits[name] for name in visits.columns if name not in ("visit number", "visit text")}
-    return visits.select(**(rest | told))
+    return visits.select(named(rest | told))

@@ -15,13 +15,13 @@ import ibis.expr.types as ir
 
 from jvade.data import icd10
 from jvade.data.checks import check_columns, usable
-from jvade.data.engines import ROW, Engine, readable
+from jvade.data.engines import ROW, Engine, named, readable
 from jvade.data.errors import InputError
 from jvade.data.mapping import Join, Mapping, columns_used
 from jvade.data.source import Source, open_table
 from jvade.data.tidy import category, code, tidy, tidy_all
 
-NONE = -1  # position of a blank
+NONE = -1  # position of a blank, and of what belongs to no group or level
 MANY = 1000  # codes of a column that only describes visits: with more it stays text
 # Names of columns beside a person's own begin with a word that theirs may not begin with.
 POSITION = (
@@ -52,6 +52,11 @@ class Columns:
     codes: dict[str, list[str]]
     problems: list[str]
     absent: set[str]
+
+
+def has_few(codes: dict[str, list[str]], column: str) -> bool:
+    """Return whether positions stand for the codes of a column that describes visits; else it stays text."""
+    return column in codes and len(codes[column]) <= MANY
 
 
 class Roles:
@@ -95,9 +100,10 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     types = {name: kind for name, kind in source.types.items() if not name.startswith(beside)}
     own = [name for name in names if name in types]
     leader = {name: name for name in own if usable(types[name])}  # of each column, one of the visits
-    sides: dict[str, ir.Table] = {}
+    sides: dict[str, tuple[str | None, Join, ir.Table]] = {}  # by name, with the leader
     for join in mapping.join:
-        sides[join.name], kinds = _side(join, names, engine)
+        side, kinds = _side(join, names, engine)
+        sides[join.name] = leader.get(join.on), join, side
         types |= kinds
         if join.on in leader:
             leader |= {name: leader[join.on] for name in names if name in kinds and usable(kinds[name])}
@@ -106,8 +112,8 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     rows = tidy_all(source.table.select(ROW, *own, **raw), own, source.text, engine)
     for column in (name for name in own if name in leader):
         led = [name for name in names if leader.get(name) == column]
-        joins = [join for join in mapping.join if leader.get(join.on) == column]
-        told = _tell(source, column, led, [(join, sides[join.name]) for join in joins], roles, codes, engine)
+        joins = [(join, side) for led_by, join, side in sides.values() if led_by == column]
+        told = _tell(source, column, led, joins, roles, codes, engine)
         if told is not None:
             rows = rows.left_join(told, rows[RAW + column] == told[VALUE + column])
     columns = {name: rows[name] if name in leader else ibis.null("string") for name in names}
@@ -122,7 +128,7 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     columns |= {name: rows[name] for name in known}
     places = [name for name in known if name == GROUP or name.startswith(POSITION)]
     columns |= {name: ibis.coalesce(rows[name], NONE) for name in places}
-    table = engine.view(rows.select(**(columns | {ROW: rows[ROW]})))
+    table = engine.view(rows.select(named(columns | {ROW: rows[ROW]})))
     return Columns(table, codes, check_columns(uses, types), set(names) - set(leader))
 
 
@@ -149,7 +155,7 @@ def _side(join: Join, names: Sequence[str], engine: Engine) -> tuple[ir.Table, d
         what = f"column '{join.key}': {count} codes stand in more than one row"
         raise InputError([f"{what}; a side table has one row for each"], source.name)
     columns = {start + name: table[name] for name in wanted if name in held}
-    side = engine.view(table.select(**{KEY + join.name: code(table[join.key])}, **columns))
+    side = engine.view(table.select(named({KEY + join.name: code(table[join.key])} | columns)))
     return side, {start + name: kind for name, kind in source.types.items()}
 
 
@@ -177,7 +183,7 @@ def _tell(
         return None
     # Values are told apart as they were read: to tidy those of all rows takes longer.
     values = engine.stage(source.table.select(**{VALUE + column: source.table[column]}).distinct())
-    known = values.mutate(**{column: code(tidy(values[VALUE + column], source.text))})
+    known = values.mutate(code(tidy(values[VALUE + column], source.text)).name(column))
     for join, side in joins:
         known = engine.view(known)
         known = known.left_join(side, code(known[join.on]) == side[KEY + join.name])

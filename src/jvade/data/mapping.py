@@ -319,6 +319,10 @@ def _contradictions(mapping: Mapping) -> list[str]:
             f"join '{join.name}': use lower-case letters, digits and underscores, a letter first"
         ] = not re.fullmatch(NAME, join.name)
         known.append(join.name)
+        later = [other.name for other in mapping.join if other.name not in known[:-1]]
+        wrong[f"join '{join.name}': 'on' names a column of a join that does not come before it"] = (
+            join.on.startswith(tuple(f"{name}." for name in later))
+        )
     return [message for message, found in wrong.items() if found] + _bad_names(mapping)
 
 

@@ -15,7 +15,7 @@ import ibis.expr.types as ir
 
 from jvade.data import icd10
 from jvade.data.checks import Rule
-from jvade.data.lookups import GROUP, NONE, ODD, POSITION, SHOWN, UNLISTED
+from jvade.data.lookups import GROUP, NONE, ODD, POSITION, SHOWN, UNLISTED, has_few
 from jvade.data.mapping import (
     Age,
     Chronic,
@@ -64,6 +64,7 @@ class Parser:
 
     Args:
         visits: the table, as `lookups.gather` returns it.
+        codes: of its columns, likewise.
         mapping: which column plays which part.
 
     Attributes:
@@ -72,6 +73,7 @@ class Parser:
     """
 
     visits: ir.Table
+    codes: dict[str, list[str]]
     mapping: Mapping
     values: dict[str, ir.Value] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
@@ -101,8 +103,8 @@ class Parser:
         for part in mapping.further:
             self._further(part)
         for name, column in mapping.describe.items():
-            known = POSITION + column in self.visits.columns
-            self.values[name] = self.visits[POSITION + column] if known else code(self.visits[column])
+            few = has_few(self.codes, column)
+            self.values[name] = self.visits[POSITION + column] if few else code(self.visits[column])
 
     def _forbid(
         self, part: str, column: str, rule: str, broken: ir.BooleanValue, advice: str = CORRECT

@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 
 from jvade.data import dates, icd10
 from jvade.data.checks import usable
-from jvade.data.engines import Engine
+from jvade.data.engines import Engine, named
 from jvade.data.mapping import Codes
 
 #: Taken off both ends of a text: Excel writes a tab before an identity number, Chinese text has wide spaces.
@@ -51,7 +51,7 @@ def tidy_all(table: ir.Table, names: Sequence[str], text: bool, engine: Engine) 
     steps = {name: _steps(table[name].type(), text) for name in names}
     for i in range(max(map(len, steps.values()), default=0)):
         done = {name: some[i](table[name]) for name, some in steps.items() if len(some) > i}
-        table = engine.view(table.mutate(**done))
+        table = engine.view(table.mutate(named(done)))
     return table
 
 
@@ -67,10 +67,10 @@ def _steps(kind: dt.DataType, text: bool) -> list[Callable[[ir.Value], ir.Value]
 
 
 def _strip(value: ir.Value) -> ir.StringValue:
-    """Take the spaces off; few texts hold one, and the test spares the rest what takes longer."""
+    """Take the spaces off both ends; few texts hold one, and the test spares the rest what takes longer."""
     value = value.cast("string")
     spaced = ibis.or_(*(value.contains(space) for space in SPACES))
-    return ibis.ifelse(spaced, value.translate(SPACES, " " * len(SPACES)).strip(), value)
+    return ibis.ifelse(spaced, value.re_replace(rf"^[{SPACES}]+|[{SPACES}]+\z", ""), value)
 
 
 def _whole(value: ir.StringValue) -> ir.StringValue:
