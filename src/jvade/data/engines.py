@@ -123,8 +123,14 @@ class DuckDB:
         return self._create("TABLE", table)
 
     def write(self, table: ir.Table, out: Path) -> None:
-        """Write a table as one Parquet file."""
-        self.connection.to_parquet(table, out)
+        """Write a table as one Parquet file, in its order."""
+        # DuckDB 2.0.0 on several threads now and then writes the second group of rows before the first.
+        (threads,) = self.connection.raw_sql("SELECT current_setting('threads')").fetchone() or (1,)
+        self.connection.raw_sql("SET threads = 1")
+        try:
+            self.connection.to_parquet(table, out)
+        finally:
+            self.connection.raw_sql(f"SET threads = {threads}")
 
     def close(self) -> None:
         """Let go of everything."""
