@@ -23,7 +23,7 @@ import ibis.expr.types as ir
 from jvade.data import icd10
 from jvade.data.engines import ROW, Engine, connect, readable
 from jvade.data.source import Source, open_table
-from jvade.data.tidy import NUMBER, code, tidy_all
+from jvade.data.tidy import NUMBER, code, tidy
 
 SHARED = 8  # rows that must have a code for it to be shown
 FEW = 20  # values at most in a column whose codes may be shown
@@ -154,7 +154,7 @@ def look(source: Source, engine: Engine) -> list[Seen]:
     if not names:
         return []
     # Staged, so that the many tests read plain columns.
-    tidied = tidy_all(table, names, source.text, engine)
+    tidied = tidy(table, names, source.text, engine)
     texts = engine.stage(tidied.select(**{f"c{i}": code(tidied[name]) for i, name in enumerate(names)}))
     start = texts.limit(LOOKED_AT)
     start = engine.stage(start.select(**{c: icd10.plain(start[c]) for c in start.columns}))

@@ -81,22 +81,24 @@ class DuckDB:
         )
         self.count = 0
 
-    def _create(self, what: str, query: str | ir.Table) -> ir.Table:
+    def _create(self, what: str, query: str) -> str:
+        """Create a table or a view, and return its name."""
         self.count += 1
         name = f"jvade_{self.count}"
-        known = isinstance(query, ir.Table)
-        query_text = self.connection.compile(query) if known else query
-        self.connection.raw_sql(f"CREATE TEMP {what} {name} AS {query_text}")
-        if known:
-            return ops.DatabaseTable(name, schema=query.schema(), source=self.connection).to_expr()
-        return self.connection.table(name)
+        self.connection.raw_sql(f"CREATE TEMP {what} {name} AS {query}")
+        return name
+
+    def _named(self, what: str, table: ir.Table) -> ir.Table:
+        """Give an expression a name; Ibis knows its columns, so DuckDB is not asked for them."""
+        name = self._create(what, self.connection.compile(table))
+        return ops.DatabaseTable(name, schema=table.schema(), source=self.connection).to_expr()
 
     def parquet(self, files: list[Path], starts: Sequence[int]) -> ir.Table:
         """Return Parquet files as one lazy table."""
         # Ibis's own row number would put all rows through one thread; a Parquet file knows its rows.
         row = f"list_extract({list(starts)}::BIGINT[], file_index::BIGINT + 1) + file_row_number + 1"
         read = f"read_parquet({_globs(files)}, hive_partitioning=false)"
-        return self._create("VIEW", f'SELECT *, {row} AS "{ROW}" FROM {read}')
+        return self.connection.table(self._create("VIEW", f'SELECT *, {row} AS "{ROW}" FROM {read}'))
 
     def csv(
         self, files: list[Path], names: list[str], delimiter: str, columns: Sequence[str]
@@ -107,20 +109,19 @@ class DuckDB:
         options = f"auto_detect=false, columns={{{kinds}}}, header=true, delim={_text(delimiter)}, "
         options += f"quote='\"', escape='\"', filename='{FILE}', hive_partitioning=false"
         # What the guess of a dialect would get wrong, the header shows; a guess can lose rows.
-        table = self._create("TABLE", f'SELECT {wanted}, "{FILE}" FROM read_csv({_globs(files)}, {options})')
-        name = table.get_name()
+        name = self._create("TABLE", f'SELECT {wanted}, "{FILE}" FROM read_csv({_globs(files)}, {options})')
         query = f'SELECT "{FILE}", count(*) FROM {name} GROUP BY 1'
         counts: dict[Any, Any] = dict(self.connection.raw_sql(query).fetchall())
         numbered = self._create("VIEW", f'SELECT * EXCLUDE ("{FILE}"), rowid + 1 AS "{ROW}" FROM {name}')
-        return numbered, [counts.get(str(file), 0) for file in files]
+        return self.connection.table(numbered), [counts.get(str(file), 0) for file in files]
 
     def view(self, table: ir.Table) -> ir.Table:
         """Give a table a name: Ibis no longer writes its expressions out at every use."""
-        return self._create("VIEW", table)
+        return self._named("VIEW", table)
 
     def stage(self, table: ir.Table) -> ir.Table:
         """Compute a table once, to be looked at several times."""
-        return self._create("TABLE", table)
+        return self._named("TABLE", table)
 
     def write(self, table: ir.Table, out: Path) -> None:
         """Write a table as one Parquet file, in its order."""

@@ -19,15 +19,13 @@ from jvade.data.engines import ROW, Engine, named, readable
 from jvade.data.errors import InputError
 from jvade.data.mapping import Join, Mapping, columns_used
 from jvade.data.source import Source, open_table
-from jvade.data.tidy import category, code, tidy, tidy_all
+from jvade.data.tidy import category, code, tidy
 
 NONE = -1  # position of a blank, and of what belongs to no group or level
 MANY = 1000  # codes of a column that only describes visits: with more it stays text
 # Names of columns beside a person's own begin with a word that theirs may not begin with.
-POSITION = (
-    "jvade position in "  # start of the names of columns of positions among the sorted codes of a column
-)
-UNLISTED = "jvade unlisted in "  # start of the names of the flags of codes that a side table does not list
+POSITION = "jvade position in "  # among the sorted codes of a column
+UNLISTED = "jvade unlisted in "  # whether a side table does not list a code
 SHOWN = "jvade {condition} shown by {column}"
 GROUP, ODD = "jvade diagnosis group", "jvade odd diagnosis"
 VALUE, RAW, KEY, CATEGORY = "jvade value of ", "jvade raw ", "jvade key of ", "jvade category of "
@@ -109,25 +107,25 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
             leader |= {name: leader[join.on] for name in names if name in kinds and usable(kinds[name])}
     roles, codes = Roles(mapping), {}
     raw = {RAW + name: source.table[name] for name in own}
-    rows = tidy_all(source.table.select(ROW, *own, **raw), own, source.text, engine)
+    rows = tidy(source.table.select(ROW, *own, **raw), own, source.text, engine)
     for column in (name for name in own if name in leader):
         led = [name for name in names if leader.get(name) == column]
         joins = [(join, side) for led_by, join, side in sides.values() if led_by == column]
-        told = _tell(source, column, led, joins, roles, codes, engine)
-        if told is not None:
+        if joins or (roles.listed | roles.diagnoses) & set(led):
+            told, known = _tell(source, column, led, joins, roles, engine)
             rows = rows.left_join(told, rows[RAW + column] == told[VALUE + column])
+            codes |= known
     columns = {name: rows[name] if name in leader else ibis.null("string") for name in names}
     columns |= {UNLISTED + join.name: ibis.literal(False) for join in mapping.join}
     for name in names:
         if name not in leader:
             columns |= roles.nothing(name)
             codes[name] = []
-    known = [
-        name for name in rows.columns if name.startswith("jvade ") and not name.startswith((RAW, VALUE, ROW))
-    ]
-    columns |= {name: rows[name] for name in known}
-    places = [name for name in known if name == GROUP or name.startswith(POSITION)]
-    columns |= {name: ibis.coalesce(rows[name], NONE) for name in places}
+    for name in rows.columns:
+        if name == GROUP or name.startswith(POSITION):
+            columns[name] = ibis.coalesce(rows[name], NONE)
+        elif name.startswith("jvade ") and not name.startswith((RAW, VALUE, ROW)):
+            columns[name] = rows[name]
     table = engine.view(rows.select(named(columns | {ROW: rows[ROW]})))
     return Columns(table, codes, check_columns(uses, types), set(names) - set(leader))
 
@@ -146,7 +144,7 @@ def _side(join: Join, names: Sequence[str], engine: Engine) -> tuple[ir.Table, d
     if problems:
         raise InputError(problems, source.name)
     held = [name for name in source.types if name in (join.key, *wanted)]
-    table = tidy_all(source.table.select(*held), held, source.text, engine)
+    table = tidy(source.table.select(*held), held, source.text, engine)
     with readable(source.name, engine, source.text):
         keys = table.filter(table[join.key].notnull())
         rows = keys.group_by(join.key).agg(rows=lambda t: t.count())
@@ -165,10 +163,9 @@ def _tell(
     led: Sequence[str],
     joins: Sequence[tuple[Join, ir.Table]],
     roles: Roles,
-    codes: dict[str, list[str]],
     engine: Engine,
-) -> ir.Table | None:
-    """Return what each value of a column of the visits says, or None where there is nothing to say.
+) -> tuple[ir.Table, dict[str, list[str]]]:
+    """Return what each value of a column of the visits says.
 
     Args:
         source: the visits.
@@ -176,14 +173,15 @@ def _tell(
         led: it, and the columns of side tables that it leads to.
         joins: the side tables that it leads to.
         roles: the columns whose codes say something.
-        codes: gains the sorted codes of the columns of `led` that have positions.
         engine: where the table is computed.
+
+    Returns:
+        A row per value, and the sorted codes of the columns of `led` that have positions.
     """
-    if not joins and not (roles.listed | roles.diagnoses) & set(led):
-        return None
     # Values are told apart as they were read: to tidy those of all rows takes longer.
     values = engine.stage(source.table.select(**{VALUE + column: source.table[column]}).distinct())
-    known = values.mutate(code(tidy(values[VALUE + column], source.text)).name(column))
+    known = tidy(values.mutate(values[VALUE + column].name(column)), [column], source.text, engine)
+    known = known.mutate(code(known[column]).name(column))
     for join, side in joins:
         known = engine.view(known)
         known = known.left_join(side, code(known[join.on]) == side[KEY + join.name])
@@ -192,6 +190,7 @@ def _tell(
     found = {CATEGORY + name: category(code(known[name])) for name in led if name in roles.diagnoses}
     known = engine.stage(known.mutate(**found))
     says: dict[str, ir.Value] = {}
+    codes: dict[str, list[str]] = {}
     for name in led:
         text = code(known[name])
         if name in roles.listed:
@@ -206,7 +205,7 @@ def _tell(
             says[GROUP] = _group(known[CATEGORY + name])
             says[ODD] = text.notnull() & known[CATEGORY + name].isnull()
     kept = [name for name in known.columns if name != column and not name.startswith(CATEGORY)]
-    return engine.stage(known.select(*kept, **says))
+    return engine.stage(known.select(*kept, **says)), codes
 
 
 def _group(category: ir.StringValue) -> ir.IntegerValue:

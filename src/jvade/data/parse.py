@@ -96,7 +96,7 @@ class Parser:
         self._cost(mapping.cost.column)
         self._institution(mapping.institution)
         if mapping.diagnosis:
-            self._diagnosis(mapping.diagnosis)
+            self.values |= {GROUP: self.visits[GROUP], ODD: self.visits[ODD]}
         self._chronic(mapping.chronic, mapping.diagnosis)
         if mapping.subdistrict:
             self.values[f"{CODING}subdistrict"] = self.visits[POSITION + mapping.subdistrict.column]
@@ -223,10 +223,6 @@ class Parser:
             self.values[LEVEL] = ibis.literal(0, "int8")
         if part.specialty:
             self.values["specialty"] = meets(self.visits, part.specialty)
-
-    def _diagnosis(self, part: Diagnosis) -> None:
-        """Add the position of the diagnosis group, and whether a principal code is not ICD-10."""
-        self.values |= {GROUP: self.visits[GROUP], ODD: self.visits[ODD]}
 
     def _chronic(self, part: Chronic, diagnosis: Diagnosis | None) -> None:
         """Add the chronic conditions, as this visit alone shows them."""

@@ -27,30 +27,23 @@ def fits(text: ir.StringValue, pattern: str) -> ir.BooleanValue:
     return text.re_search(pattern.removesuffix("$") + r"\z")
 
 
-def tidy(column: ir.Value, text: bool) -> ir.Value:
-    """Return a column without the accidents of writing it.
+def tidy(table: ir.Table, names: Sequence[str], text: bool, engine: Engine) -> ir.Table:
+    """Return a table with some of its columns rid of the accidents of writing them.
 
     Text loses the spaces around it; blanks, and the NaN that pandas writes, are missing. A column of a kind
     we cannot use is empty.
 
     Args:
-        column: the column.
-        text: whether it comes from a file of text, where a gap in a column of whole numbers has turned each
+        table: the table.
+        names: of the columns.
+        text: whether they come from a file of text, where a gap in a column of whole numbers has turned each
             3 into 3.0: it is 3 again.
-    """
-    for step in _steps(column.type(), text):
-        column = step(column)
-    return column
-
-
-def tidy_all(table: ir.Table, names: Sequence[str], text: bool, engine: Engine) -> ir.Table:
-    """Return a table with the named columns tidied, as `tidy` does it to one.
-
-    Each step gets a name: Ibis writes an expression out wherever it is used, and a step uses it often.
+        engine: where the table is computed.
     """
     steps = {name: _steps(table[name].type(), text) for name in names}
     for i in range(max(map(len, steps.values()), default=0)):
         done = {name: some[i](table[name]) for name, some in steps.items() if len(some) > i}
+        # A name for each step: Ibis writes an expression out wherever it is used, and a step uses it often.
         table = engine.view(table.mutate(named(done)))
     return table
 
