@@ -1,14 +1,11 @@
-"""Where tables are computed: DuckDB inside this process, or a Spark of the user's."""
+"""A Spark of the user's."""
 
 import csv
 import gzip
 import logging
 import re
-import tempfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -16,21 +13,15 @@ from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
 
-import duckdb
 import ibis
 import ibis.expr.datatypes as dt
-import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jvade.data.engines.settings import ROW, EngineSettings
 from jvade.data.errors import InputError
 
-CSV_ENDINGS = (".csv", ".csv.gz")
-ROW = "jvade row number"  # a space, which no name in a mapping may hold
-FILE = "jvade file"
-#: What we, and DuckDB, call columns of our own: those of a file cannot be called so.
-RESERVED = re.compile(r"jvade .*|rowid|file_index|file_row_number", re.IGNORECASE)
 # A Spark inside this process has no window for others to look in, and none for it to listen at.
 SPARK_ALONE = {
     "spark.ui.enabled": "false",
@@ -47,95 +38,6 @@ SPARK_SETTINGS = {
     "spark.sql.parser.escapedStringLiterals": "false",
 }
 SPARK_LOGS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")  # of its errors, which may quote rows
-MEMORY = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """Where tables are computed.
-
-    Args:
-        engine: "duckdb", which runs inside this process, or the URL of a Spark: local[4], spark://HOST:7077
-            or sc://HOST:15002 (needs the extra `spark`).
-        memory: what DuckDB may hold at a time, for example 800MB or 4GB; the rest spills to `temp`.
-        temp: folder for what spills; the system's own if not given.
-    """
-
-    engine: str = "duckdb"
-    memory: str = "1GB"
-    temp: Path | None = None
-
-
-class DuckDB:
-    """Tables inside this process, in bounded memory."""
-
-    errors = (duckdb.Error,)
-
-    def __init__(self, settings: EngineSettings, temp: str) -> None:
-        # Extensions would be fetched from the network. Rows keep their order: it settles ties.
-        self.connection = ibis.duckdb.connect(
-            autoinstall_known_extensions=False,
-            preserve_insertion_order=True,
-            memory_limit=settings.memory,
-            temp_directory=temp,
-        )
-        self.count = 0
-
-    def _create(self, what: str, query: str) -> str:
-        """Create a table or a view, and return its name."""
-        self.count += 1
-        name = f"jvade_{self.count}"
-        self.connection.raw_sql(f"CREATE TEMP {what} {name} AS {query}")
-        return name
-
-    def _named(self, what: str, table: ir.Table) -> ir.Table:
-        """Give an expression a name; Ibis knows its columns, so DuckDB is not asked for them."""
-        name = self._create(what, self.connection.compile(table))
-        return ops.DatabaseTable(name, schema=table.schema(), source=self.connection).to_expr()
-
-    def parquet(self, files: list[Path], starts: Sequence[int]) -> ir.Table:
-        """Return Parquet files as one lazy table."""
-        # Ibis's own row number would put all rows through one thread; a Parquet file knows its rows.
-        row = f"list_extract({list(starts)}::BIGINT[], file_index::BIGINT + 1) + file_row_number + 1"
-        read = f"read_parquet({_globs(files)}, hive_partitioning=false)"
-        return self.connection.table(self._create("VIEW", f'SELECT *, {row} AS "{ROW}" FROM {read}'))
-
-    def csv(
-        self, files: list[Path], names: list[str], delimiter: str, columns: Sequence[str]
-    ) -> tuple[ir.Table, list[int]]:
-        """Read the named columns of CSV files as text; return them and the number of rows of each file."""
-        kinds = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in names)
-        wanted = ", ".join(_quoted(name) for name in names if name in columns) or "NULL AS nothing"
-        options = f"auto_detect=false, columns={{{kinds}}}, header=true, delim={_text(delimiter)}, "
-        options += f"quote='\"', escape='\"', filename='{FILE}', hive_partitioning=false"
-        # What the guess of a dialect would get wrong, the header shows; a guess can lose rows.
-        name = self._create("TABLE", f'SELECT {wanted}, "{FILE}" FROM read_csv({_globs(files)}, {options})')
-        query = f'SELECT "{FILE}", count(*) FROM {name} GROUP BY 1'
-        counts: dict[Any, Any] = dict(self.connection.raw_sql(query).fetchall())
-        numbered = self._create("VIEW", f'SELECT * EXCLUDE ("{FILE}"), rowid + 1 AS "{ROW}" FROM {name}')
-        return self.connection.table(numbered), [counts.get(str(file), 0) for file in files]
-
-    def view(self, table: ir.Table) -> ir.Table:
-        """Give a table a name: Ibis no longer writes its expressions out at every use."""
-        return self._named("VIEW", table)
-
-    def stage(self, table: ir.Table) -> ir.Table:
-        """Compute a table once, to be looked at several times."""
-        return self._named("TABLE", table)
-
-    def write(self, table: ir.Table, out: Path) -> None:
-        """Write a table as one Parquet file, in its order."""
-        # DuckDB 2.0.0 on several threads now and then writes the second group of rows before the first.
-        (threads,) = self.connection.raw_sql("SELECT current_setting('threads')").fetchone() or (1,)
-        self.connection.raw_sql("SET threads = 1")
-        try:
-            self.connection.to_parquet(table, out)
-        finally:
-            self.connection.raw_sql(f"SET threads = {threads}")
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self.connection.disconnect()
 
 
 class Spark:
@@ -347,103 +249,3 @@ def _check_csv(path: Path, count: int, delimiter: str) -> None:
                 line = reader.line_num + 1
         except csv.Error:
             raise csv.Error(f"CSV Error on Line: {line}") from None
-
-
-Engine = DuckDB | Spark
-
-
-@contextmanager
-def scratch(settings: EngineSettings | None = None) -> Iterator[Path]:
-    """Make a folder for what need not stay; it is gone afterwards.
-
-    Raises:
-        InputError: the settings make no sense.
-    """
-    settings = settings or EngineSettings()
-    if not MEMORY.fullmatch(settings.memory):
-        raise InputError([f"--tables.memory: expected a size such as 800MB or 4GB, got '{settings.memory}'"])
-    if settings.temp and not settings.temp.is_dir():
-        raise InputError(["--tables.temp: there is no such folder; make it, or leave the flag out"])
-    if settings.engine != "duckdb" and not re.match(r"local(\[|$)|spark://|sc://|yarn", settings.engine):
-        known = "duckdb, local[4], spark://HOST:7077 or sc://HOST:15002"
-        raise InputError([f"--tables.engine: expected {known}, got '{settings.engine}'"])
-    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.temp) as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
-    """Start the engine; what it spilled to disk is gone afterwards.
-
-    Raises:
-        InputError: the settings make no sense, or there is no such engine.
-    """
-    settings = settings or EngineSettings()
-    with scratch(settings) as temp:
-        try:
-            engine = DuckDB(settings, str(temp)) if settings.engine == "duckdb" else Spark(settings)
-        except duckdb.Error:
-            raise InputError([f"--tables.memory: there is no room for {settings.memory}"]) from None
-        try:
-            yield engine
-        finally:
-            engine.close()
-
-
-@contextmanager
-def readable(name: str, engine: Engine, text: bool) -> Iterator[None]:
-    """Turn whatever the engine says about a broken file into an `InputError`.
-
-    It may quote the broken line, which may be a patient's, so its message is not passed on.
-
-    Args:
-        name: of the file, for the message.
-        engine: what reads it.
-        text: whether it is CSV.
-    """
-    failures = (*engine.errors, pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error, zlib.error)
-    try:
-        yield
-    except failures as error:
-        said = str(error)
-        if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
-            advice = "raise --tables.memory, or give --tables.temp a folder with more room"
-            what = f"the table does not fit; {advice}"
-        elif "no space left" in said.lower():
-            what = "the disk is full; make room, or give --tables.temp a folder with more"
-        else:
-            line = re.search(r"CSV Error on Line: (\d+)", said)
-            where = f" at line {line[1]}" if line else ""
-            if isinstance(error, UnicodeError) or "utf-8" in said.lower():
-                what = f"the text is not UTF-8{where}; save the file as UTF-8"
-            elif text:
-                what = (
-                    f"the file cannot be read as CSV{where}; a line has more or fewer fields than the header"
-                    ", a quote is left open, or the file is cut short"
-                )
-            else:
-                why = "it is cut short, damaged or no Parquet: write it again"
-                what = f"the file cannot be read as Parquet; {why}"
-        raise InputError([what], name) from None
-
-
-def named(columns: Mapping[str, ir.Value]) -> list[ir.Value]:
-    """Return columns under their names; as keywords a person's could clash with Ibis's own ("self")."""
-    return [column.name(name) for name, column in columns.items()]
-
-
-def _text(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def _texts(values: Sequence[object]) -> str:
-    return f"[{', '.join(map(_text, values))}]"
-
-
-def _globs(files: Sequence[Path]) -> str:
-    """Return files as patterns that match their names alone: DuckDB takes a star in a name for any text."""
-    return _texts([re.sub(r"[*?\[]", r"[\g<0>]", str(file)) for file in files])
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,114 @@
+"""Where tables are computed: DuckDB inside this process, or a Spark of the user's."""
+
+import csv
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from jvade.data.engines.duckdb import DuckDB
+from jvade.data.engines.settings import CSV_ENDINGS, RESERVED, ROW, EngineSettings
+from jvade.data.engines.spark import Spark
+from jvade.data.errors import InputError
+
+__all__ = [
+    "CSV_ENDINGS",
+    "RESERVED",
+    "ROW",
+    "DuckDB",
+    "Engine",
+    "EngineSettings",
+    "Spark",
+    "connect",
+    "named",
+    "readable",
+    "scratch",
+]
+MEMORY = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
+Engine = DuckDB | Spark
+
+
+@contextmanager
+def scratch(settings: EngineSettings | None = None) -> Iterator[Path]:
+    """Make a folder for what need not stay; it is gone afterwards.
+
+    Raises:
+        InputError: the settings make no sense.
+    """
+    settings = settings or EngineSettings()
+    if not MEMORY.fullmatch(settings.memory):
+        raise InputError([f"--tables.memory: expected a size such as 800MB or 4GB, got '{settings.memory}'"])
+    if settings.temp and not settings.temp.is_dir():
+        raise InputError(["--tables.temp: there is no such folder; make it, or leave the flag out"])
+    if settings.engine != "duckdb" and not re.match(r"local(\[|$)|spark://|sc://|yarn", settings.engine):
+        known = "duckdb, local[4], spark://HOST:7077 or sc://HOST:15002"
+        raise InputError([f"--tables.engine: expected {known}, got '{settings.engine}'"])
+    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.temp) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
+    """Start the engine; what it spilled to disk is gone afterwards.
+
+    Raises:
+        InputError: the settings make no sense, or there is no such engine.
+    """
+    settings = settings or EngineSettings()
+    with scratch(settings) as temp:
+        try:
+            engine = DuckDB(settings, str(temp)) if settings.engine == "duckdb" else Spark(settings)
+        except duckdb.Error:
+            raise InputError([f"--tables.memory: there is no room for {settings.memory}"]) from None
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+@contextmanager
+def readable(name: str, engine: Engine, text: bool) -> Iterator[None]:
+    """Turn whatever the engine says about a broken file into an `InputError`.
+
+    It may quote the broken line, which may be a patient's, so its message is not passed on.
+
+    Args:
+        name: of the file, for the message.
+        engine: what reads it.
+        text: whether it is CSV.
+    """
+    failures = (*engine.errors, pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error, zlib.error)
+    try:
+        yield
+    except failures as error:
+        said = str(error)
+        if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
+            advice = "raise --tables.memory, or give --tables.temp a folder with more room"
+            what = f"the table does not fit; {advice}"
+        elif "no space left" in said.lower():
+            what = "the disk is full; make room, or give --tables.temp a folder with more"
+        else:
+            line = re.search(r"CSV Error on Line: (\d+)", said)
+            where = f" at line {line[1]}" if line else ""
+            if isinstance(error, UnicodeError) or "utf-8" in said.lower():
+                what = f"the text is not UTF-8{where}; save the file as UTF-8"
+            elif text:
+                what = (
+                    f"the file cannot be read as CSV{where}; a line has more or fewer fields than the header"
+                    ", a quote is left open, or the file is cut short"
+                )
+            else:
+                why = "it is cut short, damaged or no Parquet: write it again"
+                what = f"the file cannot be read as Parquet; {why}"
+        raise InputError([what], name) from None
+
+
+def named(columns: Mapping[str, ir.Value]) -> list[ir.Value]:
+    """Return columns under their names; as keywords a person's could clash with Ibis's own ("self")."""
+    return [column.name(name) for name, column in columns.items()]
