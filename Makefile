@@ -24,7 +24,7 @@ paper: $(VENV)/study.stamp ## Reproduce the study, in minutes: tables and figure
 	$(RUN) scripts/paper.py --preset quick
 
 test: $(VENV)/dev.stamp ## Run the tests, without those marked long
-	$(RUN) -m pytest -q -m "not long"
+	$(RUN) -m pytest -q -n 2 -m "not long"
 
 test-all: $(VENV)/spark.stamp ## Run all tests; those of Spark need Java too
 	$(RUN) -m pytest -q

@@ -1,13 +1,16 @@
 """Seconds and memory from raw visits to features, Parquet to Parquet, as the table grows.
 
-    .venv/bin/python benchmarks/features.py --times 1 10 --json benchmarks/results/features.json
+    .venv/bin/python benchmarks/features.py --times 1 10 --memory 1GB 2GB \
+        --json benchmarks/results/features.json
 
-A district is simulated for each size; then a fresh process turns it into features several times. The first
-time is cold (imports, and Ibis's own warming up), the others warm; the median is of the warm ones. Peak
-memory is that of the process.
+A district is simulated for each size. Then, in rounds, for sizes take turns on a machine that is not always
+equally fast, a fresh process turns each into features, with each limit on DuckDB's memory. Its first time is
+cold (imports, and Ibis's own warming up), the others warm; ten times the visits are taken cold, once a round.
+Figures are medians; the ratio is of a size to the first one. Peak memory is that of the process.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -36,16 +39,17 @@ def measure(district: Path, memory: str, repeats: int) -> None:
         account = write_features(district / "visits", mapping, out, settings=settings).account
         seconds.append((time.perf_counter() - begin, time.process_time() - cpu))
     assert account is not None
+    warm = seconds[1:] or seconds
     print(
         json.dumps(
             {
-                "rows": account.rows_read,
-                "kept": account.kept,
-                "cold": seconds[0][0],
-                "warm": [one[0] for one in seconds[1:]],
-                "cpu": [one[1] for one in seconds[1:]],
-                "peak_gb": manifest.peak_memory_gb(),
-                "out_mb": out.stat().st_size / 1e6,
+                "rows": [account.rows_read],
+                "kept": [account.kept],
+                "cold": [seconds[0][0]],
+                "seconds": [one[0] for one in warm],
+                "cpu": [one[1] for one in warm],
+                "peak_gb": [manifest.peak_memory_gb()],
+                "out_mb": [out.stat().st_size / 1e6],
             }
         )
     )
@@ -57,38 +61,44 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=3_650_000)
     parser.add_argument("--patients", type=int, default=570_000)
     parser.add_argument("--times", type=int, nargs="+", default=[1])
-    parser.add_argument("--memory", default="850MB")
+    parser.add_argument("--memory", nargs="+", default=["1GB"])
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(options.measure, options.memory, options.repeats)
+        measure(options.measure, options.memory[0], options.repeats)
         return
-    found = []
-    for times in options.times:
-        with tempfile.TemporaryDirectory(prefix="jvade-") as temp:
-            district = Path(temp) / "district"
+    found: dict[tuple[int, str], dict[str, list[float]]] = {}
+    with tempfile.TemporaryDirectory(prefix="jvade-") as temp:
+        for times in options.times:
+            district = Path(temp) / str(times) / "district"
             tables.write(district, options.visits * times, options.patients * times, seed=42)
-            repeats = max(1, options.repeats // times)
-            command = [sys.executable, __file__, "--measure", str(district), "--memory", options.memory]
-            done = subprocess.run(
-                [*command, "--repeats", str(repeats)], check=True, stdout=subprocess.PIPE, text=True
-            )
-        one = json.loads(done.stdout.splitlines()[-1])
-        found.append({"times": times} | one)
-        warm, cpu = one["warm"], statistics.median(one["cpu"])
+        for memory, _, times in itertools.product(options.memory, range(options.rounds), options.times):
+            district = Path(temp) / str(times) / "district"
+            command = [sys.executable, __file__, "--measure", str(district), "--memory", memory]
+            command += ["--repeats", str(options.repeats // times)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            one = json.loads(done.stdout.splitlines()[-1])
+            runs = found.setdefault((times, memory), {name: [] for name in one})
+            for name, values in one.items():
+                runs[name] += values
+    report = []
+    for (times, memory), runs in found.items():
+        row = {name: round(statistics.median(values), 3) for name, values in runs.items()}
+        first = statistics.median(found[options.times[0], memory]["seconds"])
+        ends = f"{min(runs['seconds']):.1f} to {max(runs['seconds']):.1f}"
+        report.append({"times": times, "memory": memory, "ratio": round(row["seconds"] / first, 2), **row})
         print(
-            f"{one['rows']:>12,} visits: warm {statistics.median(warm):6.1f} s "
-            f"({min(warm):.1f} to {max(warm):.1f}; {cpu:.1f} s of CPU), "
-            f"cold {one['cold']:6.1f} s, peak {one['peak_gb']:.2f} GB",
-            flush=True,
+            f"{row['rows']:>12,.0f} visits, {memory}: {row['seconds']:5.1f} s ({ends}; "
+            f"{row['cpu']:.1f} s of CPU), {report[-1]['ratio']:.1f} x, peak {max(runs['peak_gb']):.2f} GB"
         )
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        machine = {"cpus": os.cpu_count(), "system": platform.platform(), "memory": options.memory}
-        report = {"machine": machine, "versions": manifest.versions(), "runs": found}
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        machine = {"cpus": os.cpu_count(), "system": platform.platform()}
+        document = {"machine": machine, "versions": manifest.versions(), "runs": report}
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

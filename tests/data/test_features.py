@@ -6,7 +6,7 @@ import pytest
 
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits
-from jvade.data.mapping import History, Subdistrict, parse_mapping
+from jvade.data.mapping import Flag, History, Subdistrict, parse_mapping
 from jvade.data.variables import FIRST_VISIT, STUDY_INPUTS, Dropped
 
 NAN = float("nan")
@@ -157,3 +157,13 @@ def test_rare_codes_are_pooled(visits, mapping, write):
     table = read_visits(write(visits), few)
     assert table.levels["subdistrict"] == ("s1", "other")
     assert table.frame["subdistrict_other"].tolist() == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("yes", ["1", "true", "True", "TRUE"])
+def test_a_flag_of_true_and_false_is_read_whatever_the_mapping_calls_yes(visits, mapping, write, yes):
+    flags = visits["DM"] == "1"
+    chronic = dataclasses.replace(mapping.chronic, diabetes=Flag("DM", (yes,)))
+    mapping = dataclasses.replace(mapping, chronic=chronic)
+    frame = read_visits(write(visits.assign(DM=flags), ".parquet"), mapping).frame
+    assert flags.any()
+    assert (frame["diabetes"] == flags[frame["row"] - 1].to_numpy()).all()

@@ -110,10 +110,12 @@ def write_features(
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
             scaling, notes = _measure(table, _ends(out), inputs, mapping)
+            if mapping.patient:
+                notes["patients"] = _patients(staged)
         account = replace(
             staged.account,
             notes=notes | staged.account.notes,
-            warnings=_warnings(scaling, notes, mapping),
+            warnings=_warnings(scaling, notes, mapping, used),
         )
     return Features(tuple(inputs), extras, account, used, scaling)
 
@@ -142,11 +144,13 @@ class Staged:
 
     Args:
         table: a row per visit, in the order of the file.
+        dropped: those that are not kept.
         codes: the codes of the columns that hold positions, by the person's names.
         account: what became of the rows.
     """
 
     table: ir.Table
+    dropped: ir.Table
     codes: dict[str, list[str]]
     account: Account
 
@@ -171,7 +175,7 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
             counts_this_visit = mapping.history.crossed_before_counts_this_visit
             visits = history.tell(visits, apart, chronic, counts_this_visit, _one_year(source, mapping))
         staged = engine.stage(visits.order_by(ROW))
-        kept = ~checks.breaks_any(staged, dropping)
+        broken = checks.breaks_any(staged, dropping)
         found = checks.check_rows(staged, rules, source, _measures(staged, mapping))
     problems = columns.problems + found.problems
     passed, remaining = found.total("rows", kept=False), found.total("rows")
@@ -187,7 +191,7 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
         raise InputError(problems, source.name)
     notes = {n.removeprefix(NOTE): found.total(n) for n in found.groups[0] if n.startswith(NOTE)}
     account = Account(rows, rows - passed, tuple(found.dropped), remaining, notes=notes)
-    return Staged(staged.filter(kept), columns.codes, account)
+    return Staged(staged.filter(~broken), staged.filter(broken), columns.codes, account)
 
 
 def _one_year(source: Source, mapping: Mapping) -> bool:
@@ -364,7 +368,6 @@ def _measure(
     """Measure the features: the scaling, and shares that a reader of the results should know."""
     measures: dict[str, ir.Value] = {"share of visits that cross": table[OUTCOME].mean()}
     if mapping.patient:
-        measures["patients"] = table["patient"].nunique()
         measures["share of first visits"] = table[FIRST_VISIT.name].mean()
     for variable in inputs:
         if variable.kind == "numeric":
@@ -380,16 +383,30 @@ def _measure(
     kinds = tuple(variable.kind for variable in inputs)
     names = tuple(variable.name for variable in inputs)
     scaling = Scaling(names, kinds, tuple(means), tuple(scales), tuple(constant))
-    known = ("share of visits that cross", "patients", "share of first visits")
+    known = ("share of visits that cross", "share of first visits")
     return scaling, {name: found[name] for name in known if name in found}
 
 
-def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping) -> list[str]:
+def _patients(staged: Staged) -> int:
+    """Count the patients of the visits that are kept.
+
+    Nearly all have kept their first visit; only the others are told apart, which is dear among many.
+    """
+    first, headless = staged.table[FIRST_VISIT.name], staged.dropped.filter(staged.dropped[FIRST_VISIT.name])
+    others = staged.table.semi_join(headless, "patient")["patient"].nunique()
+    return sum(int(count.to_pyarrow().as_py() or 0) for count in (first.sum(), others))
+
+
+def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used: Levels) -> list[str]:
     """Return what stops nothing but should be looked at."""
     found = []
     if scaling.constant:
         names = ", ".join(scaling.constant)
         found.append(f"inputs that are the same in every visit, and tell nothing apart: {names}")
+    for coding in _codings(mapping):
+        if coding.left_out and coding.left_out not in used[coding.name][:1]:
+            what = f"no visit had '{coding.left_out}', which 'left_out' names, when its levels were chosen"
+            found.append(f"column '{coding.column}': {what}; the most frequent is left out instead")
     if not mapping.patient:
         told = mapping.chronic.hypertension or mapping.chronic.diabetes
         chronic = ", and chronic conditions are of this visit only" if told else ""

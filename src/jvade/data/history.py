@@ -55,8 +55,8 @@ def tell(
     crossed = visits[OUTCOME].any().over(so_far if counts_this_visit else earlier)
     told = {
         "patient": visits[ROW].first().over(patient),
-        "visits_this_year": ibis.row_number().over(patient if one_year else year),
-        "days_since_last_visit": date.delta(date.lag().over(patient), unit="day"),
+        "visits_this_year": ibis.row_number().over(patient if one_year else year).cast("int32"),
+        "days_since_last_visit": date.delta(date.lag().over(patient), unit="day").cast("int32"),
         "crossed_before": crossed.fill_null(False),
         FIRST_VISIT.name: ibis.row_number().over(patient) == 0,
         **{name: visits[name].any().over(so_far) for name in chronic},

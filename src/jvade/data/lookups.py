@@ -78,7 +78,7 @@ class Roles:
         """Return what a column says whose codes are all blank."""
         found: dict[str, ir.Value] = {}
         if name in self.listed:
-            found[POSITION + name] = ibis.literal(NONE, "int32")
+            found[POSITION + name] = ibis.literal(NONE, "int16")
         if name in self.diagnoses:
             found |= dict.fromkeys(_conditions(ibis.null("string"), name), ibis.literal(False))
         if name in self.principal:
@@ -197,8 +197,8 @@ def _tell(
             texts = known.select(text=text).distinct().to_pyarrow().column(0).drop_null().to_pylist()
             if name in roles.coded or len(texts) <= MANY:
                 codes[name] = sorted(texts)
-                rank = ibis.dense_rank().over(order_by=text).cast("int32")
-                says[POSITION + name] = ibis.ifelse(text.isnull(), NONE, rank)
+                rank = ibis.ifelse(text.isnull(), NONE, ibis.dense_rank().over(order_by=text))
+                says[POSITION + name] = rank.cast("int16" if len(texts) < 2**15 else "int32")
         if name in roles.diagnoses:
             says |= _conditions(known[CATEGORY + name], name)
         if name in roles.principal:

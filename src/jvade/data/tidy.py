@@ -54,7 +54,7 @@ def _steps(kind: dt.DataType, text: bool) -> list[Callable[[ir.Value], ir.Value]
         return [lambda column: ibis.null("string")]
     if kind.is_floating():
         return [lambda column: column.nullif(float("nan"))]
-    if kind.is_string() or kind.is_boolean():
+    if kind.is_string():
         return [_strip, _whole, _filled] if text else [_strip, _filled]
     return []
 
@@ -147,6 +147,8 @@ def matches(column: ir.Value, codes: Codes) -> ir.BooleanValue:
     if column.type().is_integer() and all(c.isdecimal() and str(int(c)) == c for c in codes):
         return column.isin([int(c) for c in codes]).fill_null(False)
     value = code(column)
+    if column.type().is_boolean():  # read as true and false; the mapping may say 1 and 0
+        codes = tuple({"1": "true", "0": "false"}.get(c, c.lower()) for c in codes)
     tests = [value.isin([c for c in codes if c and not c.endswith("*")])]
     tests += [value.startswith(c[:-1]) for c in codes if c.endswith("*")]
     found = ibis.or_(*tests).fill_null(False)

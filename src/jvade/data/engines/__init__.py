@@ -12,9 +12,9 @@ import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from jvade.data.engines.duckdb import DuckDB
+from jvade.data.engines.on_duckdb import DuckDB
+from jvade.data.engines.on_spark import Spark
 from jvade.data.engines.settings import CSV_ENDINGS, RESERVED, ROW, EngineSettings
-from jvade.data.engines.spark import Spark
 from jvade.data.errors import InputError
 
 __all__ = [

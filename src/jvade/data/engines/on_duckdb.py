@@ -28,6 +28,7 @@ class DuckDB:
             memory_limit=settings.memory,
             temp_directory=temp,
         )
+        self.connection.raw_sql("SET enable_progress_bar = false")  # else a notebook shows one
         self.count = 0
 
     def _create(self, what: str, query: str) -> str:
