@@ -3,13 +3,18 @@
 import os
 from pathlib import Path
 
-import jax
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("jvade.core", "beartype.beartype")
-
 ROOT = Path(__file__).parents[1]
+
+# Most of the time goes into compiling: what one process of the tests has compiled, the others take from here.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+import jax  # noqa: E402
+
+install_import_hook("jvade.core", "beartype.beartype")
 
 
 @pytest.fixture
