@@ -55,7 +55,8 @@ def test_a_code_to_leave_out_that_no_visit_has_is_told(visits, mapping, write):
     subdistrict = dataclasses.replace(mapping.subdistrict, left_out="s9")
     mistyped = read_visits(write(visits), dataclasses.replace(mapping, subdistrict=subdistrict))
     told = [text for text in mistyped.account.warnings if "left_out" in text]
-    assert len(told) == 1 and told[0].startswith("column 'STREET': no visit had 's9'")
+    assert len(told) == 1
+    assert told[0].startswith("column 'STREET': no visit had 's9'")
     assert mistyped.levels == read_visits(write(visits), mapping).levels
     subdistrict = dataclasses.replace(mapping.subdistrict, left_out="s2")
     right = read_visits(write(visits), dataclasses.replace(mapping, subdistrict=subdistrict))
