@@ -90,6 +90,7 @@ def main() -> None:
         first = statistics.median(found[options.times[0], memory]["seconds"])
         ends = f"{min(runs['seconds']):.1f} to {max(runs['seconds']):.1f}"
         report.append({"times": times, "memory": memory, "ratio": round(row["seconds"] / first, 2), **row})
+        report[-1]["runs"] = [round(one, 2) for one in runs["seconds"]]
         print(
             f"{row['rows']:>12,.0f} visits, {memory}: {row['seconds']:5.1f} s ({ends}; "
             f"{row['cpu']:.1f} s of CPU), {report[-1]['ratio']:.1f} x, peak {max(runs['peak_gb']):.2f} GB"

@@ -6,8 +6,8 @@ import pytest
 
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits
-from jvade.data.mapping import Flag, History, Subdistrict, parse_mapping
-from jvade.data.variables import FIRST_VISIT, STUDY_INPUTS, Dropped
+from jvade.data.mapping import Flag, History, Outcome, Sex, Subdistrict, parse_mapping
+from jvade.data.variables import FIRST_VISIT, OUTCOME, STUDY_INPUTS, Dropped
 
 NAN = float("nan")
 
@@ -159,11 +159,17 @@ def test_rare_codes_are_pooled(visits, mapping, write):
     assert table.frame["subdistrict_other"].tolist() == [0, 0, 1, 1, 1]
 
 
-@pytest.mark.parametrize("yes", ["1", "true", "True", "TRUE"])
-def test_a_flag_of_true_and_false_is_read_whatever_the_mapping_calls_yes(visits, mapping, write, yes):
-    flags = visits["DM"] == "1"
-    chronic = dataclasses.replace(mapping.chronic, diabetes=Flag("DM", (yes,)))
-    mapping = dataclasses.replace(mapping, chronic=chronic)
-    frame = read_visits(write(visits.assign(DM=flags), ".parquet"), mapping).frame
-    assert flags.any()
-    assert (frame["diabetes"] == flags[frame["row"] - 1].to_numpy()).all()
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "false"), ("True", "False")])
+def test_columns_of_true_and_false_are_read_whatever_the_mapping_calls_yes(visits, mapping, write, yes, no):
+    flags, women = visits["DM"] == "1", visits["SEX"] == "F"
+    mapping = dataclasses.replace(
+        mapping,
+        chronic=dataclasses.replace(mapping.chronic, diabetes=Flag("DM", (yes,))),
+        sex=Sex("SEX", (yes,), (no,)),
+        outcome=Outcome(column="CROSSED", yes=(yes,)),
+    )
+    frame = read_visits(write(visits.assign(DM=flags, SEX=women, CROSSED=flags), ".parquet"), mapping).frame
+    kept = frame["row"] - 1
+    for name, expected in (("diabetes", flags), ("female", women), (OUTCOME, flags)):
+        assert frame[name].nunique() == 2
+        assert (frame[name] == expected[kept].to_numpy()).all()

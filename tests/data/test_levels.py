@@ -54,14 +54,14 @@ def test_column_missing_from_later_data_is_refused_by_name(visits, mapping, writ
 def test_a_code_to_leave_out_that_no_visit_has_is_told(visits, mapping, write):
     subdistrict = dataclasses.replace(mapping.subdistrict, left_out="s9")
     mistyped = read_visits(write(visits), dataclasses.replace(mapping, subdistrict=subdistrict))
-    told = [text for text in mistyped.account.warnings if "left_out" in text]
+    told = [text for text in mistyped.account.warnings if "left out" in text]
     assert len(told) == 1
-    assert told[0].startswith("column 'STREET': no visit had 's9'")
+    assert told[0].startswith(f"column 'STREET': '{mistyped.levels['subdistrict'][0]}' is left out, not 's9'")
     assert mistyped.levels == read_visits(write(visits), mapping).levels
     subdistrict = dataclasses.replace(mapping.subdistrict, left_out="s2")
     right = read_visits(write(visits), dataclasses.replace(mapping, subdistrict=subdistrict))
     assert right.levels["subdistrict"][0] == "s2"
-    assert not any("left_out" in text for text in right.account.warnings)
+    assert not any("left out" in text for text in right.account.warnings)
 
 
 def test_later_data_have_the_same_columns_in_the_same_order(visits, mapping, write):

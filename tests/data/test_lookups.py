@@ -91,3 +91,29 @@ def test_rows_keep_the_order_of_the_file(visits, mapping, tmp_path):
     for _ in range(4):
         frame = read_visits(tmp_path / "visits.parquet", mapping).frame
         assert (frame["row"].to_numpy() == np.arange(1, 400_001)).all()
+
+
+def test_rows_out_of_order_are_written_again_and_refused_if_they_stay_so(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"row": [1, 2, 3]}), tmp_path / "rising.parquet")
+    pq.write_table(pa.table({"row": [2, 1, 3]}), tmp_path / "mixed.parquet")
+    threads = []
+    with connect() as engine:
+        backend = type(engine.connection)
+        to_parquet = backend.to_parquet
+
+        def first_mixed(self, table, out):
+            threads.append(self.raw_sql("SELECT current_setting('threads')").fetchone()[0])
+            to_parquet(self, mixed if len(threads) == 1 else table, out)
+
+        rising, mixed = (
+            engine.parquet([tmp_path / name], [0])[["row"]] for name in ("rising.parquet", "mixed.parquet")
+        )
+        with pytest.raises(AssertionError, match="order"):
+            engine.write(mixed, tmp_path / "out.parquet")
+        monkeypatch.setattr(backend, "to_parquet", first_mixed)
+        engine.write(rising, tmp_path / "out.parquet")
+        after = engine.connection.raw_sql("SELECT current_setting('threads')").fetchone()[0]
+    assert pq.read_table(tmp_path / "out.parquet")["row"].to_pylist() == [1, 2, 3]
+    assert len(threads) == 2
+    assert threads[1] == 1
+    assert after == threads[0]

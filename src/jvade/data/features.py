@@ -404,9 +404,11 @@ def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used:
         names = ", ".join(scaling.constant)
         found.append(f"inputs that are the same in every visit, and tell nothing apart: {names}")
     for coding in _codings(mapping):
-        if coding.left_out and coding.left_out not in used[coding.name][:1]:
-            what = f"no visit had '{coding.left_out}', which 'left_out' names, when its levels were chosen"
-            found.append(f"column '{coding.column}': {what}; the most frequent is left out instead")
+        kept = used[coding.name]
+        if coding.left_out and kept and kept[0] != coding.left_out:
+            what = f"'{kept[0]}' is left out, not '{coding.left_out}' as the mapping says"
+            why = "no visit has that code, or the encoding of an earlier file settles it"
+            found.append(f"column '{coding.column}': {what}; {why}")
     if not mapping.patient:
         told = mapping.chronic.hypertension or mapping.chronic.diabetes
         chronic = ", and chronic conditions are of this visit only" if told else ""

@@ -84,8 +84,7 @@ class Parser:
             self._join(join)
         if mapping.patient:
             patient = self._filled("patient", mapping.patient)
-            whole = self.visits[mapping.patient].type().is_integer()
-            self.values["patient"] = self.visits[mapping.patient] if whole else patient
+            self.values["patient"] = patient if patient.type().is_integer() else code(patient)
         if mapping.date:
             self._date(mapping.date)
         if mapping.patient and mapping.visit:
@@ -115,10 +114,10 @@ class Parser:
         advice = advice.format(part=part)
         self.rules.append(Rule(column, rule, advice, broken, drops, early))
 
-    def _filled(self, part: str, column: str) -> ir.StringValue:
-        """Return a column of codes that must not be blank."""
+    def _filled(self, part: str, column: str) -> ir.Value:
+        """Return a column that must not be blank."""
         self._forbid(part, column, "a blank", self.visits[column].isnull(), FILL)
-        return code(self.visits[column])
+        return self.visits[column]
 
     def _number(self, part: str, column: str) -> ir.FloatingValue:
         """Return a column of numbers that may be blank."""
@@ -171,7 +170,7 @@ class Parser:
             self._filled("age", age.column)
             value = self._number("age", age.column)
         if age.unit_column:
-            unit = self._filled("age", age.unit_column)
+            unit = code(self._filled("age", age.unit_column))
             known = {key: AGE_UNITS[word] for key, word in age.units.items()}
             unknown = unit.notin(list(known))
             self._forbid("age", age.unit_column, "an age unit that 'age.units' does not list", unknown)
@@ -201,8 +200,8 @@ class Parser:
         if outcome.column:
             self.values[OUTCOME] = matches(self._filled("outcome", outcome.column), outcome.yes)
             return
-        residence = self._filled("outcome", outcome.residence)
-        place = self._filled("outcome", outcome.place)
+        residence = code(self._filled("outcome", outcome.residence))
+        place = code(self._filled("outcome", outcome.place))
         self.values[OUTCOME] = (residence != place).fill_null(False)
 
     def _cost(self, column: str) -> None:

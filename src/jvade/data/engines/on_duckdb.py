@@ -84,6 +84,8 @@ class DuckDB:
                 self.connection.to_parquet(table, out)
             finally:
                 self.connection.raw_sql(f"SET threads = {threads}")
+            if not _in_order(out):
+                raise AssertionError("the rows were not written in their order")
 
     def close(self) -> None:
         """Let go of everything."""

@@ -19,7 +19,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jvade.data.engines.settings import ROW, EngineSettings
+from jvade.data.engines.settings import FILE, ROW, EngineSettings
 from jvade.data.errors import InputError
 
 # A Spark inside this process has no window for others to look in, and none for it to listen at.
@@ -140,7 +140,7 @@ class Spark:
             StructType,
         )
 
-        odd, file, index = "jvade odd", "jvade file", "jvade index"
+        odd, file, index = "jvade odd", FILE, "jvade index"
         reader = self.session.read.options(
             header=True, sep=delimiter, quote='"', escape='"', multiLine=True, ignoreLeadingWhiteSpace=True,
             mode="PERMISSIVE", unescapedQuoteHandling="RAISE_ERROR", columnNameOfCorruptRecord=odd,
