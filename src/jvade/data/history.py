@@ -56,7 +56,7 @@ def tell(
     told = {
         "patient": visits[ROW].first().over(patient),
         "visits_this_year": ibis.row_number().over(patient if one_year else year).cast("int32"),
-        "days_since_last_visit": date.delta(date.lag().over(patient), unit="day").cast("int32"),
+        "days_since_last_visit": date.delta(date.lag().over(patient), unit="day").try_cast("int32"),
         "crossed_before": crossed.fill_null(False),
         FIRST_VISIT.name: ibis.row_number().over(patient) == 0,
         **{name: visits[name].any().over(so_far) for name in chronic},
