@@ -72,12 +72,11 @@ def main() -> None:
         return
     found: dict[tuple[int, str], dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="jvade-") as temp:
-        for times in options.times:
-            district = Path(temp) / str(times) / "district"
+        districts = {times: Path(temp) / str(times) / "district" for times in options.times}
+        for times, district in districts.items():
             tables.write(district, options.visits * times, options.patients * times, seed=42)
         for memory, _, times in itertools.product(options.memory, range(options.rounds), options.times):
-            district = Path(temp) / str(times) / "district"
-            command = [sys.executable, __file__, "--measure", str(district), "--memory", memory]
+            command = [sys.executable, __file__, "--measure", str(districts[times]), "--memory", memory]
             command += ["--repeats", str(options.repeats // times)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             one = json.loads(done.stdout.splitlines()[-1])
@@ -89,11 +88,11 @@ def main() -> None:
         row = {name: round(statistics.median(values), 3) for name, values in runs.items()}
         first = statistics.median(found[options.times[0], memory]["seconds"])
         ends = f"{min(runs['seconds']):.1f} to {max(runs['seconds']):.1f}"
-        report.append({"times": times, "memory": memory, "ratio": round(row["seconds"] / first, 2), **row})
-        report[-1]["runs"] = [round(one, 2) for one in runs["seconds"]]
+        ratio, each = round(row["seconds"] / first, 2), [round(one, 2) for one in runs["seconds"]]
+        report.append({"times": times, "memory": memory, "ratio": ratio, **row, "runs": each})
         print(
             f"{row['rows']:>12,.0f} visits, {memory}: {row['seconds']:5.1f} s ({ends}; "
-            f"{row['cpu']:.1f} s of CPU), {report[-1]['ratio']:.1f} x, peak {max(runs['peak_gb']):.2f} GB"
+            f"{row['cpu']:.1f} s of CPU), {ratio:.1f} x, peak {max(runs['peak_gb']):.2f} GB"
         )
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -109,9 +109,7 @@ def write_features(
             engine.write(table, out)
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
-            scaling, notes = _measure(table, _ends(out), inputs, mapping)
-            if mapping.patient:
-                notes["patients"] = _patients(staged)
+            scaling, notes = _measure(table, _ends(out), inputs, staged, mapping)
         account = replace(
             staged.account,
             notes=notes | staged.account.notes,
@@ -363,12 +361,16 @@ def _ends(out: Path) -> dict[str, set[object]]:
 
 
 def _measure(
-    table: ir.Table, ranges: dict[str, set[object]], inputs: list[Variable], mapping: Mapping
+    table: ir.Table,
+    ranges: dict[str, set[object]],
+    inputs: list[Variable],
+    staged: Staged,
+    mapping: Mapping,
 ) -> tuple[Scaling, dict[str, float]]:
     """Measure the features: the scaling, and shares that a reader of the results should know."""
     measures: dict[str, ir.Value] = {"share of visits that cross": table[OUTCOME].mean()}
     if mapping.patient:
-        measures["share of first visits"] = table[FIRST_VISIT.name].mean()
+        measures["first visits"] = table[FIRST_VISIT.name].sum()
     for variable in inputs:
         if variable.kind == "numeric":
             column = table[variable.name].cast("float64")
@@ -383,18 +385,14 @@ def _measure(
     kinds = tuple(variable.kind for variable in inputs)
     names = tuple(variable.name for variable in inputs)
     scaling = Scaling(names, kinds, tuple(means), tuple(scales), tuple(constant))
-    known = ("share of visits that cross", "share of first visits")
-    return scaling, {name: found[name] for name in known if name in found}
-
-
-def _patients(staged: Staged) -> int:
-    """Count the patients of the visits that are kept.
-
-    Nearly all have kept their first visit; only the others are told apart, which is dear among many.
-    """
-    first, headless = staged.table[FIRST_VISIT.name], staged.dropped.filter(staged.dropped[FIRST_VISIT.name])
-    others = staged.table.semi_join(headless, "patient")["patient"].nunique()
-    return sum(int(count.to_pyarrow().as_py() or 0) for count in (first.sum(), others))
+    notes = {"share of visits that cross": found["share of visits that cross"]}
+    if mapping.patient:
+        notes["share of first visits"] = found["first visits"] / staged.account.kept
+        # To tell all patients apart is dear; nearly all have kept their first visit, and count by it.
+        headless = staged.dropped.filter(staged.dropped[FIRST_VISIT.name])
+        others = staged.table.semi_join(headless, "patient")["patient"].nunique()
+        notes["patients"] = found["first visits"] + int(others.to_pyarrow().as_py())
+    return scaling, notes
 
 
 def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used: Levels) -> list[str]:
@@ -404,9 +402,9 @@ def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used:
         names = ", ".join(scaling.constant)
         found.append(f"inputs that are the same in every visit, and tell nothing apart: {names}")
     for coding in _codings(mapping):
-        kept = used[coding.name]
-        if coding.left_out and kept and kept[0] != coding.left_out:
-            what = f"'{kept[0]}' is left out, not '{coding.left_out}' as the mapping says"
+        codes = used[coding.name]  # the first has no input
+        if coding.left_out and codes and codes[0] != coding.left_out:
+            what = f"'{codes[0]}' is left out, not '{coding.left_out}' as the mapping says"
             why = "no visit has that code, or the encoding of an earlier file settles it"
             found.append(f"column '{coding.column}': {what}; {why}")
     if not mapping.patient:

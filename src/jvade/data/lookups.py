@@ -98,10 +98,10 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     types = {name: kind for name, kind in source.types.items() if not name.startswith(beside)}
     own = [name for name in names if name in types]
     leader = {name: name for name in own if usable(types[name])}  # of each column, one of the visits
-    sides: dict[str, tuple[str | None, Join, ir.Table]] = {}  # by name, with the leader
+    sides: list[tuple[str | None, Join, ir.Table]] = []  # each behind its leader
     for join in mapping.join:
         side, kinds = _side(join, names, engine)
-        sides[join.name] = leader.get(join.on), join, side
+        sides.append((leader.get(join.on), join, side))
         types |= kinds
         if join.on in leader:
             leader |= {name: leader[join.on] for name in names if name in kinds and usable(kinds[name])}
@@ -110,7 +110,7 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     rows = tidy(source.table.select(ROW, *own, **raw), own, source.text, engine)
     for column in (name for name in own if name in leader):
         led = [name for name in names if leader.get(name) == column]
-        joins = [(join, side) for led_by, join, side in sides.values() if led_by == column]
+        joins = [(join, side) for led_by, join, side in sides if led_by == column]
         if joins or (roles.listed | roles.diagnoses) & set(led):
             told, known = _tell(source, column, led, joins, roles, engine)
             rows = rows.left_join(told, rows[RAW + column] == told[VALUE + column])
