@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from jvade.report import figures
+from jvade.report.figures import clusters, grid, training
 from jvade.report.folder import MANIFEST, RunFolder, fingerprint
 from jvade.report.terminal import Terminal
 
@@ -41,7 +41,7 @@ def texts(figure):
 
 
 def test_training_curves_show_both_losses_and_the_epoch_kept():
-    figure = figures.training_curves(HISTORY, "VAE pretraining", 2)
+    figure = training.training_curves(HISTORY, "VAE pretraining", 2)
     lines = figure.axes[0].lines
     assert lines[0].get_ydata().tolist() == [3.0, 2.0, 1.5]
     assert lines[1].get_ydata().tolist() == [3.1, 2.2, 2.3]
@@ -50,37 +50,37 @@ def test_training_curves_show_both_losses_and_the_epoch_kept():
 
 
 def test_bic_curve_circles_the_lowest():
-    figure = figures.bic_curve(BIC, published=7)
+    figure = grid.bic_curve(BIC, published=7)
     assert [float(axes.lines[1].get_xdata()[0]) for axes in figure.axes] == [3.0, 3.0]
 
 
 def test_cross_rates_shade_by_side_of_the_overall_rate_and_leave_out_blank_clusters():
     rates = RATES.copy()
     rates.loc[3] = np.nan
-    figure = figures.cross_rates(rates, None, "crossed")
+    figure = clusters.cross_rates(rates, None, "crossed")
     bars = figure.axes[0].patches
     assert [bar.get_width() for bar in bars] == [30.0, 5.0]
     assert bars[0].get_facecolor() != bars[1].get_facecolor()
     assert "published" not in texts(figure)
-    assert "published" in texts(figures.cross_rates(RATES, RATES, "crossed"))
+    assert "published" in texts(clusters.cross_rates(RATES, RATES, "crossed"))
 
 
 def test_heat_map_prints_every_number_and_a_dash_for_a_blank():
-    words = texts(figures.profile_heatmap(PROFILE, {"age": "Age"}))
+    words = texts(clusters.profile_heatmap(PROFILE, {"age": "Age"}))
     for text in ("Age, years", "60.0", "1,234", "cost, yuan", "| - |"):
         assert text in words
 
 
 def test_drawing_leaves_the_style_of_others_alone():
     before = dict(mpl.rcParams)
-    figures.bic_curve(BIC, 7)
+    grid.bic_curve(BIC, 7)
     assert dict(mpl.rcParams) == before
 
 
 def test_the_same_figure_is_the_same_file(tmp_path):
     for name in ("one", "two"):
         folder = RunFolder(tmp_path / name)
-        folder.figure("f", figures.cross_rates(RATES, RATES, "crossed"))
+        folder.figure("f", clusters.cross_rates(RATES, RATES, "crossed"))
     for kind in ("png", "svg"):
         assert (tmp_path / "one" / f"f.{kind}").read_bytes() == (tmp_path / "two" / f"f.{kind}").read_bytes()
 

@@ -26,7 +26,7 @@ from jvade.data.matrix import Scaling, fit_scaling, to_matrix
 from jvade.data.variables import OUTCOME, Variable, VisitTable
 from jvade.paper import manifest
 from jvade.paper.settings import PaperSettings
-from jvade.report import figures
+from jvade.report.figures import clusters, grid, training
 from jvade.report.folder import RunFolder, fingerprint
 from jvade.report.terminal import Terminal
 
@@ -321,9 +321,9 @@ def write(
         losses = history(stage, settings.model.kl_weight)
         folder.table(name, losses)
         kept = 1 + int(np.argmin(losses["validation_loss"].to_numpy()))
-        folder.figure(name, figures.training_curves(losses, title, kept))
+        folder.figure(name, training.training_curves(losses, title, kept))
     folder.table("fig4_number_of_clusters", bic)
-    folder.figure("fig4_number_of_clusters", figures.bic_curve(bic, published=7))
+    folder.figure("fig4_number_of_clusters", grid.bic_curve(bic, published=7))
     folder.table("table5_comparison", table5)
     by_method = pd.concat(rates, names=["method"]).reset_index()
     folder.table("table5_cross_rates", by_method)
@@ -331,22 +331,22 @@ def write(
     simulated = settings.visits is None
     folder.figure(
         "cross_rates",
-        figures.cross_rates(ours, theirs if simulated else None, "care outside the home area"),
+        clusters.cross_rates(ours, theirs if simulated else None, "care outside the home area"),
     )
-    clusters = [name for name in theirs.index if name != "overall"]
+    numbers = [name for name in theirs.index if name != "overall"]
     folder.table(
         "table7_profiles",
         beside_published(
             table7,
             published.load("table7_profiles"),
             "variable",
-            [*(f"cluster{i}" for i in clusters), "overall"],
+            [*(f"cluster{i}" for i in numbers), "overall"],
         ),
     )
     labels = {v.name: v.label for v in cohort.table.inputs} | {OUTCOME: "Care outside the home area"}
     for _, words in DESCRIBED.values():
         labels |= words
-    folder.figure("table7_profiles", figures.profile_heatmap(table7, labels))
+    folder.figure("table7_profiles", clusters.profile_heatmap(table7, labels))
 
 
 def summarise(

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jvade.report.figures import STYLE
+from jvade.report.figures.style import STYLE
 
 MANIFEST = "run.json"
 

@@ -1,0 +1,1 @@
+"""Figures from tables, in one style; nothing is computed here."""

@@ -1,0 +1,95 @@
+"""The one style of every figure, and the few things that all of them draw."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID = "#1f2933", "#6b7785", "#e3e7eb"
+#: Distinguishable with any of the common colour-vision deficiencies (Okabe & Ito 2008).
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "figure.dpi": 150,
+    "svg.hashsalt": "jvade",
+    "svg.fonttype": "none",
+}
+
+
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw under the one style."""
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of one panel; inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def line_at(axes: Axes, x: float, text: str) -> None:
+    """Mark one place of the horizontal axis, with words on the side where there is room."""
+    axes.axvline(x, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    low, high = axes.get_xlim()
+    side = "right" if x > (low + high) / 2 else "left"
+    axes.annotate(
+        text,
+        (x, 1),
+        (-4 if side == "right" else 4, -2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha=side,
+        va="top",
+        color=MUTED,
+        fontsize=8,
+    )
+
+
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
+    """Write each line's name beside its last point, moved apart where two would overlap.
+
+    Args:
+        axes: where; its limits must be final.
+        ends: name of a line to its last x, last y and colour.
+    """
+    low, high = axes.get_ylim()
+    last = -np.inf
+    for name, (x, y, color) in sorted(ends.items(), key=lambda item: item[1][1]):
+        last = max(y, last + (high - low) * 0.06)
+        axes.annotate(
+            name,
+            (x, last),
+            (6, 0),
+            textcoords="offset points",
+            color=color,
+            va="center",
+            annotation_clip=False,
+        )
