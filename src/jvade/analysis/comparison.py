@@ -1,7 +1,7 @@
 """Methods side by side on the same rows: indices, and where crossing concentrates (section 3.3, Table 5)."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from jvade.analysis import indices
 
@@ -43,29 +44,48 @@ def number_by_cross_rate(
     return number[inverse]
 
 
+def agreement(labels: Int[np.ndarray, " N"], types: Int[np.ndarray, " N"]) -> tuple[float, float]:
+    """Return the adjusted Rand index and the normalised mutual information of two labellings."""
+    return float(adjusted_rand_score(types, labels)), float(normalized_mutual_info_score(types, labels))
+
+
 def compare(
     methods: Mapping[str, Clustering],
     common: Float[np.ndarray, "N D"],
-    subset: Int[np.ndarray, " n"],
+    subsets: Sequence[Int[np.ndarray, " n"]],
 ) -> pd.DataFrame:
     """Return the indices of each method in its own space and in a common one, on the same rows.
 
     Args:
         methods: clusterings of the same rows by name.
         common: one space for all, such as the standardised inputs.
-        subset: rows the indices are taken on.
+        subsets: rows the indices are taken on; the spread over several is their sampling error.
 
     Returns:
-        One row per method: method, n_clusters (those that have rows), the three indices, and the three
-        again with the suffix `_common`.
+        One row per method: method, n_clusters (those that have rows), each index as its mean over the
+        subsets and, with the suffix `_sd`, its standard deviation over them (ddof 1, NaN for one subset),
+        and the same again with the suffix `_common`, `_common_sd`.
     """
-    rows = []
-    for name, (points, labels) in methods.items():
-        own = indices.score(points[subset], labels[subset])
-        shared = indices.score(common[subset], labels[subset])
-        rows.append(
-            {"method": name, "n_clusters": len(np.unique(labels))}
-            | own._asdict()
-            | {f"{key}_common": value for key, value in shared._asdict().items()}
-        )
-    return pd.DataFrame(rows)
+    scorer, names = indices.Scorer(), list(methods)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for rows in subsets:
+        own: dict[str, dict[str, float]] = {}
+        # Methods that share a space share its distances.
+        for space in {id(method.points): method.points for method in methods.values()}.values():
+            here = [name for name in names if methods[name].points is space]
+            scores = scorer.score(space[rows], [methods[name].labels[rows] for name in here])
+            own |= {name: score._asdict() for name, score in zip(here, scores, strict=True)}
+        shared = scorer.score(common[rows], [methods[name].labels[rows] for name in names])
+        for name, score in zip(names, shared, strict=True):
+            found[name].append(own[name] | {f"{key}_common": v for key, v in score._asdict().items()})
+    lines = []
+    for name, scores in found.items():
+        table = pd.DataFrame(scores)
+        means, spreads = table.mean(skipna=False), table.std(ddof=1, skipna=False)
+        each = {
+            key: value
+            for index in table
+            for key, value in ((index, means[index]), (f"{index}_sd", spreads[index]))
+        }
+        lines.append({"method": name, "n_clusters": len(np.unique(methods[name].labels))} | each)
+    return pd.DataFrame(lines)

@@ -151,3 +151,61 @@ def profile(
             | {"cv": known.std() / center if center else np.nan}
         )
     return pd.DataFrame(lines)
+
+
+class Sizes(NamedTuple):
+    """How many patients clusters have.
+
+    Args:
+        table: a row per cluster, then "overall": cluster, visits, share (percent of visits), patients,
+            patients_elsewhere (percent of its patients who have visits in other clusters too); blank where
+            fewer than `min_patients` stand behind it, patients where they are unknown.
+        patients: all of them; None where they are unknown.
+        in_several: percent of them with visits in more than one cluster; None where they are unknown.
+    """
+
+    table: pd.DataFrame
+    patients: int | None
+    in_several: float | None
+
+
+def sizes(
+    labels: Int[np.ndarray, " N"], patients: Int[np.ndarray, " N"] | None, min_patients: int = MIN_PATIENTS
+) -> Sizes:
+    """Return visits and patients of each cluster, and how many patients span clusters (section 3.6).
+
+    Args:
+        labels: cluster of each visit.
+        patients: patient of each visit, if known.
+        min_patients: numbers with fewer behind them are blank, see `Groups`.
+    """
+    groups = group(labels, patients, min_patients)
+    visits = np.append(groups.visits, len(labels)).astype(float)
+    table = pd.DataFrame(
+        {
+            "cluster": [*map(str, groups.names), "overall"],
+            "visits": visits,
+            "share": 100 * visits / len(labels),
+            "patients": np.nan,
+            "patients_elsewhere": np.nan,
+        }
+    )
+    blank, all_blank = groups.blank(np.ones(len(labels), bool))
+    everyone = in_several = None
+    if patients is not None:
+        base = groups.patients.max() + 1
+        cluster, patient = groups.pairs // base, groups.pairs % base
+        spans = np.bincount(patient) > 1  # of each patient: in more than one cluster
+        counts = np.bincount(cluster, minlength=len(groups.names))
+        elsewhere = np.bincount(cluster, weights=spans[patient], minlength=len(groups.names))
+        everyone = len(np.unique(patient))
+        in_several = 100 * float(spans.sum()) / everyone
+        table["patients"] = np.append(counts, everyone).astype(float)
+        # Few patients who stay, or few who do not, would be told apart by the share.
+        few = (np.minimum(elsewhere, counts - elsewhere) < min_patients) & (counts > 0)
+        shares = np.where(few, np.nan, 100 * elsewhere / np.maximum(counts, 1))
+        stay = min(spans.sum(), everyone - spans.sum())
+        in_several = None if stay < min_patients else in_several
+        table["patients_elsewhere"] = np.append(shares, np.nan if in_several is None else in_several)
+    table.loc[np.append(blank, all_blank), ["visits", "share", "patients", "patients_elsewhere"]] = np.nan
+    return Sizes(table, everyone, in_several)

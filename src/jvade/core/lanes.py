@@ -85,12 +85,30 @@ def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, 
     return jax.vmap(lambda s, lane: epoch.is_active(s, lane, training))(states, lanes)
 
 
+@partial(jax.jit, static_argnames=("architecture", "training"), donate_argnames="state")
+def _block_of_one(
+    state: TrainState, x: Array, lane: Lane, until: Array, architecture: Architecture, training: Training
+) -> TrainState:
+    return epoch.run_block(state, x, lane, until, architecture, training)
+
+
 @partial(jax.jit, static_argnames=("architecture", "training"), donate_argnames="states")
+def _block_of_all(
+    states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
+) -> TrainState:
+    def one(state: TrainState, lane: Lane) -> TrainState:
+        return epoch.run_block(state, x, lane, until, architecture, training)
+
+    return jax.vmap(one)(states, lanes)
+
+
 def _block(
     states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
 ) -> TrainState:
     return layouts.over_lanes(
-        lambda s, lane: epoch.run_block(s, x, lane, until, architecture, training), training.layout
+        lambda s, lane: _block_of_one(s, x, lane, until, architecture, training),
+        lambda s, lane: _block_of_all(s, x, lane, until, architecture, training),
+        training.layout,
     )(states, lanes)
 
 
@@ -107,11 +125,11 @@ def _put(tree: Any, index: Array, part: Any) -> Any:
 def compact(active: Bool[np.ndarray, " S"], layout: Layout) -> np.ndarray:
     """Return the lanes to run next: all active ones, filled up with finished ones to a power of two.
 
-    Few widths mean few compilations; a finished lane in the stack changes nothing. One after the other a
-    finished lane costs nothing either, so "map" keeps the whole stack.
+    Few widths mean few compilations; a finished lane in the stack changes nothing. One after the other every
+    width is the same program, so "map" takes the active lanes alone.
     """
     if layouts.resolve(layout) == "map":
-        return np.arange(len(active))
+        return np.flatnonzero(active)
     width = min(len(active), 1 << (int(active.sum()) - 1).bit_length())
     return np.sort(np.argsort(~active, kind="stable")[:width])
 

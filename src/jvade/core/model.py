@@ -1,10 +1,12 @@
 """The model as pure functions of its parameters: start, encode, decode, and say which cluster."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Key
 
 from jvade.core import mixture as mixtures
@@ -26,6 +28,20 @@ class Parameters(NamedTuple):
     def prior(self, latent_dim: int) -> Mixture:
         """Return the mixture over `latent_dim` latents, N(0, I) where none is learned yet."""
         return mixtures.standard_normal(latent_dim) if self.mixture is None else self.mixture
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Return every parameter by its path, such as "encoder/means/kernel": what a file can hold."""
+        tree: dict[str, Any] = {"encoder": self.encoder, "decoder": self.decoder}
+        if self.mixture is not None:
+            tree["mixture"] = self.mixture._asdict()
+        return cast(dict[str, Array], flatten_dict(tree, sep="/"))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> "Parameters":
+        """Return the parameters that `to_arrays` flattened."""
+        tree = unflatten_dict({name: jnp.asarray(value) for name, value in arrays.items()}, sep="/")
+        mixture = Mixture(**tree["mixture"]) if "mixture" in tree else None
+        return cls(tree["encoder"], tree["decoder"], mixture)
 
 
 class Posterior(NamedTuple):
@@ -57,6 +73,19 @@ def init(key: Key[Array, ""], architecture: Architecture, latent_dim: Count) -> 
     z = jnp.zeros((1, architecture.latent_dim))
     return Parameters(
         dict(encoder.init(key_encoder, x)["params"]), dict(decoder.init(key_decoder, z, latent_dim)["params"])
+    )
+
+
+def unpad(params: Parameters, architecture: Architecture) -> Parameters:
+    """Return the networks of a padded lane as those of a smaller architecture; a mixture is left out.
+
+    Args:
+        params: of one lane, padded to more latents than `architecture` has.
+        architecture: as many latents as the lane uses, the widths of the padded one.
+    """
+    small = jax.eval_shape(lambda: init(jax.random.key(0), architecture, architecture.latent_dim))
+    return jax.tree.map(
+        lambda leaf, like: leaf[tuple(slice(n) for n in like.shape)], params._replace(mixture=None), small
     )
 
 

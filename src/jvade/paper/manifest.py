@@ -1,10 +1,12 @@
 """What a run writes down about itself."""
 
 import dataclasses
+import hashlib
 import os
 import platform
 import resource
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,18 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def code_fingerprint() -> str:
+    """Return one word for the code that computes, whatever only draws left out: results depend on it."""
+    root = Path(jvade.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        drawn = path.relative_to(root).parts[0] == "report" or path.name in ("page.py", "cli.py")
+        if path.is_file() and path.suffix in (".py", ".toml", ".csv", ".txt") and not drawn:
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def device() -> dict[str, Any]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ class RunFolder:
     def file(self, name: str, write: Callable[[Path], Any]) -> Path:
         """Let `write` make a file beside `name`, flush it to the disk, and move it into place."""
         target = self.path / name
-        unfinished = self.path / f".unfinished-{name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".unfinished-{target.name}")
         try:
             write(unfinished)
             if unfinished.is_dir():  # what Spark calls a file
@@ -74,7 +75,17 @@ class RunFolder:
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             self.file(f"{name}.{kind}", partial(save, figure, kind, metadata))
 
-    def finish(self, manifest: dict[str, Any]) -> Path:
-        """Write the manifest, with the files of this run; from here on the folder is a finished run."""
-        text = json.dumps(manifest | {"files": list(self.written)}, indent=2, ensure_ascii=False) + "\n"
-        return self.file(MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+    def text(self, name: str, text: str) -> Path:
+        """Write a text."""
+        return self.file(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def finish(self, manifest: dict[str, Any], files: Sequence[str] | None = None) -> Path:
+        """Write the manifest, with the files of the run; from here on the folder is a finished run.
+
+        Args:
+            manifest: everything else it says.
+            files: names; those written by this folder if not given.
+        """
+        files = self.written if files is None else files
+        text = json.dumps(manifest | {"files": list(files)}, indent=2, ensure_ascii=False) + "\n"
+        return self.text(MANIFEST, text)

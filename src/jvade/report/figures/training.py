@@ -26,3 +26,38 @@ def training_curves(history: pd.DataFrame, title: str, best_epoch: int) -> Figur
     line_at(axes, best_epoch, f"kept: epoch {best_epoch}")
     label_ends(axes, ends)
     return figure
+
+
+#: Columns of the history, what they are called, and the column taken off them.
+_TERMS = (
+    ("reconstruction", "log-likelihood of the inputs", None),
+    ("gaussian_cross_entropy", "KL of the latents to their clusters", "posterior_entropy"),
+    ("categorical_kl", "KL of the clusters to their weights", None),
+)
+
+
+@styled
+def terms(history: pd.DataFrame, title: str) -> Figure:
+    """Draw the terms of the ELBO per epoch, validation beside training; one without any change is left out.
+
+    Args:
+        history: columns epoch and, for train_ and validation_, the four terms (nats per visit).
+        title: what was trained.
+    """
+    shown = [term for term in _TERMS if history[f"train_{term[0]}"].abs().max() > 0]
+    figure = Figure(figsize=(3.3 * len(shown), 2.8), layout="constrained")
+    for axes, (column, name, minus) in zip(
+        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
+    ):
+        ends = {}
+        for part, words, color in (("train", "training", BLUE), ("validation", "validation", ORANGE)):
+            values = history[f"{part}_{column}"] - (history[f"{part}_{minus}"] if minus else 0)
+            axes.plot(history["epoch"], values, color=color, linewidth=1.6)
+            ends[words] = (float(history["epoch"].iloc[-1]), float(values.iloc[-1]), color)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        label_ends(axes, ends)
+    figure.axes[0].set_ylabel("nats per visit")
+    figure.suptitle(f"{title}: terms of the ELBO", fontsize=10, fontweight="bold", x=0.01, ha="left")
+    return figure

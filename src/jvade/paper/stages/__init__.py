@@ -1,0 +1,1 @@
+"""The stages of the study, a file each or two that belong together."""

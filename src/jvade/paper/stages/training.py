@@ -1,0 +1,254 @@
+"""The model: VAEs of every latent dimension, then VaDE (sections 2.3, 2.4 and 3.4; Figs 3 and 5)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from jvade.analysis.comparison import number_by_cross_rate
+from jvade.core import fit, gmm, lanes, model
+from jvade.core.epoch import Lane
+from jvade.core.lanes import Progress, Trained
+from jvade.core.layout import take_lane
+from jvade.core.model import Parameters
+from jvade.core.settings import Architecture, Hyperparameters
+from jvade.paper.settings import PaperSettings
+from jvade.paper.stage import Outcome, Stage, Study
+from jvade.paper.stages import cohort
+from jvade.report.figures import training as figures
+
+TRAINED_BY = ("seed", "model", "training", "widths")
+
+
+class TrainingError(RuntimeError):
+    """A lane went non-finite; the message says where and what to try."""
+
+
+def latent_dims(settings: PaperSettings) -> tuple[int, ...]:
+    """Return every number of latents that a VAE is trained with, ascending."""
+    wanted = {*settings.grid.latent_dims, *settings.sensitivity.latent_dims, settings.model.latent_dim}
+    return tuple(sorted(wanted))
+
+
+def show(study: Study) -> Callable[[Progress], None]:
+    """Return what says how far a stack of lanes is."""
+
+    def on_block(progress: Progress) -> None:
+        words = f"epochs, {int(progress.active.sum())} of {len(progress.active)} lanes at work"
+        if np.isfinite(progress.validation_loss).all():
+            words += f", best validation loss {progress.validation_loss.min():.3f}"
+        study.terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words)
+
+    return on_block
+
+
+def architecture(study: Study, latent_dim: int | None = None) -> Architecture:
+    """Return the sizes of the networks, with the latents of the study's model if not said otherwise."""
+    settings = study.settings
+    return Architecture(
+        len(study.outcome("cohort").values["inputs"]),
+        settings.model.latent_dim if latent_dim is None else latent_dim,
+        settings.model.n_clusters,
+        settings.widths,
+    )
+
+
+def device_matrix(study: Study) -> jax.Array:
+    """Return the inputs on the device, sent once a run."""
+    return study.derived("device matrix", lambda: jnp.asarray(cohort.load(study).matrix))
+
+
+def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:
+    """Return one row per epoch: losses and the terms of the ELBO, nats per visit (Figs 3 and 5)."""
+    n = int(trained.n_epochs[lane])
+    columns: dict[str, Any] = {"epoch": np.arange(1, n + 1)}
+    for name, terms in (("train", trained.history.train), ("validation", trained.history.validation)):
+        one = jax.tree.map(lambda leaf: leaf[:n], take_lane(terms, lane))
+        columns[f"{name}_loss"] = np.asarray(-one.elbo(kl_weight))
+        columns |= {f"{name}_{term}": np.asarray(values) for term, values in one._asdict().items()}
+    return pd.DataFrame(columns)
+
+
+def unfinished(name: str, trained: Trained, names: Sequence[str]) -> list[str]:
+    """Return a warning for each lane that the epochs ended, and not its patience."""
+    lanes_ = [one for one, done in zip(names, np.asarray(trained.converged), strict=True) if not done]
+    if not lanes_:
+        return []
+    which = "" if len(names) == 1 else f" of {', '.join(lanes_)}"
+    return [
+        f"{name}{which} ended at --training.max-epochs, before patience ran out; more epochs may improve it"
+    ]
+
+
+def pretrain(study: Study) -> Outcome:
+    """Train a VAE of every latent dimension, as lanes of one padded program."""
+    settings = study.settings
+    dims = latent_dims(settings)
+    each = [settings.model._replace(latent_dim=d) for d in dims]
+    stack = lanes.stack([settings.seed] * len(dims), each)
+    padded = architecture(study, max(dims))
+    x = device_matrix(study)
+    trained = lanes.train(
+        x, lanes.init(stack, padded), stack, "pretraining", padded, settings.training, show(study)
+    )
+    names = [f"{d} latents" for d in dims]
+    bad = [name for name, finite in zip(names, np.asarray(trained.finite), strict=True) if not finite]
+    if bad:
+        raise TrainingError(
+            f"the VAE of {', '.join(bad)} went non-finite in the pretraining and was stopped; "
+            "try a lower learning rate or a larger noise variance"
+        )
+    tables = {
+        "fig3_pretraining": history(trained, dims.index(settings.model.latent_dim), settings.model.kl_weight)
+    }
+    values = {
+        "latent_dims": dims,
+        "best_loss": [float(loss) for loss in trained.best_loss],
+        "epochs": [int(n) for n in trained.n_epochs],
+    }
+    # Each lane is kept without its padding: what it would be alone.
+    arrays: dict[str, Any] = {}
+    for i, d in enumerate(dims):
+        params = model.unpad(take_lane(trained.params, i), architecture(study, d))
+        arrays |= {f"{d}/{name}": value for name, value in params.to_arrays().items()}
+    return Outcome(tables, values, arrays, warnings=tuple(unfinished("pretraining", trained, names)))
+
+
+def pretrained(study: Study, latent_dim: int) -> Parameters:
+    """Return the VAE with so many latents."""
+    return parameters(study.outcome("pretraining").arrays, f"{latent_dim}/")
+
+
+def parameters(arrays: Mapping[str, Any], prefix: str) -> Parameters:
+    """Return the parameters kept under a prefix."""
+    return Parameters.from_arrays(
+        {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    )
+
+
+def encode(study: Study, latent_dim: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return the pretrained latents (posterior means) of the visits, or of some rows of them."""
+
+    def make(some: np.ndarray | None) -> np.ndarray:
+        x = device_matrix(study) if some is None else jnp.asarray(cohort.load(study).matrix[some])
+        params, sizes = pretrained(study, latent_dim), architecture(study, latent_dim)
+        return np.asarray(model.assign(params, x, sizes, latent_dim, 1).latents)
+
+    return study.derived(f"latents {latent_dim}", lambda: make(None)) if rows is None else make(rows)
+
+
+def fine_tune(study: Study) -> Outcome:
+    """Start the mixture on the pretrained latents, train VaDE, and place every visit (section 3.4)."""
+    settings = study.settings
+    sizes, x = architecture(study), device_matrix(study)
+    stack = lanes.stack([settings.seed], settings.model)
+    params = jax.tree.map(lambda leaf: leaf[None], pretrained(study, settings.model.latent_dim))
+    result = fit.fine_tune(x, params, stack, sizes, settings.training, settings.mixture, show(study))
+    raise_failures(result, [f"seed {settings.seed}"])
+    placed = place(x, result, stack, 0, sizes)
+    labels = number_by_cross_rate(placed["clusters"], cohort.load(study).table.outcome)
+    numbers = np.full(settings.model.n_clusters, -1)  # of each component; -1 where it has no visit
+    numbers[placed["clusters"]] = labels
+    start = [
+        f"start of VaDE: {text}" for text in gmm.warnings(result.mixture_start, settings.mixture.reg_covar)
+    ]
+    trained = result.finetuned
+    return Outcome(
+        {"fig5_finetuning": history(trained, 0, settings.model.kl_weight)},
+        {
+            "epochs": int(trained.n_epochs[0]),
+            "best_loss": float(trained.best_loss[0]),
+            "alive": int(labels.max()),
+        },
+        {
+            "labels": labels,
+            "latents": placed["latents"],
+            "responsibility": placed["responsibility"],
+            "numbers": numbers,
+        }
+        | {f"model/{name}": value for name, value in take_lane(trained.params, 0).to_arrays().items()},
+        {"labels": label_table(study, labels, placed["responsibility"])},
+        tuple(
+            start
+            + died(labels, settings.model)
+            + unfinished("fine-tuning", trained, [f"seed {settings.seed}"])
+        ),
+    )
+
+
+def label_table(study: Study, labels: np.ndarray, responsibility: np.ndarray) -> pd.DataFrame:
+    """Return the cluster of every visit for the analyst: private."""
+    frame = cohort.load(study).table.frame
+    return pd.DataFrame(
+        {"row": frame["row"], "cluster": labels.astype(np.int16), "responsibility": responsibility}
+    )
+
+
+def place(
+    x: jax.Array, result: fit.Fit, stack: Lane, lane: int, sizes: Architecture
+) -> dict[str, np.ndarray]:
+    """Return the latents, the component (from 0) and its responsibility of every visit, in one lane."""
+    placed = fit.assign(take_lane(result.finetuned.params, lane), x, take_lane(stack, lane), sizes)
+    return {
+        "latents": np.asarray(placed.latents),
+        "clusters": np.asarray(jnp.argmax(placed.responsibilities, axis=-1)),
+        "responsibility": np.asarray(jnp.max(placed.responsibilities, axis=-1)),
+    }
+
+
+def raise_failures(result: fit.Fit, names: Sequence[str]) -> None:
+    """Stop where a lane went non-finite.
+
+    Raises:
+        TrainingError: which lanes, where, and what to try.
+    """
+    failures = fit.failures(result, names)
+    if failures:
+        raise TrainingError("; ".join(failures))
+
+
+def died(labels: np.ndarray, hyperparameters: Hyperparameters) -> list[str]:
+    """Return a warning if clusters have no visit."""
+    dead = hyperparameters.n_clusters - len(np.unique(labels))
+    if not dead:
+        return []
+    return [
+        f"{dead} of {hyperparameters.n_clusters} clusters of the two-stage VaDE died: no visit is in them; "
+        "compare several seeds, or ask for fewer clusters"
+    ]
+
+
+def draw(name: str, title: str) -> Callable[[Study, Outcome], Mapping[str, Figure]]:
+    """Return what draws the losses of a stage."""
+
+    def curves(_: Study, found: Outcome) -> Mapping[str, Figure]:
+        losses = found.tables[name]
+        kept = 1 + int(np.argmin(losses["validation_loss"].to_numpy()))
+        return {
+            name: figures.training_curves(losses, title, kept),
+            f"{name}_terms": figures.terms(losses, title),
+        }
+
+    return curves
+
+
+PRETRAINING = Stage(
+    "pretraining",
+    "sections 2.3, 2.4 and 3.4, Fig 3",
+    ("cohort",),
+    (*TRAINED_BY, "grid", "sensitivity"),
+    pretrain,
+    draw("fig3_pretraining", "VAE pretraining"),
+)
+FINE_TUNING = Stage(
+    "fine-tuning",
+    "section 3.4, Fig 5",
+    ("cohort", "pretraining"),
+    (*TRAINED_BY, "mixture"),
+    fine_tune,
+    draw("fig5_finetuning", "VaDE fine-tuning"),
+)
