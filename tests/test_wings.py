@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "core": ({"jax", "flax", "optax", "orbax"}, {"core"}),
     "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "py4j", "scipy"}, {"data"}),
     "analysis": ({"pandas", "sklearn", "scipy"}, {"analysis"}),
-    "report": ({"matplotlib", "jinja2", "great_tables", "rich", "pandas"}, {"report"}),
+    "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report"}),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))
 MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})

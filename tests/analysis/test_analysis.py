@@ -53,19 +53,48 @@ def test_numbers_do_not_depend_on_the_names_of_clusters():
     )
 
 
-def test_comparison_scores_own_and_common_space_on_the_subset():
+def test_comparison_scores_own_and_common_space_on_every_subset():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 4)).astype(np.float32)
-    labels = rng.integers(1, 4, 300)
-    subset = indices.draw_subset(300, 100, 0)
-    got = comparison.compare({"A": Clustering(x[:, :2], labels)}, x, subset)
-    assert got["method"].tolist() == ["A"]
-    assert got["n_clusters"].tolist() == [3]
-    own = silhouette_score(x[subset, :2].astype(float), labels[subset])
-    assert got["silhouette"][0] == pytest.approx(own)
-    assert got["silhouette_common"][0] == pytest.approx(
-        silhouette_score(x[subset].astype(float), labels[subset])
-    )
+    own = x[:, :2]
+    labels, others = rng.integers(1, 4, 300), rng.integers(1, 3, 300)
+    subsets = indices.draw_subsets(300, 100, 3, 0)
+    assert np.array_equal(subsets[0], indices.draw_subset(300, 100, 0))
+    assert len({tuple(rows) for rows in subsets}) == 3
+    got = comparison.compare({"A": Clustering(own, labels), "B": Clustering(own, others)}, x, subsets)
+    assert got["method"].tolist() == ["A", "B"]
+    assert got["n_clusters"].tolist() == [3, 2]
+    for row, names in enumerate((labels, others)):
+        for points, suffix in ((own, ""), (x, "_common")):
+            scores = [silhouette_score(points[rows].astype(float), names[rows]) for rows in subsets]
+            assert got[f"silhouette{suffix}"][row] == pytest.approx(np.mean(scores))
+            assert got[f"silhouette{suffix}_sd"][row] == pytest.approx(np.std(scores, ddof=1))
+
+
+def test_agreement_is_one_for_the_same_clusters_by_other_names():
+    labels = np.array([1, 1, 2, 2, 3])
+    assert comparison.agreement(np.array([5, 5, 9, 9, 7]), labels) == pytest.approx((1, 1))
+    assert comparison.agreement(np.ones(5, int), labels)[0] == 0
+
+
+def test_sizes_count_patients_and_those_who_span_clusters():
+    labels = np.array([1, 1, 1, 2, 2, 3])
+    patients = np.array([10, 10, 11, 11, 12, 13])
+    got = profiles.sizes(labels, patients, min_patients=1)
+    assert got.table["cluster"].tolist() == ["1", "2", "3", "overall"]
+    assert got.table["visits"].tolist() == [3, 2, 1, 6]
+    assert got.table["patients"].tolist() == [2, 2, 1, 4]
+    assert got.patients == 4
+    assert got.in_several == pytest.approx(25)  # patient 11 only
+    # Of cluster 1 one of two patients is elsewhere too; where one side is empty, the share would name it.
+    np.testing.assert_equal(got.table["patients_elsewhere"].to_numpy(), [50, 50, np.nan, 25])
+    hidden = profiles.sizes(labels, patients, min_patients=2)
+    assert hidden.in_several is None
+    assert hidden.table["patients_elsewhere"].isna().all()
+    assert np.isnan(hidden.table["visits"][2])
+    unknown = profiles.sizes(labels, None, min_patients=1)
+    assert unknown.patients is None
+    assert unknown.table["patients"].isna().all()
 
 
 def test_kmeans_finds_separated_groups_and_is_seeded():

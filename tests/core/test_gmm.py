@@ -193,3 +193,22 @@ def test_components_are_padded_with_nothing():
         gmm.log_joint(jnp.ones((1, 2)), jax.tree.map(lambda a: a[0], got.components), 3), -1
     )
     assert np.all(np.asarray(gamma)[:, 3:] == 0)
+
+
+@pytest.mark.parametrize("latent_dim", [4, 30])
+def test_expanded_squares_agree_with_direct_ones_in_single_precision(latent_dim):
+    """From `EXPANDED_LATENTS` on EM multiplies matrices: clusters 50 times thinner than their spread."""
+    rng = np.random.default_rng(0)
+    centers = 3 * rng.normal(size=(5, latent_dim))
+    z = centers[rng.integers(0, 5, 4000)] + 0.06 * rng.normal(size=(4000, latent_dim))
+    weights, sds = np.log(np.full(5, 0.2)), np.full((5, latent_dim), 0.06**2)
+    near = gmm.Components(*(jnp.asarray(a, jnp.float32) for a in (weights, centers + 0.01, sds)))
+    assert latent_dim >= gmm.EXPANDED_LATENTS
+    step, density = gmm.em_step(jnp.asarray(z, jnp.float32), near, 5, latent_dim, "diag", 1e-6)
+    joint = np.asarray(gmm.log_joint(jnp.asarray(z, jnp.float32), near, 5, latent_dim), float)
+    gamma = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+    assert float(density) == pytest.approx(np.logaddexp.reduce(joint, axis=1).mean(), abs=5e-3)
+    means = gamma.T @ z / gamma.sum(axis=0)[:, None]
+    variances = np.einsum("nk,nkl->kl", gamma, (z[:, None] - means) ** 2) / gamma.sum(axis=0)[:, None]
+    np.testing.assert_allclose(step.means, means, atol=1e-4)
+    np.testing.assert_allclose(step.covariances, variances, rtol=0.01)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from jvade.core import epoch, fit, lanes
+from jvade.core import epoch, fit, lanes, model
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import take_lane
+from jvade.core.mixture import Mixture
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
@@ -127,7 +128,7 @@ def test_compact_keeps_active_lanes_and_widths_of_powers_of_two():
         assert len(set(index)) == len(index)
         assert len(index) == len(active) or (len(index) & (len(index) - 1)) == 0
         assert len(index) < 2 * active.sum()
-        assert len(lanes.compact(active, "map")) == len(active)
+        assert np.array_equal(lanes.compact(active, "map"), np.flatnonzero(active))
 
 
 def test_a_padded_lane_equals_the_unpadded_run(x64):
@@ -269,3 +270,19 @@ def test_bad_settings_are_refused_with_their_numbers():
         Architecture(3, widths=())
     with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
         Training(batch_size=0)
+
+
+def test_a_padded_lane_without_its_padding_is_the_lane(x64):
+    """And what a file holds of it comes back."""
+    wide, narrow = Architecture(6, latent_dim=5, n_clusters=3, widths=(16,)), ARCHITECTURE
+    stack = lanes.stack([1], HYPER)
+    params = model.unpad(take_lane(lanes.init(stack, wide), 0), narrow)
+    alone = take_lane(lanes.init(stack, narrow), 0)
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(alone), strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, **TOLERANCE)
+    mixed = alone._replace(mixture=Mixture(jnp.zeros(3), jnp.ones((3, 2)), jnp.zeros((3, 2))))
+    back = model.Parameters.from_arrays(mixed.to_arrays())
+    assert jax.tree.structure(back) == jax.tree.structure(mixed)
+    for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(mixed), strict=True):
+        np.testing.assert_array_equal(a, b)

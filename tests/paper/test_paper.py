@@ -1,38 +1,80 @@
 """The study end to end at its smallest, the command line, and what bad input does to both."""
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.cluster import KMeans
 
 from jvade import cli
-from jvade.paper import manifest
+from jvade.paper import manifest, study
 from jvade.paper.settings import PRESETS, PaperSettings
+from jvade.paper.stages.cohort import describe_source
+from jvade.report.folder import RunFolder
 
 SMOKE = ["paper", "--preset", "smoke"]
-FILES = {
-    "run.json",
-    "fig3_pretraining.csv",
-    "fig3_pretraining.png",
-    "fig3_pretraining.svg",
-    "fig4_number_of_clusters.csv",
-    "fig4_number_of_clusters.png",
-    "fig4_number_of_clusters.svg",
-    "fig5_finetuning.csv",
-    "fig5_finetuning.png",
-    "fig5_finetuning.svg",
-    "table5_comparison.csv",
-    "table5_cross_rates.csv",
-    "cross_rates.png",
-    "cross_rates.svg",
-    "table7_profiles.csv",
-    "table7_profiles.png",
-    "table7_profiles.svg",
+DATA = Path(study.__file__).parents[1] / "data" / "published"
+TABLES = {
+    "cohort": {"table1_rows", "table2_variables"},
+    "pretraining": {"fig3_pretraining"},
+    "grid": {"fig1_grid"},
+    "sensitivity": {"table3_sensitivity", "table3_mixtures"},
+    "number-of-clusters": {"fig4_number_of_clusters"},
+    "fine-tuning": {"fig5_finetuning"},
+    "latents": {
+        "table4_correlations",
+        "table4_beside_published",
+        "fig2_traversal",
+        "latent_map",
+        "latent_ellipses",
+    },
+    "comparison": {"table5_comparison", "table5_cross_rates", "table5_lorenz"},
+    "stability": {
+        "table6_stability",
+        "table6_runs",
+        "table6_agreement",
+        "table6_spread",
+        "table6_kept",
+    },
+    "profiles": {
+        "table7_profiles",
+        "table7_sizes",
+        "table7_matching",
+        "table7_differences",
+        "table7_intervals",
+        "residence",
+    },
+    "readings": {"readings", "readings_index_rows"},
 }
+FIGURES = {
+    "fig1_grid",
+    "fig2_traversal",
+    "fig2_traversal_units",
+    "fig3_pretraining",
+    "fig3_pretraining_terms",
+    "fig4_number_of_clusters",
+    "fig5_finetuning",
+    "fig5_finetuning_terms",
+    "table3_sensitivity",
+    "latent_map",
+    "latent_measures",
+    "cross_rates",
+    "table5_lorenz",
+    "table6_agreement",
+    "table6_spread",
+    "table7_profiles",
+    "readings",
+}
+FILES = {f"{name}.csv" for names in TABLES.values() for name in names}
+FILES |= {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+FILES |= {f"stages/{name}.json" for name in TABLES} | {"paper.md", "paper.html"}
 
 
 def run(capsys, *args):
@@ -54,22 +96,57 @@ def smoke(tmp_path_factory):
 
 
 def test_smoke_writes_every_table_and_figure(smoke):
-    assert {path.name for path in smoke.iterdir()} == FILES
+    here = {path.relative_to(smoke).as_posix() for path in smoke.rglob("*") if path.is_file()}
+    assert {name for name in here if not name.startswith("private/")} == FILES | {"run.json"}
     got = json.loads((smoke / "run.json").read_text())
     assert got["seed"] == 42
     assert got["settings"]["model"]["learning_rate"] == 1e-3
     simulated = got["input"]["simulated"]
     assert simulated["seed"] == 42
-    assert abs(simulated["visits"] - 3000) < 60
     account = got["account"]
-    assert account["rows_read"] == simulated["visits"]
+    assert abs(account["rows_read"] - simulated["visits"]) < 60
     (dropped,) = account["dropped"]
     assert dropped["rule"] == "column 'cost': no cost"
-    assert dropped["rows"] == simulated["missing_cost"] == account["rows_read"] - account["kept"] > 0
+    assert dropped["rows"] == account["rows_read"] - account["kept"] > 0
     assert got["versions"]["jax"]
     assert got["device"]["platform"]
-    assert got["seconds"]["all"] >= got["seconds"]["training"] > 0
-    assert set(got["files"]) == FILES - {"run.json"}
+    assert got["complete"]
+    assert list(got["stages"]) == list(TABLES)
+    assert got["seconds"]["this run"] >= got["seconds"]["fine-tuning"] > 0
+    assert set(got["files"]) == FILES
+    assert set(got["private"]) == {name for name in here if name.startswith("private/")}
+
+
+def test_what_has_a_row_per_visit_is_private(smoke):
+    labels = pd.read_parquet(smoke / "private" / "labels.parquet")
+    visits = pd.read_parquet(smoke / "private" / "visits.parquet")
+    assert labels.columns.tolist() == ["row", "cluster", "responsibility"]
+    assert labels["row"].tolist() == visits["row"].tolist()
+    assert labels["responsibility"].between(1 / 7, 1).all()
+    rates = pd.read_csv(smoke / "table5_cross_rates.csv")
+    ours = rates[(rates["method"] == "two-stage VaDE") & (rates["cluster"] != "overall")].dropna()
+    counted = labels["cluster"].value_counts()
+    for cluster, n in ours[["cluster", "visits"]].to_numpy():
+        assert counted[int(cluster)] == n
+    assert "must not be passed on" in (smoke / "private" / "README.txt").read_text()
+    assert (smoke / "private").stat().st_mode & 0o077 == 0
+    for path in smoke.glob("*.csv"):
+        assert len(pd.read_csv(path)) < 1000, path.name
+
+
+def test_the_page_has_every_table_and_figure_in_the_order_of_the_study(smoke):
+    page = (smoke / "paper.md").read_text()
+    parts = ["2.1, Tables 1", "2.2, Fig 1", "3.1, Table 3", "3.2, Table 4", "3.3, Table 5"]
+    parts += ["3.4)", "3.5, Table 6", "3.6, Table 7"]
+    places = [page.index(f"(section {part}") for part in parts]
+    assert places == sorted(places)
+    for name in FIGURES:
+        assert f"({name}.png)" in page
+    for words in ("published", "agrees", "differs", "0.311", "0.841", "61.4", "## Limits", "## Time"):
+        assert words in page, words
+    document = (smoke / "paper.html").read_text()
+    assert document.count("<table>") == page.count("\n| :--") + page.count("\n| --:")
+    assert "http" not in document.replace("http-equiv", "")
 
 
 def test_smoke_tables_hold_together(smoke):
@@ -84,22 +161,136 @@ def test_smoke_tables_hold_together(smoke):
                 overall["cross_rate"].iloc[0], rel=1e-4
             )
     table7 = pd.read_csv(smoke / "table7_profiles.csv").set_index("variable")
-    assert table7.loc["age", "overall_published"] == 61.4
+    differences = pd.read_csv(smoke / "table7_differences.csv")
+    assert (differences["ours"] - differences["published"]).sub(differences["difference"]).abs().max() < 1e-3
     assert {"cross_district", "female", "inner", "city_centre"} <= set(table7.index)
+    published_rows = pd.read_csv(DATA / "table7_profiles.csv")["variable"].drop(0).tolist()
+    assert [name for name in table7.index if name in published_rows] == published_rows
     zones = table7.loc[["inner", "middle", "outer"], "overall"].sum()
     assert zones == pytest.approx(100, abs=0.01)
     table5 = pd.read_csv(smoke / "table5_comparison.csv")
-    assert table5["method"].tolist() == ["K-Means", "VAE + K-Means", "two-stage VaDE"]
-    assert table5["silhouette_published"].tolist() == [0.0688, 0.3112, 0.3060]
+    assert table5["method"].tolist() == ["K-Means", "VAE + K-Means", "VAE + GMM", "two-stage VaDE"]
+    np.testing.assert_equal(table5["silhouette_published"].to_numpy(), [0.0688, 0.3112, np.nan, 0.3060])
+    assert table5["ari_planted"].between(-1, 1).all()
+    table6 = pd.read_csv(smoke / "table6_stability.csv").set_index("seed")
+    runs = table6.loc[["1", "2"], "silhouette"]
+    assert table6.loc["mean", "silhouette"] == pytest.approx(runs.mean(), rel=1e-5)
+    assert table6.loc["cv", "silhouette"] == pytest.approx(runs.std(ddof=0) / runs.mean(), rel=1e-4)
+    bounds = pd.read_csv(smoke / "table7_intervals.csv").set_index(["variable", "cluster"])
+    overall = bounds.xs("overall", level="cluster")
+    for name in ("age", "cross_district", "community"):
+        assert overall.loc[name, "low"] <= table7.loc[name, "overall"] <= overall.loc[name, "high"]
 
 
-def test_the_same_command_gives_the_same_tables(smoke, tmp_path, capsys):
-    code, out, _ = run(capsys, *SMOKE, "--out", tmp_path / "again")
+def assert_same_tables(one, two):
+    names = [path.name for path in sorted(one.glob("*.csv"))]
+    assert names == [path.name for path in sorted(two.glob("*.csv"))]
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def seconds(folder):
+    return {path.stem: json.loads(path.read_text())["began"] for path in (folder / "stages").glob("*.json")}
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_an_uninterrupted_one(smoke, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(KMeans, "fit_predict", interrupt)
+        code, text, _ = run(capsys, *SMOKE, "--out", out)
+    assert code == 130
+    assert "7 of 11 stages are finished" in text
+    assert not (out / "run.json").exists()
+    before = seconds(out)
+    code, text, _ = run(capsys, *SMOKE, "--out", out)
     assert code == 0
-    for path in sorted(smoke.glob("*.csv")):
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
-    for words in ("Table 5", "Table 7", "cross rate", "(8.9)", "2,918  visits kept"):
-        assert words in out
+    assert "7 of 11 stages are finished already" in text
+    after = seconds(out)
+    assert {name: after[name] for name in before} == before
+    assert_same_tables(smoke, out)
+    for words in ("Table 5", "Table 7", "cross rate", "(8.9)", "agrees"):
+        assert words in text
+
+
+def interrupt(*_args, **_kwargs):
+    raise KeyboardInterrupt
+
+
+def test_a_second_run_keeps_what_is_finished_and_computes_what_is_gone(smoke, tmp_path, capsys):
+    out = tmp_path / "copy"
+    shutil.copytree(smoke, out)
+    before = seconds(out)
+    (out / "table7_sizes.csv").unlink()
+    (out / "stages" / "number-of-clusters.json").write_text("{ cut")
+    time.sleep(1)  # the records tell the time in seconds
+    code, text, _ = run(capsys, *SMOKE, "--out", out)
+    assert code == 0
+    assert "9 of 11 stages are finished already" in text
+    after = seconds(out)
+    assert {name for name in before if before[name] != after[name]} == {"profiles", "number-of-clusters"}
+    assert_same_tables(smoke, out)
+
+
+def test_only_brings_up_to_date_what_is_asked_for(tmp_path, capsys):
+    out = tmp_path / "run"
+    code, _, err = run(capsys, *SMOKE, "--out", out, "--only", "cohort")
+    assert code == 0, err
+    assert {path.name for path in out.glob("*.csv")} == {"table1_rows.csv", "table2_variables.csv"}
+    got = json.loads((out / "run.json").read_text())
+    assert not got["complete"]
+    assert list(got["stages"]) == ["cohort"]
+    assert "## Data" in (out / "paper.md").read_text()
+    code, _, err = run(capsys, *SMOKE, "--out", out, "--only", "cohorts")
+    assert code == 2
+
+
+def test_a_stage_brings_what_it_needs():
+    assert study.stages_for(["number-of-clusters"]) == ["cohort", "pretraining", "grid", "number-of-clusters"]
+    assert study.stages_for(["stability", "cohort"]) == ["cohort", "stability"]
+    assert study.stages_for([]) == list(TABLES)
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        ({"stability_seeds": (7,)}, {"stability"}),
+        ({"n_boot": 7}, {"profiles"}),
+        ({"kmeans_clusters": 3}, {"comparison"}),
+        ({"show_all": True, "out": Path("elsewhere")}, set()),
+        ({"n_visits": 4000}, set(TABLES)),
+        ({"widths": (8,)}, set(TABLES) - {"cohort"}),
+    ],
+)
+def test_a_setting_makes_stale_what_depends_on_it(tmp_path, change, stale):
+    def keys(settings):
+        whole = study.Study(settings, RunFolder(tmp_path), None, study.STAGES, describe_source(settings))
+        return {name: whole.key(name) for name in study.STAGES}
+
+    before, after = keys(PRESETS["smoke"]), keys(dataclasses.replace(PRESETS["smoke"], **change))
+    assert {name for name in before if before[name] != after[name]} == stale
+
+
+@pytest.mark.long
+def test_killed_at_random_moments_a_run_ends_as_an_unkilled_one(smoke, tmp_path):
+    """SIGKILL, ten times: what stands in the folder is whole, and the next run goes on from it."""
+    out = tmp_path / "run"
+    script = Path(__file__).parents[2] / "scripts" / "paper.py"
+    command = [sys.executable, str(script), *SMOKE[1:], "--out", str(out)]
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=float(rng.uniform(5, 60)))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for record in (out / "stages").glob("*.json"):
+            for file, size in json.loads(record.read_text())["files"].items():
+                assert (out / file).stat().st_size == size
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same_tables(smoke, out)
+    assert not list(out.rglob(".unfinished*"))
 
 
 def test_history_is_minus_elbo(smoke):
@@ -217,7 +408,7 @@ def test_unknown_mapping_key_and_missing_files_stop_with_code_2(tmp_path, capsys
         (["--mapping", "a.toml"], "--mapping needs --visits"),
         (["--model.learning-rate", "0"], "--model.learning-rate: expected a number above 0, got 0.0"),
         (["--model.noise-variance", "nan"], "--model.noise-variance: expected a number above 0, got nan"),
-        (["--bic-clusters", "5", "2"], "smaller number first, got 5 2"),
+        (["--grid.clusters", "5", "2"], "smaller number first, got 5 2"),
         (["--n-visits", "6"], "too few for 10 clusters"),
         (["--seed", "-1"], "--seed: expected at least 0, got -1"),
         (["--widths", "0"], "--widths: expected at least 1, got 0"),
@@ -247,13 +438,14 @@ def test_flags_override_the_preset_and_unknown_flags_are_refused(capsys):
         assert words in out
 
 
-def test_a_run_that_diverges_says_so_and_writes_nothing(tmp_path, capsys):
+def test_a_run_that_diverges_says_so_and_is_no_finished_run(tmp_path, capsys):
     out = tmp_path / "results"
     code, _, err = run(capsys, *SMOKE, "--out", out, "--model.learning-rate", "1e30")
     assert code == 1
     assert "went non-finite" in err
     assert "try a lower learning rate" in err
-    assert not out.exists()
+    assert not (out / "run.json").exists()
+    assert {path.name for path in (out / "stages").iterdir()} == {"cohort.json"}
 
 
 def test_folder_names():

@@ -50,7 +50,7 @@ def test_training_curves_show_both_losses_and_the_epoch_kept():
 
 
 def test_bic_curve_circles_the_lowest():
-    figure = grid.bic_curve(BIC, published=7)
+    figure = grid.criteria(BIC, elbow=3, published=7)
     assert [float(axes.lines[1].get_xdata()[0]) for axes in figure.axes] == [3.0, 3.0]
 
 
@@ -73,7 +73,7 @@ def test_heat_map_prints_every_number_and_a_dash_for_a_blank():
 
 def test_drawing_leaves_the_style_of_others_alone():
     before = dict(mpl.rcParams)
-    grid.bic_curve(BIC, 7)
+    grid.criteria(BIC, None, 7)
     assert dict(mpl.rcParams) == before
 
 
@@ -93,8 +93,10 @@ def test_a_folder_is_finished_by_its_manifest_only(tmp_path):
     manifest = json.loads((folder.path / MANIFEST).read_text())
     assert manifest == {"seed": 1, "files": ["t.csv"]}
     pd.testing.assert_frame_equal(pd.read_csv(folder.path / "t.csv"), BIC, check_dtype=False)
-    # A second run over it is unfinished from its first moment on.
-    RunFolder(tmp_path / "run")
+    # A second run over it is unfinished from its first file on, and one that writes none changes nothing.
+    again = RunFolder(tmp_path / "run")
+    assert (folder.path / MANIFEST).exists()
+    again.table("t", BIC)
     assert not (folder.path / MANIFEST).exists()
 
 

@@ -1,12 +1,16 @@
 """The three indices of section 2.2, on seeded subsets of the rows."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
+
+THREADS = min(4, os.cpu_count() or 1)
 
 
 class Indices(NamedTuple):
@@ -61,7 +65,9 @@ class Scorer:
             if self._memory.size < n * n:
                 self._memory = np.empty(n * n)
             distances = self._memory[: n * n].reshape(n, n)
-            cdist(points, points, out=distances)
+            edges = np.linspace(0, n, THREADS + 1).astype(int).tolist()
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(lambda a, b: cdist(points[a:b], points, out=distances[a:b]), edges, edges[1:]))
         return [
             Indices(
                 float(silhouette_score(distances, labels, metric="precomputed")),

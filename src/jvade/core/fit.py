@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jvade.core import gmm, model, shuffle
 from jvade.core import lanes as lanes_
@@ -37,13 +37,19 @@ class MixtureStart(EmSettings):
 class Fit(NamedTuple):
     """Both stages and what came between; every field has a leading lane axis.
 
-    A lane is sound where `pretrained.finite`, `mixture_start.finite` and `finetuned.finite` all hold;
-    `failures` says it in words. `pretrained` is None where the networks came pretrained.
+    `sound` says which lanes went well, `failures` what went wrong in the others. `pretrained` is None where
+    the networks came pretrained.
     """
 
     pretrained: Trained | None
     mixture_start: GmmFit
     finetuned: Trained
+
+    @property
+    def sound(self) -> Bool[Array, " S"]:
+        """Which lanes are finite from end to end."""
+        both = self.mixture_start.finite & self.finetuned.finite
+        return both if self.pretrained is None else both & self.pretrained.finite
 
 
 def subset(key: Key[Array, ""], n_rows: int, size: int) -> Array:

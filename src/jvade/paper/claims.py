@@ -1,4 +1,4 @@
-"""What the study found, held against a run: each claim with our numbers, and what may explain a difference."""
+"""What the study found, held against a run: each claim, our numbers, what may explain a difference."""
 
 from typing import NamedTuple
 
@@ -61,7 +61,8 @@ def _dimensions(study: Study) -> list[Claim]:
         claims.append(
             Claim(
                 "Table 3",
-                f"all three indices are best at 2 latents, and fall with more (K by {chosen_by.replace('bic', 'BIC')})",
+                "all three indices are best at 2 latents, and fall with more (K by"
+                f" {chosen_by.replace('bic', 'BIC')})",
                 "best at "
                 + ", ".join(f"{d} by {name}" for name, d in best.items())
                 + f"; rank correlation of latents and silhouette {falls:.2f}",
@@ -81,10 +82,11 @@ def _number(study: Study) -> list[Claim]:
         Claim(
             "Fig 4",
             "BIC is lowest at 7 clusters",
-            f"BIC is lowest at {values['lowest_bic']} of {low} to {high}, ICL at {values['lowest_icl']}, elbow {elbow}",
+            f"BIC is lowest at {values['lowest_bic']} of {low} to {high}, ICL at {values['lowest_icl']},"
+            f" elbow {elbow}",
             values["lowest_bic"] == 7,
-            "BIC of latents that are no Gaussians keeps falling with K, the more visits the longer; the ranges of K "
-            "and the noise variance are not published",
+            "BIC of latents that are no Gaussians keeps falling with K, the more visits the longer; the"
+            " ranges of K and the noise variance are not published",
         )
     ]
 
@@ -97,7 +99,8 @@ def _latents(study: Study) -> list[Claim]:
     return [
         Claim(
             "Table 4",
-            f"{len(table)} correlations, of age, hypertension, visits, gap, community and circulatory diseases",
+            f"{len(table)} correlations, of age, hypertension, visits, gap, community and circulatory"
+            " diseases",
             f"{same} of {len(known)} have the same sign after matching, {strong} are as large as 0.3",
             len(known) > 0 and same == len(known) == strong,
             "latents are free to turn: any two directions of a plane carry the same clusters",
@@ -115,9 +118,9 @@ def _comparison(study: Study) -> list[Claim]:
         Claim(
             "Table 5",
             "K-Means on the inputs is worst by far",
-            f"silhouette {raw['silhouette']:.3f} against {latent['silhouette']:.3f} and {vade['silhouette']:.3f}; "
-            f"Davies-Bouldin {raw['davies_bouldin']:.2f} against {latent['davies_bouldin']:.2f} and "
-            f"{vade['davies_bouldin']:.2f}; each in its own space",
+            f"silhouette {raw['silhouette']:.3f} against {latent['silhouette']:.3f} and"
+            f" {vade['silhouette']:.3f}; Davies-Bouldin {raw['davies_bouldin']:.2f} against"
+            f" {latent['davies_bouldin']:.2f} and {vade['davies_bouldin']:.2f}; each in its own space",
             bool(raw["silhouette"] < min(latent["silhouette"], vade["silhouette"]))
             and bool(raw["davies_bouldin"] > max(latent["davies_bouldin"], vade["davies_bouldin"])),
             "38 dimensions against 2: the spaces differ more than the methods, see the common space",
@@ -131,11 +134,12 @@ def _comparison(study: Study) -> list[Claim]:
         ),
         Claim(
             "Tables 5 and 7",
-            "the three highest clusters cross at least 2.5 times as often as all visits (4.7, 2.7 and 2.6 times)",
+            "the three highest clusters cross at least 2.5 times as often as all visits (4.7, 2.7 and 2.6"
+            " times)",
             ", ".join(f"{ratio:.1f}" for ratio in top) + " times",
             len(top) == 3 and bool((top >= 2.5).all()),
-            OTHER_DATA
-            + "; the noise variance of the decoder, which is not published, decides how fine the clusters are",
+            OTHER_DATA + "; the noise variance of the decoder, which is not published, decides how fine the"
+            " clusters are",
         ),
     ]
 
@@ -153,9 +157,11 @@ def _stability(study: Study) -> list[Claim]:
             + (
                 ""
                 if ari is None
-                else f"; but runs agree only at a mean ARI of {ari:.2f}"
-                if ari < 0.8
-                else f"; mean ARI {ari:.2f}"
+                else (
+                    f"; but runs agree only at a mean ARI of {ari:.2f}"
+                    if ari < 0.8
+                    else f"; mean ARI {ari:.2f}"
+                )
             ),
             bool((spread < 0.3).all()),
             "seeds that end in different clusterings can have the same indices",
@@ -173,9 +179,11 @@ def _residence(study: Study) -> list[Claim]:
             "no type is concentrated in one sub-district",
             f"Cramér's V of cluster and sub-district {strength:.3f} (0: none, 1: complete)",
             strength < 0.1,
-            "the simulated district draws the sub-district by zone and type"
-            if study.settings.visits is None
-            else OTHER_DATA,
+            (
+                "the simulated district draws the sub-district by zone and type"
+                if study.settings.visits is None
+                else OTHER_DATA
+            ),
         )
     ]
 

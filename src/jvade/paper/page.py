@@ -59,13 +59,18 @@ def head(study: Study) -> str:
     return document.page(
         [
             f"# Two-stage VaDE on {what(study)}",
-            f"{values['n_visits']:,} visits{patients}, {len(values['inputs'])} inputs, "
-            f"{values['crossed']:.1f} % of the visits outside the home area. Preset `{study.settings.preset}`, "
-            f"seed {study.settings.seed}, jvade {versions['jvade']}, jax {versions['jax']}, Python {versions['python']}, "
-            f"{manifest.device()['platform']}.",
-            "*Published numbers are those of the study (3.65 million visits of a district of Shanghai, 2024): other "
-            "visits, printed for comparison. They are not reproduced by these visits, and nothing here is tuned to "
-            "reach them. The outcome (care outside the home area) is never seen by the clustering.*",
+            (
+                f"{values['n_visits']:,} visits{patients}, {len(values['inputs'])} inputs,"
+                f" {values['crossed']:.1f} % of the visits outside the home area. Preset"
+                f" `{study.settings.preset}`, seed {study.settings.seed}, jvade {versions['jvade']}, jax"
+                f" {versions['jax']}, Python {versions['python']}, {manifest.device()['platform']}."
+            ),
+            (
+                "*Published numbers are those of the study (3.65 million visits of a district of Shanghai,"
+                " 2024): other visits, printed for comparison. They are not reproduced by these visits, and"
+                " nothing here is tuned to reach them. The outcome (care outside the home area) is never seen"
+                " by the clustering.*"
+            ),
         ]
     )
 
@@ -108,11 +113,15 @@ def grid(study: Study, show: Show) -> str:
     return document.page(
         [
             "## Grid over latents and clusters (section 2.2, Fig 1, stage 1)",
-            f"Rule: {values['rule']}. It chooses **{values['latent_dim']} latents and {values['n_clusters']} clusters** "
-            f"(the study: 2 and 7). Refitted on all {whole['n_rows']:,} visits this pair has silhouette "
-            f"{number(whole['silhouette'], '.3f')}, Davies-Bouldin {number(whole['davies_bouldin'], '.3f')} and "
-            f"Calinski-Harabasz {number(whole['calinski_harabasz'], ',.0f')}. The stages below keep the study's pair, "
-            f"{study.settings.model.latent_dim} and {study.settings.model.n_clusters}, whatever the grid says.",
+            (
+                f"Rule: {values['rule']}. It chooses **{values['latent_dim']} latents and"
+                f" {values['n_clusters']} clusters** (the study: 2 and 7). Refitted on all"
+                f" {whole['n_rows']:,} visits this pair has silhouette {number(whole['silhouette'], '.3f')},"
+                f" Davies-Bouldin {number(whole['davies_bouldin'], '.3f')} and Calinski-Harabasz"
+                f" {number(whole['calinski_harabasz'], ',.0f')}. The stages below keep the study's pair,"
+                f" {study.settings.model.latent_dim} and {study.settings.model.n_clusters}, whatever the grid"
+                " says."
+            ),
             show(
                 "fig1_grid",
                 "Indices of mixtures on the pretrained latents; darker is better, the chosen pair framed",
@@ -133,9 +142,11 @@ def sensitivity(study: Study, show: Show) -> str:
     return document.page(
         [
             "## Number of latents (section 3.1, Table 3)",
-            "For each number of latents the number of clusters is chosen by BIC and, beside it, by silhouette: the "
-            "study does not say how it chose. Indices in each model's own space are not comparable between rows of "
-            "different latents; the study compares them.",
+            (
+                "For each number of latents the number of clusters is chosen by BIC and, beside it, by"
+                " silhouette: the study does not say how it chose. Indices in each model's own space are not"
+                " comparable between rows of different latents; the study compares them."
+            ),
             table(
                 shown.rename(columns=HEADS | {"n_clusters": "K"}),
                 forms | {HEADS[n]: f for n, f in INDICES.items()},
@@ -153,8 +164,10 @@ def pretraining(study: Study, show: Show) -> str:
         [
             "## Training (section 3.4)",
             "### Pretraining (Fig 3)",
-            f"Published: converged after about 10 epochs. Epochs run here, by latents: {each} (at most "
-            f"{study.settings.training.max_epochs}). An epoch of fewer visits has fewer steps.",
+            (
+                f"Published: converged after about 10 epochs. Epochs run here, by latents: {each} (at most "
+                f"{study.settings.training.max_epochs}). An epoch of fewer visits has fewer steps."
+            ),
             show("fig3_pretraining", "Loss of the VAE pretraining"),
             show("fig3_pretraining_terms", "Terms of the ELBO in the pretraining"),
         ]
@@ -178,7 +191,10 @@ def fine_tuning(study: Study, show: Show) -> str:
     return document.page(
         [
             "### Fine-tuning (Fig 5)",
-            f"{values['epochs']} epochs; {values['alive']} of {study.settings.model.n_clusters} clusters have visits.",
+            (
+                f"{values['epochs']} epochs; {values['alive']} of {study.settings.model.n_clusters} clusters"
+                " have visits."
+            ),
             show("fig5_finetuning", "Loss of the VaDE fine-tuning"),
             show("fig5_finetuning_terms", "Terms of the ELBO in the fine-tuning"),
         ]
@@ -197,9 +213,11 @@ def latents(study: Study, show: Show) -> str:
         **{name: strong[f"{name}_shown"] for name in names},
     )[["variable", *names]]
     matched = ", ".join(
-        f"published z{i} is {'minus ' if sign < 0 else ''}our z{ours}"
-        if ours
-        else f"published z{i} has no match"
+        (
+            f"published z{i} is {'minus ' if sign < 0 else ''}our z{ours}"
+            if ours
+            else f"published z{i} has no match"
+        )
         for i, (ours, sign) in enumerate(zip(found.values["order"], found.values["signs"], strict=True), 1)
     )
     beside = found.tables["table4_beside_published"].dropna(subset=["ours", "published"], how="all")
@@ -207,14 +225,22 @@ def latents(study: Study, show: Show) -> str:
     return document.page(
         [
             "## Meaning of the latents (section 3.2, Table 4, Fig 2)",
-            f"Pearson's r of the posterior means with the inputs. Blank below {found.values['threshold']} in size: our "
-            "rule, the study leaves cells blank without one (its smallest printed r is 0.379).",
+            (
+                f"Pearson's r of the posterior means with the inputs. Blank below {found.values['threshold']}"
+                " in size: our rule, the study leaves cells blank without one (its smallest printed r is"
+                " 0.379)."
+            ),
             table(largest, dict.fromkeys(names, ".2f")),
             f"Sign and order of latents are arbitrary. Matched to the study: {matched}.",
             table(beside.drop(columns="shown"), {"ours": ".2f", "published": ".2f"}),
-            "The study contradicts itself on z2: its Table 4 gives +0.81 with the number of visits, its reading of "
-            "Fig 2 says that a high z2 means few visits.",
-            f"Traversals: one latent moves over -3 to 3, the others stay at their mean over all visits ({base}).",
+            (
+                "The study contradicts itself on z2: its Table 4 gives +0.81 with the number of visits, its"
+                " reading of Fig 2 says that a high z2 means few visits."
+            ),
+            (
+                "Traversals: one latent moves over -3 to 3, the others stay at their mean over all visits"
+                f" ({base})."
+            ),
             show("fig2_traversal", "Decoded inputs against each latent, standardised"),
             show("fig2_traversal_units", "The same in original units"),
             show("latent_map", "Clusters on the plane of the latents"),
@@ -271,9 +297,11 @@ def comparison(study: Study, show: Show) -> str:
     return document.page(
         [
             "## Methods (section 3.3, Table 5)",
-            f"The same visits for all. Indices on {settings.index_rows:,} random visits, mean ± standard deviation over "
-            f"{settings.index_subsets} such subsets, each method in its own space, as in the study: these cannot be "
-            "compared between methods.",
+            (
+                f"The same visits for all. Indices on {settings.index_rows:,} random visits, mean ± standard"
+                f" deviation over {settings.index_subsets} such subsets, each method in its own space, as in"
+                " the study: these cannot be compared between methods."
+            ),
             table(
                 own,
                 {"silhouette, published": ".3f", "Davies-Bouldin, published": ".3f", "K, published": ".0f"},
@@ -313,22 +341,23 @@ def stability(study: Study, show: Show) -> str:
     """Section 3.5, Table 6."""
     found = study.outcome("stability")
     values, shown = found.values, found.tables["table6_stability"].drop(columns="n_runs")
-    forms = dict(INDICES) | {"calinski_harabasz": ",.1f"}
     heads = HEADS | {f"{name}_published": f"{HEADS[name]}, published" for name in INDICES}
     ari = (
         ""
         if values["ari_mean"] is None
         else (
-            f"The mean ARI of two runs is {values['ari_mean']:.2f}, the least {values['ari_least']:.2f}. With clusters "
-            f"matched to those of seed {values['reference']} (largest overlap), {values['changed']:.1f} % of the visits "
-            "are not in the same cluster in all runs."
+            f"The mean ARI of two runs is {values['ari_mean']:.2f}, the least {values['ari_least']:.2f}. With"
+            f" clusters matched to those of seed {values['reference']} (largest overlap),"
+            f" {values['changed']:.1f} % of the visits are not in the same cluster in all runs."
         )
     )
     return document.page(
         [
             "## Stability (section 3.5, Table 6)",
-            "The same model from other seeds. CV: standard deviation (ddof 0) over mean; the study calls below 0.3 "
-            "stable.",
+            (
+                "The same model from other seeds. CV: standard deviation (ddof 0) over mean; the study calls"
+                " below 0.3 stable."
+            ),
             table(shown.rename(columns=heads), {heads[name]: ".3f" for name in heads}),
             "What the published table leaves out: whether the runs find the same clusters. " + ari,
             table(
@@ -370,7 +399,8 @@ def profile(study: Study, show: Show) -> str:
         ""
         if several is None
         else (
-            f" {several:.1f} % of the {found.values['patients']:,} patients have visits in more than one cluster."
+            f" {several:.1f} % of the {found.values['patients']:,} patients have visits in more than one"
+            " cluster."
         )
     )
     strength = found.values.get("cramers_v_residence")
@@ -378,8 +408,9 @@ def profile(study: Study, show: Show) -> str:
         ""
         if strength is None
         else (
-            f"Cluster and sub-district: Cramér's V {strength:.3f} (0: none, 1: complete); the study says that no type is "
-            "concentrated in one sub-district (section 4.1.2). Percent by sub-district: `residence.csv`."
+            f"Cluster and sub-district: Cramér's V {strength:.3f} (0: none, 1: complete); the study says that"
+            " no type is concentrated in one sub-district (section 4.1.2). Percent by sub-district:"
+            " `residence.csv`."
         )
     )
     sizes = found.tables["table7_sizes"].rename(
@@ -388,9 +419,12 @@ def profile(study: Study, show: Show) -> str:
     return document.page(
         [
             "## Profiles of the clusters (section 3.6, Table 7)",
-            "Original units; clusters by falling cross rate. CV: standard deviation over mean of the clusters. Shown: "
-            f"the rows of the study, and others with a CV of {found.values['shown_cv']} or more (`--show-all` for all). "
-            f"95 % intervals by bootstrap over patients ({study.settings.n_boot} replicates): `table7_intervals.csv`.",
+            (
+                "Original units; clusters by falling cross rate. CV: standard deviation over mean of the"
+                f" clusters. Shown: the rows of the study, and others with a CV of {found.values['shown_cv']}"
+                " or more (`--show-all` for all). 95 % intervals by bootstrap over patients"
+                f" ({study.settings.n_boot} replicates): `table7_intervals.csv`."
+            ),
             table(printed, forms),
             show("table7_profiles", "Profiles as a heat map"),
             "Visits and patients." + span,
@@ -405,8 +439,11 @@ def profile(study: Study, show: Show) -> str:
             ),
             lives,
             "### Beside the published clusters",
-            "Each cluster with the published one whose profile is nearest: mean absolute difference in standard "
-            "deviations of the published clusters; a match of other visits, not the same cluster.",
+            (
+                "Each cluster with the published one whose profile is nearest: mean absolute difference in"
+                " standard deviations of the published clusters; a match of other visits, not the same"
+                " cluster."
+            ),
             table(found.tables["table7_matching"], {"cluster": ".0f", "published": ".0f", "distance": ".2f"}),
             table(beside(differences, labels), {}),
         ]
@@ -455,14 +492,20 @@ def reading(study: Study, show: Show) -> str:
     return document.page(
         [
             "## What the study leaves open",
-            f"Each reading of the inputs with each noise variance of the decoder (ours: {ours}), trained on "
-            f"{values['n_rows']:,} visits. Published: silhouette {theirs['silhouette']:.3f}, Davies-Bouldin "
-            f"{theirs['davies_bouldin']:.3f}, Calinski-Harabasz {theirs['calinski_harabasz']:,.0f}, highest cross rate 4.7 "
-            "times the overall one. Nothing is chosen by this table.",
+            (
+                f"Each reading of the inputs with each noise variance of the decoder (ours: {ours}), trained"
+                f" on {values['n_rows']:,} visits. Published: silhouette {theirs['silhouette']:.3f},"
+                f" Davies-Bouldin {theirs['davies_bouldin']:.3f}, Calinski-Harabasz"
+                f" {theirs['calinski_harabasz']:,.0f}, highest cross rate 4.7 times the overall one. Nothing"
+                " is chosen by this table."
+            ),
             meaning,
             table(shown, forms),
             show("readings", "Where each reading lands"),
-            "The size of the subset that the indices are taken on: Calinski-Harabasz grows with it, the others do not.",
+            (
+                "The size of the subset that the indices are taken on: Calinski-Harabasz grows with it, the"
+                " others do not."
+            ),
             table(
                 found.tables["readings_index_rows"].rename(columns=HEADS | {"index_rows": "visits"}),
                 {HEADS[name]: form for name, form in INDICES.items()} | {"visits": ",.0f"},
@@ -485,8 +528,10 @@ def times(study: Study, current: list[str]) -> str:
     return document.page(
         [
             "## Time",
-            f"{lines['seconds'].sum():,.0f} s for all stages, compilation included, on {device['cpus']} CPU cores "
-            f"({device['platform']}).",
+            (
+                f"{lines['seconds'].sum():,.0f} s for all stages, compilation included, on {device['cpus']}"
+                f" CPU cores ({device['platform']})."
+            ),
             table(lines, {"seconds": ",.1f", "peak memory so far, GB": ".1f"}),
         ]
     )
@@ -499,8 +544,10 @@ def warned(study: Study, current: list[str]) -> str:
     return document.page(
         [
             "## Limits",
-            f"- Numbers with fewer than {least} patients behind them are blank, and a hexagon of a map has at least "
-            f"{least}. That is not yet a full disclosure control.",
+            (
+                f"- Numbers with fewer than {least} patients behind them are blank, and a hexagon of a map"
+                f" has at least {least}. That is not yet a full disclosure control."
+            ),
             "- A high silhouette is no proof of a good clustering: it rises when clusters die.",
             "- Groups of visits are described; nothing here is for decisions about a person.",
             "## Warnings of this run" if lines else "",

@@ -61,7 +61,7 @@ class Readings:
 
     n_rows: int = 200_000
     noise_variances: tuple[float, ...] = (0.03, 0.3, 1.0)
-    index_rows: tuple[int, ...] = (1_000, 3_000, 10_000, 20_000)
+    index_rows: tuple[int, ...] = (1_000, 3_000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,9 @@ class PaperSettings:
     device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
     index_rows: int = 10_000
     index_subsets: int = 3
-    grid: Search = Search((2, 5, 10), (2, 10), 5_000, EmSettings(n_init=10, n_continued=2))
+    grid: Search = Search(
+        (2, 5, 10), (2, 10), 5_000, EmSettings(n_init=10, n_continued=2, max_iter=100, tol=1e-4)
+    )
     sensitivity: Search = Search(
         (2, 5, 10, 15, 20, 25, 30),
         (2, 30),
@@ -236,9 +238,9 @@ _few = EmSettings(n_rows=1_000, n_init=4, n_continued=2, short_iter=3, max_iter=
 PRESETS: dict[PresetName, PaperSettings] = {
     "quick": replace(
         _quick,
-        training=Training(max_epochs=10),
+        training=Training(max_epochs=8),
         mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
-        readings=Readings(n_rows=50_000, noise_variances=(0.3, 1.0)),
+        readings=Readings(n_rows=30_000, noise_variances=(0.3, 1.0)),
     ),
     "full": replace(
         _quick,
@@ -247,7 +249,7 @@ PRESETS: dict[PresetName, PaperSettings] = {
         grid=replace(
             _quick.grid,
             latent_dims=_quick.sensitivity.latent_dims,
-            em=EmSettings(n_rows=200_000, n_init=10, n_continued=2),
+            em=replace(_quick.grid.em, n_rows=200_000),
         ),
         sensitivity=replace(
             _quick.sensitivity, index_rows=5_000, em=replace(_quick.sensitivity.em, n_rows=20_000)

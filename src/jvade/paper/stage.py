@@ -163,6 +163,7 @@ class Study:
 
     def _keep(self, name: str, found: Outcome, began: str, clock: float) -> None:
         (self.folder.path / RECORDS / f"{name}.json").unlink(missing_ok=True)
+        (self.folder.path / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
         files = [self.folder.table(title, table) for title, table in found.tables.items()]
         if found.arrays:
             arrays = {title: np.asarray(array) for title, array in found.arrays.items()}

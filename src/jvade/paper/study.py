@@ -1,4 +1,4 @@
-"""The study from end to end: the stages in order, what is kept of earlier runs, figures, results page, manifest."""
+"""The study from end to end: stages in order, what is kept of earlier runs, figures, page, manifest."""
 
 import time
 from collections.abc import Iterable
@@ -42,9 +42,9 @@ STAGES: dict[str, Stage] = {
     )
 }
 
-NOTE = """This folder holds a row for every visit: visits.parquet (the inputs), labels.parquet (row of the visit in
-your file, its cluster, how sure the model is of it) and arrays of the models. It is for the analyst who ran the
-study and must not be passed on. Everything outside this folder is made of aggregates.
+NOTE = """This folder holds a row for every visit: visits.parquet (the inputs), labels.parquet (row of the
+visit in your file, its cluster, how sure the model is of it) and arrays of the models. It is for the analyst who
+ran the study and must not be passed on. Everything outside this folder is made of aggregates.
 """
 
 
@@ -85,7 +85,8 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     except KeyboardInterrupt:
         done = sum(study.record(name) is not None for name in names)
         terminal.say(
-            f"stopped; {done} of {len(names)} stages are finished in {settings.folder}. The same command goes on."
+            f"stopped; {done} of {len(names)} stages are finished in {settings.folder}. The same command"
+            " goes on."
         )
         raise
     study.folder.text(f"{PRIVATE}/README.txt", NOTE)
@@ -121,8 +122,10 @@ def finish(study: Study, current: list[str], began: datetime, clock: float) -> N
         {
             "jvade": manifest.versions()["jvade"],
             "began": began.isoformat(timespec="seconds"),
-            "seconds": {name: record["seconds"] for name, record in records.items()}
-            | {"this run": round(time.perf_counter() - clock, 2)},
+            "seconds": (
+                {name: record["seconds"] for name, record in records.items()}
+                | {"this run": round(time.perf_counter() - clock, 2)}
+            ),
             "complete": list(STAGES) == current,
             "peak_memory_gb": max(record["peak_memory_gb"] for record in records.values()),
             "device": manifest.device(),

@@ -8,7 +8,8 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem;
+       margin: 2rem auto; padding: 0 1rem }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-top: 1px solid #e3e7eb; padding-top: 1.5rem }
 table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; margin: 1rem 0 }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #e3e7eb; white-space: nowrap; text-align: left }

@@ -38,18 +38,18 @@ class RunFolder:
     """Writes a run's tables and figures atomically; without a manifest a folder is no finished run.
 
     Args:
-        path: the folder; made if absent. An older manifest is removed at once, so that a run that ends
-            early cannot pass for a finished one.
+        path: the folder; made, and an older manifest removed, when the first file is written. So a run that
+            ends early cannot pass for a finished one, and one that cannot begin changes nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.written: list[str] = []
-        path.mkdir(parents=True, exist_ok=True)
-        (path / MANIFEST).unlink(missing_ok=True)
 
     def file(self, name: str, write: Callable[[Path], Any]) -> Path:
         """Let `write` make a file beside `name`, flush it to the disk, and move it into place."""
+        if not self.written:
+            (self.path / MANIFEST).unlink(missing_ok=True)
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f".unfinished-{target.name}")
@@ -72,6 +72,9 @@ class RunFolder:
 
     def figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PNG and SVG, the same bytes for the same figure."""
+        with mpl.rc_context(STYLE):
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not in each of the four passes that saving takes
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             self.file(f"{name}.{kind}", partial(save, figure, kind, metadata))
 

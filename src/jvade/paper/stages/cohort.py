@@ -51,8 +51,10 @@ def describe_source(settings: PaperSettings) -> dict[str, Any]:
     """
     if settings.visits is None or settings.mapping is None:
         return {"simulated": {"visits": settings.n_visits, "seed": settings.seed}}
-    sides = {join.name: fingerprint(Path(join.file)) for join in read_mapping(settings.mapping).join}
-    return {"visits": fingerprint(settings.visits), "mapping": fingerprint(settings.mapping)} | sides
+    files = {"visits": settings.visits, "mapping": settings.mapping}
+    files |= {join.name: Path(join.file) for join in read_mapping(settings.mapping).join}
+    # A file that is not there is told of where it is read, with what to do.
+    return {name: fingerprint(path) if path.exists() else None for name, path in files.items()}
 
 
 def read(settings: PaperSettings) -> tuple[VisitTable, np.ndarray | None, dict[str, int]]:

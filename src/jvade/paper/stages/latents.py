@@ -29,7 +29,7 @@ MEASURES = (
 
 def compute(study: Study) -> Outcome:
     """Correlate, traverse and map the latents of the fine-tuned model."""
-    settings, visits = study.settings, cohort.load(study)
+    visits = cohort.load(study)
     tuned = study.outcome("fine-tuning")
     latents, frame = tuned.arrays["latents"], visits.table.frame
     inputs = frame[visits.table.names]

@@ -40,8 +40,12 @@ SHOWN_CV = 0.3
 GROUPS = ("share", "outcome", "personal", "visit", "institution", "diagnosis", "residence", "destination")
 
 
-def described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
+def described(study: Study) -> tuple[pd.DataFrame, list[Row]]:
     """Return the variables of Table 7 as columns, and its rows: those published in their order, then ours."""
+    return study.derived("described", lambda: _described(cohort.load(study)))
+
+
+def _described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
     frame = visits.table.frame
     outcome = Variable(OUTCOME, "Care outside the home area", "outcome", "binary")
     rows = [
@@ -67,7 +71,7 @@ def compute(study: Study) -> Outcome:
     """Profile every cluster with intervals, set it beside the published ones, and ask where patients live."""
     settings, visits = study.settings, cohort.load(study)
     labels = study.outcome("fine-tuning").arrays["labels"]
-    frame, rows = described(visits)
+    frame, rows = described(study)
     table = analysis.profile(frame, rows, labels, visits.patients, settings.min_patients)
     theirs = published.load("table7_profiles")
     table["published"] = table["variable"].isin(theirs["variable"])

@@ -61,9 +61,7 @@ def compute(study: Study) -> Outcome:
     for name, matrix in matrices(study, rows).items():
         x = jnp.asarray(matrix)
         result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study))
-        sound = [
-            not fit.failures(jax.tree.map(lambda leaf: leaf[i : i + 1], result)) for i in range(len(each))
-        ]
+        sound = np.asarray(result.sound)
         for i, variance in enumerate(variances):
             reading = {"inputs": name, "noise_variance": variance}
             if not sound[i]:
@@ -88,7 +86,7 @@ def measure(study: Study, rows: np.ndarray, placed: Mapping[str, np.ndarray]) ->
     few = draw_subset(len(rows), settings.index_rows, settings.seed)
     (indices,) = study.derived("scorer", Scorer).score(placed["latents"][few], [labels[few]])
     rates = profiles.cross_rates(labels, crossed, patients, settings.min_patients)
-    whole, printed = profiling.described(visits)
+    whole, printed = profiling.described(study)
     table = profiles.profile(whole.iloc[rows], printed, labels, patients, settings.min_patients)
     matching = association.match_profiles(table, published.load("table7_profiles"))
     found = {"clusters": int(labels.max())} | indices._asdict()

@@ -43,7 +43,7 @@ def compute(study: Study) -> Outcome:
     theirs = published.load("table6_stability").astype({"seed": str}).set_index("seed")
     ari = analysis.pairwise_ari(runs)
     moved = analysis.changes(aligned)
-    frame, printed = profiles.described(visits)
+    frame, printed = profiles.described(study)
     each = [
         profiling.profile(frame, printed, labels, visits.patients, settings.min_patients)
         for labels in aligned

@@ -65,7 +65,7 @@ def heat_maps(table: pd.DataFrame, chosen: tuple[int, int]) -> Figure:
 
 @styled
 def sensitivity(table: pd.DataFrame) -> Figure:
-    """Draw each index against the number of latents, K chosen by BIC and by silhouette, the study beside (Table 3).
+    """Draw each index against the number of latents, K by BIC and by silhouette, the study beside (Table 3).
 
     Args:
         table: columns latent_dim, chosen_by ("bic", "silhouette"), the indices, and those `_published`.
@@ -101,7 +101,7 @@ def sensitivity(table: pd.DataFrame) -> Figure:
 
 @styled
 def criteria(table: pd.DataFrame, elbow: float | None, published: int) -> Figure:
-    """Draw BIC and ICL against the number of clusters, the lowest of each circled, the elbow of BIC marked (Fig 4).
+    """Draw BIC and ICL against the number of clusters, their lowest circled, the elbow marked (Fig 4).
 
     Args:
         table: columns n_clusters, n_rows, bic, icl; lower is better.

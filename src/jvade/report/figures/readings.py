@@ -10,8 +10,8 @@ from jvade.report.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, styled
 NAMES = {
     "silhouette": "Silhouette",
     "davies_bouldin": "Davies-Bouldin",
-    "times_overall": "Highest cross rate, times overall",
-    "distance_table7": "Distance from Table 7",
+    "times_overall": "Highest / overall cross rate",
+    "distance_table7": "Distance, Table 7",
 }
 
 
@@ -23,7 +23,7 @@ def readings(table: pd.DataFrame, published: Mapping[str, float]) -> Figure:
         table: columns inputs, noise_variance and the measures of `NAMES`.
         published: value of some of the measures in the study, drawn as a line across.
     """
-    figure = Figure(figsize=(9.6, 2.9), layout="constrained")
+    figure = Figure(figsize=(10.4, 2.9), layout="constrained")
     for axes, (column, name) in zip(figure.subplots(1, len(NAMES)), NAMES.items(), strict=True):
         for (inputs, one), color in zip(
             table.groupby("inputs", sort=False), (BLUE, ORANGE, GREEN), strict=False

@@ -49,15 +49,20 @@ def terms(history: pd.DataFrame, title: str) -> Figure:
     for axes, (column, name, minus) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
     ):
-        ends = {}
         for part, words, color in (("train", "training", BLUE), ("validation", "validation", ORANGE)):
             values = history[f"{part}_{column}"] - (history[f"{part}_{minus}"] if minus else 0)
-            axes.plot(history["epoch"], values, color=color, linewidth=1.6)
-            ends[words] = (float(history["epoch"].iloc[-1]), float(values.iloc[-1]), color)
+            axes.plot(history["epoch"], values, color=color, linewidth=1.6, label=words)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        label_ends(axes, ends)
+    # Lines that end as close as these leave no room for words beside them.
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=8,
+    )
     figure.axes[0].set_ylabel("nats per visit")
     figure.suptitle(f"{title}: terms of the ELBO", fontsize=10, fontweight="bold", x=0.01, ha="left")
     return figure
