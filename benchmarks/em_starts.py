@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from visits import matrix
 
-from jvade.core import fit, gmm
-from jvade.paper import study
+from jvade.core import fit, gmm, lanes
+from jvade.core.layout import take_lane
+from jvade.core.settings import Architecture
 from jvade.paper.settings import PaperSettings
-from jvade.report.terminal import Terminal
 
 SIZES, SEEDS, ROWS = range(2, 11), range(3), 20_000
 
@@ -33,8 +34,14 @@ def main() -> None:
     parser.add_argument("--mapping", type=Path)
     options = parser.parse_args()
     settings = PaperSettings(visits=options.visits, mapping=options.mapping)
-    latents = study.train(study.load_cohort(settings), settings, Terminal()).pretrained_latents
-    z = latents[np.asarray(fit.subset(jax.random.key(0), len(latents), ROWS))]
+    x = matrix(settings)
+    architecture = Architecture(x.shape[1])
+    stack = lanes.stack([settings.seed], settings.model)
+    pretrained = lanes.train(
+        x, lanes.init(stack, architecture), stack, "pretraining", architecture, settings.training
+    )
+    placed = fit.assign(take_lane(pretrained.params, 0), x, take_lane(stack, 0), architecture)
+    z = np.asarray(placed.latents)[np.asarray(fit.subset(jax.random.key(0), len(x), ROWS))]
 
     bounds: dict[str, list[np.ndarray]] = {"short runs": [], "K-means, 5 restarts": []}
     seconds = dict.fromkeys(bounds, 0.0)

@@ -10,14 +10,13 @@ and the number of clusters that hold visits.
 import argparse
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
+from visits import matrix
 
 from jvade.core import fit, lanes
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
-from jvade.paper import study
 from jvade.paper.settings import PaperSettings
 
 
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--mapping", type=Path)
     options = parser.parse_args()
     settings = PaperSettings(visits=options.visits, mapping=options.mapping)
-    x = jnp.asarray(study.load_cohort(settings).matrix)
+    x = matrix(settings)
     architecture = Architecture(x.shape[1])
     stack = lanes.stack(options.seeds, settings.model)
     params = lanes.init(stack, architecture)

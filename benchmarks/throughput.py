@@ -18,11 +18,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import psutil
+from visits import matrix
 
 import jvade
 from jvade.core import fit, lanes
 from jvade.core.settings import Architecture, Hyperparameters, Training
-from jvade.paper import study
 from jvade.paper.settings import PaperSettings
 
 #: A training row of the paper's model, forward 42 and backward 64 thousand operations; a validation row 42.
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    x = jnp.asarray(study.load_cohort(PaperSettings(n_visits=options.visits, seed=0)).matrix)
+    x = matrix(PaperSettings(n_visits=options.visits, seed=0))
     architecture = Architecture(x.shape[1])
     training = Training(max_epochs=options.epochs, block_epochs=options.epochs)
     n_train, n_validation = training.split_sizes(len(x))

@@ -49,7 +49,7 @@ def test_commands_run(command, tmp_path):
     assert program in start, "a new kind of command needs a way to be tested here"
     out = tmp_path / "out"
     args[args.index("--out") + 1] = str(out)
-    small = ["--preset", "smoke"] if args[0] == "scripts/paper.py" else []
+    small = ["--preset", "smoke", "--only", "profiles"] if args[0] == "scripts/paper.py" else []
     if args[0] == "simulate":
         args[args.index("--visits") + 1] = "6000"
     done = subprocess.run(

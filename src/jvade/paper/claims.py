@@ -57,12 +57,12 @@ def _dimensions(study: Study) -> list[Claim]:
             "Davies-Bouldin": int(dims[np.nanargmin(one["davies_bouldin"])]),
             "Calinski-Harabasz": int(dims[np.nanargmax(one["calinski_harabasz"])]),
         }
-        falls = float(one["latent_dim"].corr(one["silhouette"], method="spearman"))
+        falls = float(one.loc[:, "latent_dim"].corr(one["silhouette"], method="spearman"))
         claims.append(
             Claim(
                 "Table 3",
                 "all three indices are best at 2 latents, and fall with more (K by"
-                f" {chosen_by.replace('bic', 'BIC')})",
+                f" {str(chosen_by).replace('bic', 'BIC')})",
                 "best at "
                 + ", ".join(f"{d} by {name}" for name, d in best.items())
                 + f"; rank correlation of latents and silhouette {falls:.2f}",
@@ -76,7 +76,8 @@ def _dimensions(study: Study) -> list[Claim]:
 def _number(study: Study) -> list[Claim]:
     values = study.outcome("number-of-clusters").values
     curve = study.outcome("number-of-clusters").tables["fig4_number_of_clusters"]
-    low, high = int(curve["n_clusters"].min()), int(curve["n_clusters"].max())
+    sizes = curve["n_clusters"].to_numpy()
+    low, high = int(sizes.min()), int(sizes.max())
     elbow = "none" if values["elbow"] is None else f"{values['elbow']:.0f}"
     return [
         Claim(
@@ -95,7 +96,7 @@ def _latents(study: Study) -> list[Claim]:
     table = study.outcome("latents").tables["table4_beside_published"].dropna(subset=["published"])
     known = table.dropna(subset=["ours"])
     same = int((np.sign(known["ours"]) == np.sign(known["published"])).sum())
-    strong = int(known["shown"].astype(bool).sum())
+    strong = int(known["shown"].to_numpy(bool).sum())
     return [
         Claim(
             "Table 4",
@@ -113,7 +114,7 @@ def _comparison(study: Study) -> list[Claim]:
     table = found.tables["table5_comparison"].set_index("method")
     raw, latent, vade = table.loc["K-Means"], table.loc["VAE + K-Means"], table.loc[VADE]
     rates = rates_of(found.tables["table5_cross_rates"], VADE)
-    top = rates.drop(index="overall")["ratio"].dropna().nlargest(3)
+    top = rates.drop(index="overall").loc[:, "ratio"].dropna().nlargest(3)
     return [
         Claim(
             "Table 5",

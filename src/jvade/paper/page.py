@@ -133,7 +133,7 @@ def grid(study: Study, show: Show) -> str:
 def sensitivity(study: Study, show: Show) -> str:
     """Section 3.1, Table 3."""
     found = study.outcome("sensitivity").tables["table3_sensitivity"]
-    shown = found[["latent_dim", "chosen_by", "n_clusters", *INDICES]].copy()
+    shown = found.loc[:, ["latent_dim", "chosen_by", "n_clusters", *INDICES]].copy()
     shown["chosen_by"] = shown["chosen_by"].replace({"bic": "BIC"})
     for name in ("n_clusters", *INDICES):
         shown[f"{HEADS.get(name, 'K')}, published"] = found[f"{name}_published"]
@@ -148,7 +148,9 @@ def sensitivity(study: Study, show: Show) -> str:
                 " comparable between rows of different latents; the study compares them."
             ),
             table(
-                shown.rename(columns=HEADS | {"n_clusters": "K"}),
+                shown.rename(
+                    columns=HEADS | {"latent_dim": "latents", "chosen_by": "K chosen by", "n_clusters": "K"}
+                ),
                 forms | {HEADS[n]: f for n, f in INDICES.items()},
             ),
             show("table3_sensitivity", "Indices against the number of latents"),
@@ -211,7 +213,7 @@ def latents(study: Study, show: Show) -> str:
     largest = strong.assign(
         variable=[labels.get(name, name) for name in strong["variable"]],
         **{name: strong[f"{name}_shown"] for name in names},
-    )[["variable", *names]]
+    ).loc[:, ["variable", *names]]
     matched = ", ".join(
         (
             f"published z{i} is {'minus ' if sign < 0 else ''}our z{ours}"
@@ -278,7 +280,7 @@ def comparison(study: Study, show: Show) -> str:
         if "silhouette_common_sd" in compared
         else pd.DataFrame()
     )
-    crossing = compared[["method", "gini", "visits_above_overall", "crossing_above_overall"]].rename(
+    crossing = compared.loc[:, ["method", "gini", "visits_above_overall", "crossing_above_overall"]].rename(
         columns={
             "gini": "Gini",
             "visits_above_overall": "visits in clusters above the overall rate, %",
@@ -288,7 +290,7 @@ def comparison(study: Study, show: Show) -> str:
     planted = ""
     if "ari_planted" in compared:
         planted = "The simulated district knows the type of each visit. Agreement with it:\n\n" + table(
-            compared[["method", "ari_planted", "nmi_planted"]].rename(
+            compared.loc[:, ["method", "ari_planted", "nmi_planted"]].rename(
                 columns={"ari_planted": "ARI", "nmi_planted": "NMI"}
             ),
             {"ARI": ".3f", "NMI": ".3f"},

@@ -43,8 +43,8 @@ STAGES: dict[str, Stage] = {
 }
 
 NOTE = """This folder holds a row for every visit: visits.parquet (the inputs), labels.parquet (row of the
-visit in your file, its cluster, how sure the model is of it) and arrays of the models. It is for the analyst who
-ran the study and must not be passed on. Everything outside this folder is made of aggregates.
+visit in your file, its cluster, how sure the model is of it) and arrays of the models. It is for the analyst
+who ran the study and must not be passed on. Everything outside this folder is made of aggregates.
 """
 
 

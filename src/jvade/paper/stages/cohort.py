@@ -86,7 +86,7 @@ def compute(study: Study) -> Outcome:
         "levels": table.levels,
         "simulated": counts,
         "n_visits": table.account.kept,
-        "n_patients": int(table.frame["patient"].nunique()) if "patient" in table.frame else None,
+        "n_patients": int(table.frame.loc[:, "patient"].nunique()) if "patient" in table.frame else None,
         "crossed": 100 * float(table.outcome.mean()),
     }
     return Outcome(

@@ -119,7 +119,7 @@ def draw(study: Study, found: Outcome) -> Mapping[str, Figure]:
             "care outside the home area",
         ),
         "table5_lorenz": lorenz_figures.lorenz(
-            {name: one.drop(columns="method") for name, one in curves.groupby("method", sort=False)},
+            {str(name): one.drop(columns="method") for name, one in curves.groupby("method", sort=False)},
             dict(zip(table["method"], table["gini"], strict=True)),
         ),
     }

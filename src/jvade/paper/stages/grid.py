@@ -116,7 +116,7 @@ def compute_grid(study: Study) -> Outcome:
     wanted = Search(dims, settings.grid.clusters, settings.grid.index_rows, settings.grid.em)
     table, warnings, fits = search(study, wanted, "grid")
     winner = analysis.choose(table)
-    d, k = int(winner["latent_dim"]), int(winner["n_clusters"])
+    d, k = int(winner.at["latent_dim"]), int(winner.at["n_clusters"])
     z = training.encode(study, d)
     start = Components(*(leaf[:k, ...] for leaf in fits[d][k].components))
     start = start._replace(means=start.means[:, :d], covariances=start.covariances[:, :d])
@@ -147,7 +147,7 @@ def compute_sensitivity(study: Study) -> Outcome:
         chosen = {
             name: int(best.loc[best["latent_dim"] == d, "n_clusters"].iloc[0])
             for name, best in by.items()
-            if (best["latent_dim"] == d).any()
+            if d in best["latent_dim"].tolist()
         }
         z = training.encode(study, d, rows)
         wide = padded(z, max(wanted.latent_dims))
@@ -164,8 +164,9 @@ def compute_sensitivity(study: Study) -> Outcome:
 def compute_number(study: Study) -> Outcome:
     """Read BIC, ICL and the elbow off the grid, at the latents of the study's model (Fig 4)."""
     table = study.outcome("grid").tables["fig1_grid"]
-    one = table[table["latent_dim"] == study.settings.model.latent_dim].reset_index(drop=True)
-    curve = one[["n_clusters", "n_rows", "bic", "icl", "lower_bound", "converged"]]
+    columns = ["n_clusters", "n_rows", "bic", "icl", "lower_bound", "converged"]
+    ours = table["latent_dim"] == study.settings.model.latent_dim
+    curve = table.loc[ours, columns].reset_index(drop=True)
     sizes = curve["n_clusters"].to_numpy()
     values = {
         "lowest_bic": int(sizes[np.nanargmin(curve["bic"])]),

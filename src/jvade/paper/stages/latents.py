@@ -32,7 +32,7 @@ def compute(study: Study) -> Outcome:
     visits = cohort.load(study)
     tuned = study.outcome("fine-tuning")
     latents, frame = tuned.arrays["latents"], visits.table.frame
-    inputs = frame[visits.table.names]
+    inputs = frame.loc[:, visits.table.names]
 
     table = analysis.correlations(latents, inputs)
     theirs = published.load("table4_latent_correlation")

@@ -111,7 +111,7 @@ def bounds(
         study.settings.n_boot,
     )
     factors = {row.variable: row.factor for row in rows}
-    found[["low", "high"]] = found[["low", "high"]].mul(found["variable"].map(factors), axis=0)
+    found[["low", "high"]] = found[["low", "high"]].mul(found.loc[:, "variable"].map(factors), axis=0)
     means = table.set_index("variable")
     shown = [
         not np.isnan(means.loc[variable, cluster if cluster == "overall" else f"cluster{cluster}"])

@@ -86,14 +86,15 @@ def measure(study: Study, rows: np.ndarray, placed: Mapping[str, np.ndarray]) ->
     few = draw_subset(len(rows), settings.index_rows, settings.seed)
     (indices,) = study.derived("scorer", Scorer).score(placed["latents"][few], [labels[few]])
     rates = profiles.cross_rates(labels, crossed, patients, settings.min_patients)
+    clusters = rates.drop(index="overall")
     whole, printed = profiling.described(study)
     table = profiles.profile(whole.iloc[rows], printed, labels, patients, settings.min_patients)
     matching = association.match_profiles(table, published.load("table7_profiles"))
     found = {"clusters": int(labels.max())} | indices._asdict()
     found |= {
-        "highest_cross_rate": float(rates.drop(index="overall")["cross_rate"].max()),
-        "times_overall": float(rates.drop(index="overall")["ratio"].max()),
-        "distance_table7": float(matching["distance"].mean()),
+        "highest_cross_rate": float(clusters.loc[:, "cross_rate"].max()),
+        "times_overall": float(clusters.loc[:, "ratio"].max()),
+        "distance_table7": float(matching.loc[:, "distance"].mean()),
     }
     if visits.planted is not None:
         found["ari_planted"] = agreement(labels, visits.planted[rows])[0]
@@ -102,19 +103,22 @@ def measure(study: Study, rows: np.ndarray, placed: Mapping[str, np.ndarray]) ->
 
 def by_rows(study: Study, placed: Mapping[str, np.ndarray] | None) -> pd.DataFrame:
     """Return the indices of one clustering on subsets of several sizes."""
+    columns = pd.Index(["index_rows", *published_indices()])
+    if placed is None:
+        return pd.DataFrame([], columns=columns)
     lines = []
-    for size in study.settings.readings.index_rows if placed is not None else ():
+    for size in study.settings.readings.index_rows:
         few = draw_subset(len(placed["clusters"]), size, study.settings.seed)
         scores = study.derived("scorer", Scorer).score(placed["latents"][few], [placed["clusters"][few]])
         lines.append({"index_rows": len(few)} | scores[0]._asdict())
-    return pd.DataFrame(lines, columns=pd.Index(["index_rows", *published_indices()]))
+    return pd.DataFrame(lines, columns=columns)
 
 
 def published_indices() -> dict[str, float]:
     """Return the mean of each index over the published seeds (Table 6)."""
     table = published.load("table6_stability").set_index("seed")
     names = ("silhouette", "davies_bouldin", "calinski_harabasz")
-    runs = table[[str(name).isdigit() for name in table.index]]
+    runs = table.loc[[str(name).isdigit() for name in table.index]]
     return {name: float(runs[name].astype(float).mean()) for name in names}
 
 

@@ -87,9 +87,9 @@ def describe(result: fit.Fit, runs: list[np.ndarray], visits: cohort.Cohort, stu
             {
                 "seed": seed,
                 "clusters": len(clusters),
-                "smallest_share": float(clusters["share"].min()),
-                "highest_cross_rate": float(clusters["cross_rate"].max()),
-                "times_overall": float(clusters["ratio"].max()),
+                "smallest_share": float(clusters.loc[:, "share"].min()),
+                "highest_cross_rate": float(clusters.loc[:, "cross_rate"].max()),
+                "times_overall": float(clusters.loc[:, "ratio"].max()),
                 "validation_loss": float(result.finetuned.best_loss[i]),
             }
         )
@@ -99,7 +99,7 @@ def describe(result: fit.Fit, runs: list[np.ndarray], visits: cohort.Cohort, stu
 def draw(study: Study, found: Outcome) -> Mapping[str, Figure]:
     """Draw the agreement of the runs and the spread of their profiles."""
     spread, agreement = found.tables["table6_spread"], found.tables["table6_agreement"]
-    drawn = [name for name in DRAWN if (spread["variable"] == name).any()]
+    drawn = [name for name in DRAWN if name in spread["variable"].tolist()]
     return {
         "table6_agreement": figures.agreement(
             agreement.drop(columns="seed").to_numpy(float), agreement["seed"].tolist()

@@ -111,7 +111,7 @@ def criteria(table: pd.DataFrame, elbow: float | None, published: int) -> Figure
     figure = Figure(figsize=(6.2, 4.2), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
     for axes, column, color in zip(panels, ("bic", "icl"), (BLUE, ORANGE), strict=True):
-        values = table[column] / 1000
+        values = table.loc[:, column] / 1000
         best = int(np.nanargmin(values))
         axes.plot(table["n_clusters"], values, color=color, linewidth=1.6, marker="o", markersize=3.5)
         axes.plot(

@@ -44,7 +44,7 @@ def terms(history: pd.DataFrame, title: str) -> Figure:
         history: columns epoch and, for train_ and validation_, the four terms (nats per visit).
         title: what was trained.
     """
-    shown = [term for term in _TERMS if history[f"train_{term[0]}"].abs().max() > 0]
+    shown = [term for term in _TERMS if history.loc[:, f"train_{term[0]}"].abs().max() > 0]
     figure = Figure(figsize=(3.3 * len(shown), 2.8), layout="constrained")
     for axes, (column, name, minus) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
