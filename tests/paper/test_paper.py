@@ -8,15 +8,20 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 
 from jvade import cli
+from jvade.core import gmm
+from jvade.core.layout import take_lane
 from jvade.paper import manifest, study
 from jvade.paper.settings import PRESETS, PaperSettings
 from jvade.paper.stages.cohort import describe_source
+from jvade.paper.stages.grid import doubtful
 from jvade.report.folder import RunFolder
 
 SMOKE = ["paper", "--preset", "smoke"]
@@ -242,6 +247,17 @@ def test_only_brings_up_to_date_what_is_asked_for(tmp_path, capsys):
     assert "## Data" in (out / "paper.md").read_text()
     code, _, err = run(capsys, *SMOKE, "--out", out, "--only", "cohorts")
     assert code == 2
+
+
+def test_doubtful_mixtures_of_one_number_of_latents_are_told_in_one_line():
+    z = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    z[:, 2] = 0.0  # a latent that the VAE does not use
+    whole = gmm.fit(jax.random.key(0), jnp.asarray(z), [1, 2, 3], n_init=2)
+    fits = {k: take_lane(whole, i) for i, k in enumerate((1, 2, 3))}
+    (line,) = doubtful(3, fits, 1e-6)
+    assert line.startswith("3 latents: 3 of 3 mixtures, from 1 clusters on")
+    sound = gmm.fit(jax.random.key(0), jnp.asarray(z[:, :2]), [1], n_init=2)
+    assert doubtful(2, {1: take_lane(sound, 0)}, 1e-6) == []
 
 
 def test_a_stage_brings_what_it_needs():

@@ -103,10 +103,31 @@ def search(
                 | {"n_iter": int(one.n_iter), "converged": bool(one.converged)}
                 | indices._asdict()
             )
-        stack = [jax.tree.map(lambda leaf: leaf[None], one) for one in fits[d].values()]
-        said = [text for one in stack for text in gmm.warnings(one, wanted.em.reg_covar)]
-        warnings += [f"{d} latents: {text}" for text in said if "still gaining" not in text]
+        warnings += doubtful(d, fits[d], wanted.em.reg_covar)
     return pd.DataFrame(lines), warnings, fits
+
+
+def doubtful(latent_dim: int, fits: dict[int, GmmFit], reg_covar: float) -> list[str]:
+    """Return in one line how many mixtures of a number of latents need a person's eye.
+
+    EM that was still gaining is no such case here: its column in the table says so.
+    """
+    said = {
+        k: [
+            text
+            for text in gmm.warnings(jax.tree.map(lambda leaf: leaf[None], one), reg_covar)
+            if "still gaining" not in text
+        ]
+        for k, one in fits.items()
+    }
+    sizes = [k for k, texts in said.items() if texts]
+    if not sizes:
+        return []
+    latents = "1 latent" if latent_dim == 1 else f"{latent_dim} latents"
+    return [
+        f"{latents}: {len(sizes)} of {len(fits)} mixtures, from {min(sizes)} clusters on, have clusters "
+        "without rows or on rows that coincide in a latent, as rows do in latents that the VAE does not use"
+    ]
 
 
 def compute_grid(study: Study) -> Outcome:
