@@ -18,12 +18,12 @@ from jvade.report.figures import latents as figures
 
 #: Values of one latent that are decoded, -3 to 3 in steps of a half.
 STEPS = 13
-#: What a hexagon shows beside its clusters, where the visits have it: column, title, unit, factor.
+#: What a hexagon shows beside its clusters, where the visits have it: column, title, factor.
 MEASURES = (
-    ("age", "Age", "years", 1.0),
-    ("cost", "Cost of the visit", "yuan", 1.0),
-    ("visits_this_year", "Earlier visits this year", "visits", 1.0),
-    (OUTCOME, "Care outside the home area", "% of visits", 100.0),
+    ("age", "Age", 1.0),
+    ("cost", "Cost of the visit", 1.0),
+    ("visits_this_year", "Earlier visits this year", 1.0),
+    (OUTCOME, "Care outside the home area", 100.0),
 )
 
 
@@ -69,7 +69,7 @@ def plane(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, float]:
     points, axes, offset = analysis.plane(tuned.arrays["latents"])
     frame = visits.table.frame
     measures = {
-        name: factor * frame[name].to_numpy(np.float32) for name, _, _, factor in MEASURES if name in frame
+        name: factor * frame[name].to_numpy(np.float32) for name, _, factor in MEASURES if name in frame
     }
     table, share = analysis.hexagons(
         points, measures, tuned.arrays["labels"], visits.patients, study.settings.min_patients
@@ -104,7 +104,8 @@ def draw(study: Study, found: Outcome) -> Mapping[str, Figure]:
         names = ("z1", "z2") if flat else ("first principal axis", "second principal axis")
         ellipses = found.tables["latent_ellipses"]
         drawn["latent_map"] = figures.latent_map(table, ellipses, share, least, names)
-        measures = [(name, title, unit) for name, title, unit, _ in MEASURES if name in table]
+        units = numeric | {OUTCOME: "% of visits"}
+        measures = [(name, title, units[name]) for name, title, _ in MEASURES if name in table]
         drawn["latent_measures"] = figures.latent_measures(table, measures, share, least, names)
     return drawn
 
