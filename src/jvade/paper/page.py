@@ -383,18 +383,26 @@ def profile(study: Study, show: Show) -> str:
     labels, full = profiles.words(study), found.tables["table7_profiles"]
     shown = profiles.shown(full, study.settings.show_all)
     columns = [name for name in shown if name.startswith("cluster")]
+    theirs = published.load("table7_profiles")
+    overall = dict(zip(zip(theirs["variable"], theirs["unit"], strict=True), theirs["overall"], strict=True))
+    named = list(zip(shown["variable"], shown["unit"], strict=True))
     printed = pd.DataFrame(
         {
             "group": shown["group"].where(shown["group"] != shown["group"].shift(), ""),
             "variable": [
                 f"{labels.get(name, name)}, {'%' if unit.startswith('percent') else unit}"
-                for name, unit in zip(shown["variable"], shown["unit"], strict=True)
+                for name, unit in named
             ],
         }
         | {name.removeprefix("cluster"): shown[name] for name in columns}
-        | {"all": shown["overall"], "CV": shown["cv"]}
+        | {
+            "all": shown["overall"],
+            "all, published": [overall.get((name, unit), np.nan) for name, unit in named],
+            "CV": shown["cv"],
+        }
     )
-    forms = {name.removeprefix("cluster"): ",.1f" for name in columns} | {"all": ",.1f", "CV": ".2f"}
+    forms = {name.removeprefix("cluster"): ",.1f" for name in columns}
+    forms |= {"all": ",.1f", "all, published": ",.1f", "CV": ".2f"}
     differences = found.tables["table7_differences"]
     several = found.values["patients_in_several"]
     span = (
