@@ -18,9 +18,10 @@ from sklearn.cluster import KMeans
 from jvade import cli
 from jvade.core import gmm
 from jvade.core.layout import take_lane
+from jvade.data.variables import Account, Variable, VisitTable
 from jvade.paper import manifest, study
 from jvade.paper.settings import PRESETS, PaperSettings
-from jvade.paper.stages.cohort import describe_source
+from jvade.paper.stages.cohort import describe_source, variables
 from jvade.paper.stages.grid import doubtful
 from jvade.report.folder import RunFolder
 
@@ -258,6 +259,33 @@ def test_doubtful_mixtures_of_one_number_of_latents_are_told_in_one_line():
     assert line.startswith("3 latents: 3 of 3 mixtures, from 1 clusters on")
     sound = gmm.fit(jax.random.key(0), jnp.asarray(z[:, :2]), [1], n_init=2)
     assert doubtful(2, {1: take_lane(sound, 0)}, 1e-6) == []
+
+
+def test_a_variable_that_few_patients_have_is_blank_in_table_2():
+    frame = pd.DataFrame(
+        {
+            "patient": [0, 0, 1, 2, 3],
+            "cross_district": [False, True, True, True, False],
+            "age": np.array([10, 20, 30, 40, np.nan], np.float32),
+            "rare": np.array([1, 1, 0, 0, 0], np.uint8),  # two visits of one patient
+            "never": np.zeros(5, np.uint8),
+        }
+    )
+    inputs = (
+        Variable("age", "Age", "personal", "numeric", "years"),
+        Variable("rare", "Rare", "diagnosis", "binary"),
+        Variable("never", "Never", "diagnosis", "binary"),
+    )
+    table = VisitTable(frame, inputs, (), Account(5, 0, (), 5))
+    got = variables(table, dataclasses.replace(PRESETS["smoke"], min_patients=2)).set_index("variable")
+    assert got.loc["age", ["mean", "missing_percent"]].tolist() == [25, 20]
+    assert got.loc["age", "sd"] == pytest.approx(np.std([10, 20, 30, 40]))
+    assert np.isnan(got.loc["rare", "mean"])
+    assert got.loc["never", "mean"] == 0
+    assert got.loc["cross_district", ["mean", "scaling"]].tolist() == [60, "held out of the clustering"]
+    unknown = VisitTable(frame.drop(columns="patient"), inputs, (), Account(5, 0, (), 5))
+    got = variables(unknown, dataclasses.replace(PRESETS["smoke"], min_patients=2)).set_index("variable")
+    assert got.loc["rare", "mean"] == 40
 
 
 def test_a_stage_brings_what_it_needs():

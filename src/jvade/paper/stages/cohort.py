@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from jvade.analysis.profiles import group
 from jvade.data.district import tables
 from jvade.data.engines import scratch
 from jvade.data.features import read_visits
@@ -112,16 +111,21 @@ def variables(table: VisitTable, settings: PaperSettings) -> pd.DataFrame:
 
     Blank where fewer than `min_patients` patients are known, or have the rarer value of a 0/1 column.
     """
-    patients = table.frame["patient"].to_numpy() if "patient" in table.frame else None
+    patients = table.frame["patient"].to_numpy() if "patient" in table.frame else np.arange(len(table.frame))
+
+    def few(part: np.ndarray) -> bool:
+        seen = np.zeros(patients.max() + 1, bool)
+        seen[patients[part]] = True
+        return bool(seen.sum() < settings.min_patients)
+
     outcome = Variable(OUTCOME, "Care outside the home area", "outcome", "binary")
     lines = []
     for variable in (outcome, *table.inputs):
         values = table.frame[variable.name].to_numpy(np.float64)
-        shown = np.where(values > 0, 1, 0) if variable.kind == "binary" else np.zeros(len(values), int)
         known = ~np.isnan(values)
-        who = None if patients is None else patients[known]
-        blank, _ = group(shown[known], who, settings.min_patients).blank(np.ones(known.sum(), bool))
-        blank = bool(blank.any()) or not known.any()
+        parts = [known] if variable.kind == "numeric" else [values == 0, values == 1]
+        # Nobody has, or everybody: that gives no one away.
+        blank = not known.any() or any(few(part) for part in parts if part.any())
         factor, unit = (100, "percent") if variable.kind == "binary" else (1, variable.unit)
         scaled = "held out of the clustering" if variable.name == OUTCOME else "as it is (0/1)"
         lines.append(
