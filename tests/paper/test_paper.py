@@ -278,7 +278,8 @@ def test_a_variable_that_few_patients_have_is_blank_in_table_2():
     )
     table = VisitTable(frame, inputs, (), Account(5, 0, (), 5))
     got = variables(table, dataclasses.replace(PRESETS["smoke"], min_patients=2)).set_index("variable")
-    assert got.loc["age", ["mean", "missing_percent"]].tolist() == [25, 20]
+    assert got.loc["age", "mean"] == 25
+    assert got.loc["age", "missing_percent"] == pytest.approx(20)
     assert got.loc["age", "sd"] == pytest.approx(np.std([10, 20, 30, 40]))
     assert np.isnan(got.loc["rare", "mean"])
     assert got.loc["never", "mean"] == 0
