@@ -87,10 +87,18 @@ def test_the_shapes_of_table_5_hold_or_do_not():
 )
 def test_indices_that_agree_are_told_from_runs_that_do(spread, ari, agrees, words):
     names = ["silhouette", "calinski_harabasz", "davies_bouldin"]
-    table = pd.DataFrame([["cv", *spread]], columns=["seed", *names])
+    table = pd.DataFrame([["cv", *spread, 5]], columns=["seed", *names, "n_runs"])
     (claim,) = hold(stability=Outcome({"table6_stability": table}, {"ari_mean": ari}))
     assert claim.agrees is agrees
     assert words in claim.ours
+
+
+def test_one_run_tells_nothing_of_the_spread():
+    names = ["silhouette", "calinski_harabasz", "davies_bouldin"]
+    table = pd.DataFrame([["cv", 0.0, 0.0, 0.0, 1]], columns=["seed", *names, "n_runs"])
+    (claim,) = hold(stability=Outcome({"table6_stability": table}, {"ari_mean": None}))
+    assert claim.agrees is None
+    assert claims.as_table([claim])[""].tolist() == ["open"]
 
 
 def test_correlations_need_the_sign_and_the_size():

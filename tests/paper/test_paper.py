@@ -246,6 +246,14 @@ def test_only_brings_up_to_date_what_is_asked_for(tmp_path, capsys):
     assert not got["complete"]
     assert list(got["stages"]) == ["cohort"]
     assert "## Data" in (out / "paper.md").read_text()
+    code, text, _ = run(capsys, *SMOKE, "--out", out, "--only", "cohort")
+    assert "1 of 1 stages are finished already" in text
+    code, text, _ = run(capsys, *SMOKE, "--out", out, "--only", "cohort", "--fresh")
+    assert code == 0
+    assert "finished already" not in text
+    code, _, err = run(capsys, *SMOKE, "--out", out, "--only", "cohort", "--kmeans-clusters", "5000")
+    assert code == 2
+    assert "too few for 5000 clusters" in err
     code, _, err = run(capsys, *SMOKE, "--out", out, "--only", "cohorts")
     assert code == 2
 

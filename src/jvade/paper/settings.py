@@ -173,7 +173,7 @@ class PaperSettings:
             low, high = search.clusters
             at_least |= {
                 f"--{name}.latent-dims": (min(search.latent_dims, default=0), 1),
-                f"--{name}.clusters": (low, 1),
+                f"--{name}.clusters": (low, 2),
                 f"--{name}.index-rows": (search.index_rows, 3),
             }
             at_least |= _em_limits(f"--{name}.em", search.em, high)

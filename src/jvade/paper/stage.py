@@ -89,7 +89,6 @@ class Study:
     ) -> None:
         self.settings, self.folder, self.terminal = settings, folder, terminal
         self.stages, self.source = stages, source
-        self._stale = set(stages) if settings.fresh else set[str]()
         self._keys: dict[str, str] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._derived: dict[str, Any] = {}
@@ -145,19 +144,19 @@ class Study:
             self._outcomes[name] = self._read(name, record)
         return self._outcomes[name]
 
-    def is_current(self, name: str) -> bool:
-        """Return whether the stage is finished and need not be computed again."""
-        return name not in self._stale and self.record(name) is not None
+    def forget(self) -> None:
+        """Remove the records of an earlier run: every stage is to be computed again."""
+        for path in (self.folder.path / RECORDS).glob("*.json"):
+            path.unlink()
 
     def bring_up_to_date(self, name: str) -> None:
         """Compute a stage and keep its outcome, unless a finished one is there."""
-        if self.is_current(name):
+        if self.record(name) is not None:
             return
         began, clock = datetime.now(UTC), time.perf_counter()
         with self.terminal.step(name):
             found = self.stages[name].compute(self)
         self._keep(name, found, began.isoformat(timespec="seconds"), clock)
-        self._stale.discard(name)
         for warning in found.warnings:
             self.terminal.say(f"  warning: {warning}", "yellow")
 

@@ -73,8 +73,9 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     source = cohort.describe_source(settings)
     study = Study(settings, RunFolder(settings.folder), terminal, STAGES, source)
     names = stages_for(settings.only)
-    fresh = [name for name in names if not study.is_current(name)]
-    kept = len(names) - len(fresh)
+    if settings.fresh:
+        study.forget()
+    kept = sum(study.record(name) is not None for name in names)
     if kept:
         terminal.say(
             f"{kept} of {len(names)} stages are finished already and kept; --fresh computes them again"
@@ -82,6 +83,8 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     try:
         for name in names:
             study.bring_up_to_date(name)
+            if name == "cohort":  # which an earlier run may have kept for settings that ask for fewer
+                settings.check_size(study.outcome("cohort").values["n_visits"])
     except KeyboardInterrupt:
         done = sum(study.record(name) is not None for name in names)
         terminal.say(

@@ -67,8 +67,8 @@ class RunFolder:
         return target
 
     def table(self, name: str, table: pd.DataFrame, index: bool = False) -> Path:
-        """Write a table as CSV; numbers keep six digits, blanks stay empty."""
-        return self.file(f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.6g"))
+        """Write a table as CSV; numbers keep ten digits, blanks stay empty."""
+        return self.file(f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.10g"))
 
     def figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PNG and SVG, the same bytes for the same figure."""

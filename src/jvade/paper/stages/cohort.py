@@ -75,7 +75,7 @@ def read(settings: PaperSettings) -> tuple[VisitTable, np.ndarray | None, dict[s
 def compute(study: Study) -> Outcome:
     """Read the visits, account for every row, and describe the variables."""
     table, planted, counts = read(study.settings)
-    study.settings.check_size(table.account.kept)
+    study.settings.check_size(table.account.kept)  # before anything is written
     for line in table.account.lines():
         study.terminal.say(f"  {line}")
     values = {

@@ -62,6 +62,12 @@ def mixtures(study: Study, z: np.ndarray, latent_dim: int, search: Search) -> di
     return found
 
 
+def width(latent_dim: int, search: Search) -> int:
+    """Return how far latents are padded: few ones not so far that EM would expand its squares."""
+    expanded = latent_dim >= gmm.EXPANDED_LATENTS
+    return max(d for d in search.latent_dims if (d >= gmm.EXPANDED_LATENTS) == expanded)
+
+
 def padded(z: np.ndarray, width: int) -> np.ndarray:
     """Return latents with zeros to their right."""
     return np.pad(z, ((0, 0), (0, width - z.shape[1])))
@@ -88,9 +94,7 @@ def search(
     rows = subset(study, wanted.em.n_rows)
     few = draw_subset(len(rows), wanted.index_rows, study.settings.seed)
     scorer, lines, warnings = Scorer(), [], []
-    latents = {
-        d: padded(training.encode(study, d, rows), max(wanted.latent_dims)) for d in wanted.latent_dims
-    }
+    latents = {d: padded(training.encode(study, d, rows), width(d, wanted)) for d in wanted.latent_dims}
     # All fits are on their way before the first is scored: the device works while the host does.
     fits = {d: mixtures(study, z, d, wanted) for d, z in latents.items()}
     for done, (d, z) in enumerate(latents.items()):
@@ -171,7 +175,7 @@ def compute_sensitivity(study: Study) -> Outcome:
             if d in best["latent_dim"].tolist()
         }
         z = training.encode(study, d, rows)
-        wide = padded(z, max(wanted.latent_dims))
+        wide = padded(z, width(d, wanted))
         scores = scorer.score(z, [assign(wide, fits[d][k]) for k in chosen.values()])
         lines += [
             {"latent_dim": d, "chosen_by": name, "n_clusters": k} | indices._asdict()

@@ -117,7 +117,9 @@ def bounds(
         not np.isnan(means.loc[variable, cluster if cluster == "overall" else f"cluster{cluster}"])
         for variable, cluster in found[["variable", "cluster"]].to_numpy()
     ]
-    found.loc[~np.array(shown), ["low", "high"]] = np.nan
+    # The number of resamples with a visit would tell how many patients a blank one has.
+    found["n_boot"] = found["n_boot"].astype(float)
+    found.loc[~np.array(shown), ["low", "high", "n_boot"]] = np.nan
     return found.assign(cluster=found["cluster"].astype(str))
 
 
