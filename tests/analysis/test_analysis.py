@@ -77,6 +77,19 @@ def test_agreement_is_one_for_the_same_clusters_by_other_names():
     assert comparison.agreement(np.ones(5, int), labels)[0] == 0
 
 
+def test_small_clusters_are_not_told_together_either():
+    """Two clusters of three patients each: overall less the rest would tell of six."""
+    labels = np.repeat([1, 2, 3, 4], [3, 3, 10, 20])
+    crossed, patients = np.zeros(36, bool), np.arange(36)
+    crossed[0] = True
+    rates = profiles.cross_rates(labels, crossed, patients, min_patients=8)
+    assert rates["visits"].isna().tolist() == [True, True, True, False, False]
+    enough = profiles.cross_rates(
+        np.repeat([1, 2, 3], [5, 5, 20]), crossed[:30], patients[:30], min_patients=8
+    )
+    assert enough["visits"].isna().tolist() == [True, True, False, False]
+
+
 def test_sizes_count_patients_and_those_who_span_clusters():
     labels = np.array([1, 1, 1, 2, 2, 3])
     patients = np.array([10, 10, 11, 11, 12, 13])

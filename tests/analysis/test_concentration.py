@@ -72,9 +72,9 @@ def test_blank_clusters_are_pooled_from_what_the_overall_row_leaves():
 
 def test_blank_clusters_of_a_real_table_add_up():
     rng = np.random.default_rng(0)
-    labels = np.repeat([1, 2, 3, 4], [3, 4, 200, 300])
-    crossed = rng.random(507) < 0.3
-    crossed[:7] = True
+    labels = np.repeat([1, 2, 3, 4], [5, 6, 200, 300])  # few alone, enough together
+    crossed = rng.random(511) < 0.3
+    crossed[:11] = True
     rates = profiles.cross_rates(labels, crossed)
     assert rates["share"].isna().sum() == 2
     merged = profiles.cross_rates(np.where(labels == 2, 1, labels), crossed, min_patients=1)

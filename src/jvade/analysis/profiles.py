@@ -34,8 +34,8 @@ class Groups:
     """Clusters that have visits, ascending, and who is behind each number of theirs.
 
     A number is blank where fewer than `min_patients` patients stand behind it. Where that leaves one cluster
-    blank beside an overall number, the cluster with the next fewest patients is blanked too: the difference
-    would give the first away.
+    blank beside an overall number, or several with fewer than `min_patients` together, the clusters with the
+    next fewest patients are blanked too: the difference would give the first away.
     """
 
     names: Int[np.ndarray, " K"]
@@ -60,8 +60,14 @@ class Groups:
         pairs = self.pairs if known.all() else np.unique(self._pair(known))
         counts = np.bincount(pairs // (self.patients.max() + 1), minlength=len(self.names))
         small = counts < self.min_patients
-        if np.sum(small & (counts > 0)) == 1 and not small.all():
-            small |= np.arange(len(counts)) == np.argmin(np.where(small, np.iinfo(int).max, counts))
+        hidden = small & (counts > 0)
+        while (
+            hidden.any()
+            and not small.all()
+            and (hidden.sum() == 1 or self._people(pairs, hidden) < self.min_patients)
+        ):
+            following = np.argmin(np.where(small, np.iinfo(int).max, counts))
+            small[following] = hidden[following] = True
         everyone = np.unique(pairs % (self.patients.max() + 1))
         return small, len(everyone) < self.min_patients
 
@@ -69,6 +75,11 @@ class Groups:
     def pairs(self) -> Int[np.ndarray, " pairs"]:
         """Each cluster together with each patient it has, as one number."""
         return np.unique(self._pair(np.ones(len(self.inverse), bool)))
+
+    def _people(self, pairs: Int[np.ndarray, " pairs"], clusters: Bool[np.ndarray, " K"]) -> int:
+        """Return how many different patients some clusters have together."""
+        base = self.patients.max() + 1
+        return len(np.unique(pairs[clusters[pairs // base]] % base))
 
     def _pair(self, known: Bool[np.ndarray, " N"]) -> Int[np.ndarray, " n"]:
         return self.inverse[known] * (self.patients.max() + 1) + self.patients[known]
