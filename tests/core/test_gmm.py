@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from jvade.core import gmm
-from jvade.core.gmm import Components
+from jvade.core import em, gmm
+from jvade.core.em import Components, Moments
 
 
 def blobs(n_rows=600, n_clusters=4, n_latents=2, seed=0, spread=0.5):
@@ -15,6 +15,14 @@ def blobs(n_rows=600, n_clusters=4, n_latents=2, seed=0, spread=0.5):
     centers = rng.normal(scale=4, size=(n_clusters, n_latents))
     labels = rng.integers(0, n_clusters, n_rows)
     return centers[labels] + spread * rng.normal(size=(n_rows, n_latents)), labels
+
+
+def m_step(z, responsibilities, covariance_type, reg_covar):
+    """The M step from given memberships, its sums about an origin of each cluster."""
+    z, responsibilities = jnp.asarray(z), jnp.asarray(responsibilities).T
+    origin = jnp.arange(responsibilities.shape[0] * z.shape[1], dtype=z.dtype).reshape(-1, z.shape[1])
+    sums = em.moments(z.T - origin[:, :, None], responsibilities, covariance_type)
+    return em.m_step(Moments(*sums, origin), len(z), None, covariance_type, reg_covar)
 
 
 @pytest.mark.parametrize("covariance_type", ["diag", "full"])
@@ -40,13 +48,13 @@ def test_two_components_by_hand(x64):
     """Points -1, 1 and 9, 11 with hard memberships: means 0 and 10, variances 1, weights one half."""
     z = jnp.array([[-1.0], [1.0], [9.0], [11.0]])
     hard = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    got = gmm.m_step(z, hard, None, "diag", 0.0)
+    got = m_step(z, hard, "diag", 0.0)
     np.testing.assert_allclose(got.means, [[0.0], [10.0]], atol=1e-11)
     np.testing.assert_allclose(got.covariances, [[1.0], [1.0]], atol=1e-11)
     np.testing.assert_allclose(jnp.exp(got.log_weights), [0.5, 0.5], rtol=1e-11)
     # log N(+-1; 0, 1) + log 1/2; the other component adds about e^-40.
     want = -0.5 * (np.log(2 * np.pi) + 1) + np.log(0.5)
-    np.testing.assert_allclose(gmm.em_step(z, got, None, None, "diag", 0.0)[1], want, rtol=1e-10)
+    np.testing.assert_allclose(em.em_step(z, got, None, None, "diag", 0.0)[1], want, rtol=1e-10)
 
 
 @pytest.mark.parametrize("covariance_type", ["diag", "full"])
@@ -54,10 +62,10 @@ def test_two_components_by_hand(x64):
 def test_every_step_raises_the_likelihood(x64, covariance_type, seed):
     z = jnp.asarray(blobs(seed=seed, spread=2.0)[0])
     hard = jax.nn.one_hot(jax.random.randint(jax.random.key(seed), z.shape[:1], 0, 5), 5, dtype=z.dtype)
-    components = gmm.m_step(z, hard, None, covariance_type, 0.0)
+    components = m_step(z, hard, covariance_type, 0.0)
     bounds = []
     for _ in range(60):
-        components, bound = gmm.em_step(z, components, None, None, covariance_type, 0.0)
+        components, bound = em.em_step(z, components, None, None, covariance_type, 0.0)
         bounds.append(float(bound))
     assert np.all(np.diff(bounds) > -1e-12)
     assert bounds[-1] > bounds[0] + 1e-3
@@ -68,8 +76,8 @@ def test_reaches_the_optimum_of_scikit_learn_from_the_same_start(x64, covariance
     z, _ = blobs(n_clusters=3, spread=0.8)
     rng = np.random.default_rng(0)
     start = rng.dirichlet(np.ones(3), len(z))
-    components = gmm.m_step(jnp.asarray(z), jnp.asarray(start), None, covariance_type, 1e-6)
-    got = gmm.em(
+    components = m_step(jnp.asarray(z), jnp.asarray(start), covariance_type, 1e-6)
+    got = em.fit(
         jnp.asarray(z), components, 3, 2, covariance_type=covariance_type, max_iter=10_000, tol=1e-11
     )
     covariances = np.asarray(components.covariances)
@@ -135,7 +143,7 @@ def test_impossible_ranges_are_refused_with_their_numbers():
 
 def test_empty_cluster_gets_no_weight():
     z = jnp.array([[0.0], [1.0]])
-    got = gmm.m_step(z, jnp.array([[1.0, 0.0], [1.0, 0.0]]), None, "diag", 1e-6)
+    got = m_step(z, jnp.array([[1.0, 0.0], [1.0, 0.0]]), "diag", 1e-6)
     assert np.isfinite(np.asarray(got.means)).all()
     assert float(jax.nn.softmax(got.log_weights)[1]) == 0.0
 
@@ -190,7 +198,7 @@ def test_components_are_padded_with_nothing():
     got = gmm.fit(jax.random.key(0), jnp.asarray(blobs()[0], jnp.float32), [3], max_clusters=6)
     assert isinstance(got.components, Components)
     gamma = jax.nn.softmax(
-        gmm.log_joint(jnp.ones((1, 2)), jax.tree.map(lambda a: a[0], got.components), 3), -1
+        em.log_joint(jnp.ones((1, 2)), jax.tree.map(lambda a: a[0], got.components), 3), -1
     )
     assert np.all(np.asarray(gamma)[:, 3:] == 0)
 
@@ -202,10 +210,10 @@ def test_expanded_squares_agree_with_direct_ones_in_single_precision(latent_dim)
     centers = 3 * rng.normal(size=(5, latent_dim))
     z = centers[rng.integers(0, 5, 4000)] + 0.06 * rng.normal(size=(4000, latent_dim))
     weights, sds = np.log(np.full(5, 0.2)), np.full((5, latent_dim), 0.06**2)
-    near = gmm.Components(*(jnp.asarray(a, jnp.float32) for a in (weights, centers + 0.01, sds)))
-    assert latent_dim >= gmm.EXPANDED_LATENTS
-    step, density = gmm.em_step(jnp.asarray(z, jnp.float32), near, 5, latent_dim, "diag", 1e-6)
-    joint = np.asarray(gmm.log_joint(jnp.asarray(z, jnp.float32), near, 5, latent_dim), float)
+    near = em.Components(*(jnp.asarray(a, jnp.float32) for a in (weights, centers + 0.01, sds)))
+    assert latent_dim >= em.EXPANDED_LATENTS
+    step, density = em.em_step(jnp.asarray(z, jnp.float32), near, 5, latent_dim, "diag", 1e-6)
+    joint = np.asarray(em.log_joint(jnp.asarray(z, jnp.float32), near, 5, latent_dim), float)
     gamma = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
     assert float(density) == pytest.approx(np.logaddexp.reduce(joint, axis=1).mean(), abs=5e-3)
     means = gamma.T @ z / gamma.sum(axis=0)[:, None]

@@ -7,8 +7,8 @@ import pytest
 from sklearn.mixture import GaussianMixture
 from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 
-from jvade.core import gmm, mixture
-from jvade.core.gmm import Components
+from jvade.core import em, mixture
+from jvade.core.em import Components
 from jvade.core.mixture import Mixture
 
 SIZES = [(2, 2), (2, 7), (2, 30), (5, 10), (15, 7), (20, 3), (30, 2), (30, 30)]
@@ -86,14 +86,14 @@ def test_criteria_equal_scikit_learn(x64, n_latents, n_clusters, covariance_type
     components = Components(
         jnp.log(oracle.weights_), jnp.asarray(oracle.means_), jnp.asarray(oracle.covariances_)
     )
-    bound, bic, icl = gmm.criteria(jnp.asarray(z), components, n_clusters, n_latents)
+    bound, bic, icl = em.criteria(jnp.asarray(z), components, n_clusters, n_latents)
     np.testing.assert_allclose(bound, oracle.score(z), rtol=1e-8)
     np.testing.assert_allclose(bic, oracle.bic(z), rtol=1e-8)
     gamma = oracle.predict_proba(z)
     entropy = -np.sum(gamma * np.log(np.maximum(gamma, 1e-300)))
     np.testing.assert_allclose(icl, oracle.bic(z) + 2 * entropy, rtol=1e-8)
     np.testing.assert_allclose(
-        jax.nn.softmax(gmm.log_joint(jnp.asarray(z), components), axis=-1), gamma, atol=1e-8
+        jax.nn.softmax(em.log_joint(jnp.asarray(z), components), axis=-1), gamma, atol=1e-8
     )
 
 
@@ -102,7 +102,7 @@ def test_criteria_equal_scikit_learn(x64, n_latents, n_clusters, covariance_type
     [(1, 1, "diag", 2), (1, 1, "full", 2), (7, 2, "diag", 34), (7, 2, "full", 41), (3, 5, "diag", 32)],
 )
 def test_number_of_parameters(n_clusters, latent_dim, covariance_type, count):
-    assert gmm.n_parameters(n_clusters, latent_dim, covariance_type) == count
+    assert em.n_parameters(n_clusters, latent_dim, covariance_type) == count
 
 
 @pytest.mark.parametrize("covariance_type", ["diag", "full"])
@@ -120,11 +120,11 @@ def test_padding_changes_nothing(x64, covariance_type):
         covariances[:4, :3, :3] = plain.covariances
     padded = Components(*map(jnp.asarray, (log_weights, means, covariances)))
     z_padded = jnp.pad(jnp.asarray(z), ((0, 0), (0, 3)))
-    got = gmm.log_joint(z_padded, padded, 4, 3)
-    np.testing.assert_allclose(got[:, :4], gmm.log_joint(jnp.asarray(z), plain), rtol=1e-12)
+    got = em.log_joint(z_padded, padded, 4, 3)
+    np.testing.assert_allclose(got[:, :4], em.log_joint(jnp.asarray(z), plain), rtol=1e-12)
     assert np.all(np.asarray(jax.nn.softmax(got, axis=-1))[:, 4:] == 0.0)
     for a, b in zip(
-        gmm.criteria(z_padded, padded, 4, 3), gmm.criteria(jnp.asarray(z), plain, 4, 3), strict=True
+        em.criteria(z_padded, padded, 4, 3), em.criteria(jnp.asarray(z), plain, 4, 3), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 

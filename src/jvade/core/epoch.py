@@ -12,10 +12,18 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jvade.core import layout as layouts
 from jvade.core import model, shuffle
 from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms
 from jvade.core.settings import Architecture, Hyperparameters, Training
+
+
+#: Steps whose rows and noise are drawn at once: little memory, and no step waits for many small programs.
+DRAWN_STEPS = 16
+#: Parts that a batch is computed in where lanes run one after the other: each is small enough for the caches
+#: of one core, and two cores take one each.
+PARTS = 2
 
 
 class Lane(NamedTuple):
@@ -114,7 +122,7 @@ def _pass(
     latent_dim: int,
     batch_size: int,
 ) -> tuple[Any, ElboTerms]:
-    """Scan `step(carry, rows, noise, weights)` over one span of the split; return the mean terms.
+    """Run `step(carry, rows, noise, weights)` over one span of the split; return the mean terms.
 
     The last batch is filled up with rows of weight 0, so that every row of the span counts once.
     """
@@ -122,22 +130,34 @@ def _pass(
     size = last - first
     batch_size = min(batch_size, size)
     n_steps = -(-size // batch_size)
+    n_drawn = min(DRAWN_STEPS, n_steps)
 
-    def body(inner: tuple[Any, ElboTerms], i: Int[Array, ""]) -> tuple[tuple[Any, ElboTerms], None]:
-        carry, sums = inner
-        place = i * batch_size + jnp.arange(batch_size)
+    def draw(steps: Int[Array, " T"]) -> tuple[Array, Array, Array]:
+        place = steps[:, None] * batch_size + jnp.arange(batch_size)
         weights = (place < size).astype(x.dtype)
-        place = jnp.minimum(place, size - 1)
+        place = jnp.minimum(place, size - 1).ravel()
         if order is not None:
             place = shuffle.permute(order, place, size)
         rows = x[split_row(lane, first + place, x.shape[0])]
-        noise = draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim)
-        carry, terms = step(carry, rows, noise, weights)
-        n = jnp.sum(weights)
-        return (carry, ElboTerms(*(s + n * t for s, t in zip(sums, terms, strict=True)))), None
+        noise = jax.vmap(lambda i: draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim))(steps)
+        return rows.reshape(len(steps), batch_size, -1), noise, weights
+
+    def some_steps(i: Int[Array, ""], inner: tuple[Any, ElboTerms]) -> tuple[Any, ElboTerms]:
+        begin = i * n_drawn
+        drawn = draw(begin + jnp.arange(n_drawn))
+
+        def one_step(j: Int[Array, ""], inner: tuple[Any, ElboTerms]) -> tuple[Any, ElboTerms]:
+            carry, sums = inner
+            rows, noise, weights = (part[j] for part in drawn)
+            carry, terms = step(carry, rows, noise, weights)
+            n = jnp.sum(weights)
+            return carry, ElboTerms(*(s + n * t for s, t in zip(sums, terms, strict=True)))
+
+        return jax.lax.fori_loop(0, jnp.minimum(n_drawn, n_steps - begin), one_step, inner)
 
     zero = jnp.zeros((), x.dtype)
-    (carry, sums), _ = jax.lax.scan(body, (carry, ElboTerms(zero, zero, zero, zero)), jnp.arange(n_steps))
+    start = (carry, ElboTerms(zero, zero, zero, zero))
+    carry, sums = jax.lax.fori_loop(0, -(-n_steps // n_drawn), some_steps, start)
     return carry, ElboTerms(*(s / size for s in sums))
 
 
@@ -153,10 +173,14 @@ def run_epoch(
     hyperparameters = lane.hyperparameters
     n_train, _ = training.split_sizes(x.shape[0])
     optimizer = _optimizer(hyperparameters)
+    n_parts = PARTS if layouts.resolve(training.layout) == "map" else 1
 
     def mean_loss(params: Parameters, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
-        terms = _mean_terms(elbo_terms(params, rows, noise, architecture, hyperparameters), weights)
-        return loss(terms, hyperparameters), terms
+        parts = zip(jnp.array_split(rows, n_parts), jnp.array_split(noise, n_parts), strict=True)
+        each = [elbo_terms(params, *part, architecture, hyperparameters) for part in parts]
+        terms = jax.tree.map(lambda *of_parts: jnp.concatenate(of_parts), *each)
+        means = _mean_terms(terms, weights)
+        return loss(means, hyperparameters), means
 
     def train_step(carry: Any, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
         params, opt_state = carry

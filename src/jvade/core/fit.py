@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from jvade.core import gmm, model, shuffle
+from jvade.core import em, gmm, model, shuffle
 from jvade.core import lanes as lanes_
 from jvade.core.epoch import Lane, draw_noise, named_key, split_row
-from jvade.core.gmm import EmSettings, GmmFit
+from jvade.core.em import GmmFit
+from jvade.core.gmm import EmSettings
 from jvade.core.lanes import Progress, Trained
 from jvade.core.layout import over_lanes
 from jvade.core.mixture import Mixture, mask
@@ -102,8 +103,7 @@ def _start(
         max_clusters=architecture.n_clusters,
         **settings.options,
     )
-    options = {name: settings.options[name] for name in ("max_iter", "tol", "reg_covar")}
-    return gmm.em(z, start.components, n_clusters, latent_dim, **options)
+    return em.fit(z, start.components, n_clusters, latent_dim, **settings.stopping)
 
 
 _STATIC = ("architecture", "training", "settings")
@@ -127,7 +127,7 @@ def mixtures(start: GmmFit) -> Mixture:
 
     A cluster that EM left without rows keeps a small weight, so that it may still win some.
     """
-    mixture = jax.vmap(gmm.as_mixture)(start.components)
+    mixture = jax.vmap(em.as_mixture)(start.components)
     return mixture._replace(logits=jnp.maximum(mixture.logits, math.log(1e-8)))
 
 

@@ -9,27 +9,21 @@ in two where a thin, dense cluster crosses it (benchmarks/em_starts.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
+from jvade.core import em
 from jvade.core import mixture as mixtures
+from jvade.core.em import Components, Covariance, GmmFit, Moments
 from jvade.core.layout import over_lanes, take_lane
-from jvade.core.likelihoods import LOG_2PI
-from jvade.core.mixture import Mixture, mask
+from jvade.core.mixture import mask
 from jvade.core.settings import Count, Layout, Real
-
-Covariance = Literal["diag", "full"]
-#: With this many latents or more EM expands its squares into matrix products, 2 to 7 times as fast at 20,000
-#: rows. What that cancels in float32 grows with (spread of the latents / deviation of a cluster)^2: 5e-3 nats
-#: at 100. In few latents, where clusters are thin and the gain is small, squares are summed directly.
-EXPANDED_LATENTS = 4
-
 
 @dataclass(frozen=True)
 class EmSettings:
@@ -54,208 +48,15 @@ class EmSettings:
     reg_covar: float = 1e-6
 
     @property
+    def stopping(self) -> dict[str, Any]:
+        """What `em.fit` is told."""
+        return {"max_iter": self.max_iter, "tol": self.tol, "reg_covar": self.reg_covar}
+
+    @property
     def options(self) -> dict[str, Any]:
         """What `fit_one` and `fit` are told: everything but the number of rows."""
-        return {name: value for name, value in asdict(self).items() if name in _OPTIONS}
-
-
-_OPTIONS = ("n_init", "n_continued", "short_iter", "max_iter", "tol", "reg_covar")
-
-
-class Components(NamedTuple):
-    """Parameters of a mixture as EM moves them; (K, L) variances if diagonal, (K, L, L) if full."""
-
-    log_weights: Float[Array, " K"]
-    means: Float[Array, "K L"]
-    covariances: Float[Array, "K L"] | Float[Array, "K L L"]
-
-
-class GmmFit(NamedTuple):
-    """A fitted mixture with what a person asks of it; criteria are lower-is-better.
-
-    Args:
-        components: padded parameters.
-        n_clusters: clusters in use.
-        lower_bound: mean log-likelihood of a row under `components`, natural log.
-        bic: Bayesian information criterion, -2 log L + p log N.
-        icl: integrated completed likelihood, BIC plus twice the entropy of the responsibilities.
-        n_iter: EM iterations run.
-        converged: the gain fell below `tol`.
-        finite: False where EM broke down (collapsed rows with `reg_covar` 0).
-    """
-
-    components: Components
-    n_clusters: Int[Array, ""]
-    lower_bound: Float[Array, ""]
-    bic: Float[Array, ""]
-    icl: Float[Array, ""]
-    n_iter: Int[Array, ""]
-    converged: Bool[Array, ""]
-    finite: Bool[Array, ""]
-
-
-def as_mixture(components: Components) -> Mixture:
-    """Return diagonal components in the parameters that VaDE trains."""
-    log_variances = jnp.clip(jnp.log(components.covariances), *mixtures.LOG_VARIANCE_RANGE)
-    return Mixture(components.log_weights, components.means, log_variances)
-
-
-def log_joint(
-    z: Float[Array, "N L"],
-    components: Components,
-    n_clusters: Count | None = None,
-    latent_dim: Count | None = None,
-) -> Float[Array, "N K"]:
-    """Return log p(c) + log p(z|c) for either kind of covariance."""
-    if components.covariances.ndim == 2:
-        return mixtures.log_joint(z, as_mixture(components), n_clusters, latent_dim)
-    factors = jnp.linalg.cholesky(components.covariances)
-    differences = z[:, None, :] - components.means  # (N, K, L)
-    whitened = jax.vmap(
-        lambda factor, d: jax.scipy.linalg.solve_triangular(factor, d.T, lower=True).T, (0, 1), 1
-    )(factors, differences)
-    log_determinants = 2 * jnp.sum(jnp.log(jnp.diagonal(factors, axis1=-2, axis2=-1)), axis=-1)
-    n_latents = jnp.sum(mask(z.shape[1], latent_dim))
-    log_normal = -0.5 * (n_latents * LOG_2PI + log_determinants + jnp.sum(whitened**2, axis=-1))
-    in_use = mask(components.log_weights.shape[0], n_clusters)
-    return jnp.where(in_use, components.log_weights + log_normal, mixtures.NEVER)
-
-
-def _expanded_log_joint(
-    z: Float[Array, "N L"],
-    components: Components,
-    n_clusters: Count | None,
-    latent_dim: Count | None,
-) -> Float[Array, "N K"]:
-    """Return `log_joint` of diagonal components by two matrix products; see `EXPANDED_LATENTS`."""
-    center = jnp.mean(z, axis=0)
-    z, means = z - center, components.means - center
-    used = mask(z.shape[1], latent_dim)
-    precisions = jnp.where(used, 1.0 / components.covariances, 0.0)
-    constants = jnp.where(used, LOG_2PI + jnp.log(components.covariances) + means**2 * precisions, 0.0)
-    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    log_normal = (
-        product(z, (means * precisions).T)
-        - 0.5 * product(z**2, precisions.T)
-        - 0.5 * jnp.sum(constants, axis=-1)
-    )
-    in_use = mask(components.log_weights.shape[0], n_clusters)
-    return jnp.where(in_use, components.log_weights + log_normal, mixtures.NEVER)
-
-
-def m_step(
-    z: Float[Array, "N L"],
-    responsibilities: Float[Array, "N K"],
-    latent_dim: Count | None,
-    covariance_type: Covariance,
-    reg_covar: float,
-) -> Components:
-    """Return the components of highest expected log-likelihood, `reg_covar` added to each variance.
-
-    Deviations are taken from the new means, not from E[z^2] - E[z]^2, which cancels in float32, unless
-    there are `EXPANDED_LATENTS`. Empty clusters (padded ones always are) and padded latents become N(0, I)
-    without weight.
-    """
-    counts = jnp.sum(responsibilities, axis=0)
-    safe = jnp.maximum(counts, 10 * jnp.finfo(z.dtype).eps)
-    used = mask(z.shape[1], latent_dim)
-    means = (responsibilities.T @ z) / safe[:, None]
-    differences = z[:, None, :] - means
-    if covariance_type == "diag":
-        if z.shape[1] < EXPANDED_LATENTS:
-            covariances = jnp.einsum("nk,nkl->kl", responsibilities, differences**2) / safe[:, None]
-        else:
-            center = jnp.mean(z, axis=0)
-            squares = jnp.matmul(responsibilities.T, (z - center) ** 2, precision=jax.lax.Precision.HIGHEST)
-            covariances = jnp.maximum(squares / safe[:, None] - (means - center) ** 2, 0.0)
-        covariances += reg_covar
-        kept = used & (counts > 0)[:, None]
-        covariances = jnp.where(kept, covariances, 1.0)
-    else:
-        weighted = responsibilities[:, :, None] * differences
-        covariances = jnp.einsum("nkl,nkm->klm", weighted, differences) / safe[:, None, None]
-        covariances += reg_covar * jnp.eye(z.shape[1], dtype=z.dtype)
-        kept = (used[:, None] & used[None, :]) & (counts > 0)[:, None, None]
-        covariances = jnp.where(kept, covariances, jnp.eye(z.shape[1], dtype=z.dtype))
-    log_weights = jnp.where(counts > 0, jnp.log(safe) - jnp.log(z.shape[0]), mixtures.NEVER)
-    return Components(log_weights, means, covariances)
-
-
-def em_step(
-    z: Float[Array, "N L"],
-    components: Components,
-    n_clusters: Count | None,
-    latent_dim: Count | None,
-    covariance_type: Covariance,
-    reg_covar: float,
-) -> tuple[Components, Float[Array, ""]]:
-    """Return the next components, and the mean log-likelihood of a row under the ones given."""
-    expanded = covariance_type == "diag" and z.shape[1] >= EXPANDED_LATENTS
-    joint = (_expanded_log_joint if expanded else log_joint)(z, components, n_clusters, latent_dim)
-    density = jax.nn.logsumexp(joint, axis=-1, keepdims=True)
-    new = m_step(z, jnp.exp(joint - density), latent_dim, covariance_type, reg_covar)
-    return new, jnp.mean(density)
-
-
-def n_parameters(n_clusters: Count, latent_dim: Count, covariance_type: Covariance) -> Count:
-    """Return the number of free parameters: weights, means, covariances."""
-    per_cluster = latent_dim if covariance_type == "diag" else latent_dim * (latent_dim + 1) // 2
-    return n_clusters - 1 + n_clusters * (latent_dim + per_cluster)
-
-
-def criteria(
-    z: Float[Array, "N L"], components: Components, n_clusters: Count, latent_dim: Count
-) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """Return the mean log-likelihood of a row, BIC and ICL of a mixture on `z`."""
-    joint = log_joint(z, components, n_clusters, latent_dim)
-    density = jax.nn.logsumexp(joint, axis=-1, keepdims=True)
-    log_gamma = joint - density
-    entropy = -jnp.sum(jnp.exp(log_gamma) * log_gamma)
-    kind = "diag" if components.covariances.ndim == 2 else "full"
-    mean_likelihood = jnp.mean(density)
-    penalty = n_parameters(n_clusters, latent_dim, kind) * jnp.log(z.shape[0])
-    bic = -2 * z.shape[0] * mean_likelihood + penalty
-    return mean_likelihood, bic, bic + 2 * entropy
-
-
-def em(
-    z: Float[Array, "N L"],
-    components: Components,
-    n_clusters: Count,
-    latent_dim: Count,
-    *,
-    covariance_type: Covariance = "diag",
-    max_iter: int = 200,
-    tol: float = 1e-5,
-    reg_covar: float = 1e-6,
-) -> GmmFit:
-    """Run EM from given components until the mean log-likelihood of a row gains less than `tol`.
-
-    Args:
-        z: latents; masked ones are 0.
-        components: where to start.
-        n_clusters: clusters in use.
-        latent_dim: latents in use.
-        covariance_type: "diag" or "full".
-        max_iter: iterations at most.
-        tol: gain below which EM has converged, natural log per row.
-        reg_covar: added to every variance; keeps a cluster on coinciding rows finite.
-    """
-
-    def step(carry: tuple[Components, Array, Array, Array]) -> tuple[Components, Array, Array, Array]:
-        components, bound, _, i = carry
-        new, density = em_step(z, components, n_clusters, latent_dim, covariance_type, reg_covar)
-        return new, density, density - bound, i + 1
-
-    start = (components, jnp.array(-jnp.inf, z.dtype), jnp.array(jnp.inf, z.dtype), jnp.array(0))
-    # A gain that is NaN compares False and ends the loop.
-    components, _, gain, n_iter = jax.lax.while_loop(
-        lambda c: (jnp.abs(c[2]) >= tol) & (c[3] < max_iter), step, start
-    )
-    lower_bound, bic, icl = criteria(z, components, n_clusters, latent_dim)
-    finite = jnp.isfinite(lower_bound)
-    converged = finite & (jnp.abs(gain) < tol)
-    return GmmFit(components, jnp.asarray(n_clusters), lower_bound, bic, icl, n_iter, converged, finite)
+        starts = {"n_init": self.n_init, "n_continued": self.n_continued, "short_iter": self.short_iter}
+        return starts | self.stopping
 
 
 def draw_centers(
@@ -321,24 +122,29 @@ def fit_one(
         n_init: short runs; every other one starts from k-means++ centers, the rest from random rows.
         n_continued: how many of them are continued.
         short_iter: EM steps of a short run.
-        covariance_type: see `em`.
-        max_iter: see `em`.
-        tol: see `em`.
-        reg_covar: see `em`.
+        covariance_type: see `em.fit`.
+        max_iter: see `em.fit`.
+        tol: see `em.fit`.
+        reg_covar: see `em.fit`.
     """
     in_use = mask(max_clusters, n_clusters)
 
     def short(key: Key[Array, ""], spread: Float[Array, ""]) -> tuple[Components, Float[Array, ""]]:
         centers = draw_centers(key, z, n_clusters, max_clusters, spread)
-        distances = jnp.sum((z[:, None, :] - centers) ** 2, axis=-1)
-        nearest = jnp.argmin(jnp.where(in_use, distances, jnp.inf), axis=-1)
-        hard = jax.nn.one_hot(nearest, max_clusters, dtype=z.dtype)
-        begin = (m_step(z, hard, latent_dim, covariance_type, reg_covar), jnp.zeros((), z.dtype))
+
+        def of_block(weights: Array, rows: Array) -> Any:
+            deviations = rows.T - centers[:, :, None]
+            distances = jnp.where(in_use[:, None], jnp.sum(deviations**2, axis=1), jnp.inf)
+            nearest = jnp.arange(max_clusters)[:, None] == jnp.argmin(distances, axis=0)
+            return em.moments(deviations, weights * nearest, covariance_type)
+
+        hard = Moments(*em.sum_blocks(of_block, z), centers)
+        begin = em.m_step(hard, z.shape[0], latent_dim, covariance_type, reg_covar)
         return jax.lax.fori_loop(
             0,
             short_iter,
-            lambda _, run: em_step(z, run[0], n_clusters, latent_dim, covariance_type, reg_covar),
-            begin,
+            lambda _, run: em.em_step(z, run[0], n_clusters, latent_dim, covariance_type, reg_covar),
+            (begin, jnp.zeros((), z.dtype)),
         )
 
     keys, spreads = jax.random.split(key, n_init), (jnp.arange(n_init) % 2 == 0).astype(z.dtype)
@@ -347,7 +153,7 @@ def fit_one(
     _, best = jax.lax.top_k(bounds, min(n_continued, n_init))
 
     def long(i: Int[Array, ""]) -> GmmFit:
-        return em(
+        return em.fit(
             z,
             take_lane(runs, i),
             n_clusters,
@@ -413,9 +219,9 @@ def fit(
         short_iter: see `fit_one`.
         covariance_type: "diag" or "full".
         max_clusters: padded size; None means the largest K.
-        max_iter: see `em`.
-        tol: see `em`.
-        reg_covar: see `em`.
+        max_iter: see `em.fit`.
+        tol: see `em.fit`.
+        reg_covar: see `em.fit`.
         layout: how the runs share the device, see `Training`.
 
     Raises:

@@ -57,11 +57,13 @@ def expected_log_normal(
     """
     log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
     precisions = jnp.exp(-log_variances)
-    squares = (means[:, None, :] - mixture.means) ** 2  # (N, K, L)
+    # Rows last: sums over a few latents or clusters then run along the rows, which a CPU does many at a time.
+    squares = (means.T - mixture.means[:, :, None]) ** 2  # (K, L, N)
     if variances is not None:
-        squares = squares + variances[:, None, :]
-    per_latent = LOG_2PI + log_variances + squares * precisions
-    return -0.5 * jnp.sum(jnp.where(mask(means.shape[-1], latent_dim), per_latent, 0.0), axis=-1)
+        squares = squares + variances.T
+    per_latent = LOG_2PI + log_variances[:, :, None] + squares * precisions[:, :, None]
+    used = mask(means.shape[-1], latent_dim)[:, None]
+    return -0.5 * jnp.sum(jnp.where(used, per_latent, 0.0), axis=1).T
 
 
 def log_joint(

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from jvade.analysis import grid as analysis
 from jvade.analysis.indices import Scorer, draw_subset
-from jvade.core import fit, gmm
+from jvade.core import fit, em, gmm
 from jvade.core.epoch import named_key
-from jvade.core.gmm import Components, GmmFit
+from jvade.core.em import Components, GmmFit
 from jvade.core.layout import take_lane
 from jvade.data import published
 from jvade.paper.settings import Search
@@ -64,8 +64,8 @@ def mixtures(study: Study, z: np.ndarray, latent_dim: int, search: Search) -> di
 
 def width(latent_dim: int, search: Search) -> int:
     """Return how far latents are padded: few ones not so far that EM would expand its squares."""
-    expanded = latent_dim >= gmm.EXPANDED_LATENTS
-    return max(d for d in search.latent_dims if (d >= gmm.EXPANDED_LATENTS) == expanded)
+    expanded = latent_dim >= em.EXPANDED_LATENTS
+    return max(d for d in search.latent_dims if (d >= em.EXPANDED_LATENTS) == expanded)
 
 
 def padded(z: np.ndarray, width: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def assign(z: np.ndarray, fitted: GmmFit) -> np.ndarray:
     return np.asarray(jnp.argmax(joint, axis=-1))
 
 
-_log_joint = jax.jit(gmm.log_joint)
+_log_joint = jax.jit(em.log_joint)
 
 
 def search(
@@ -145,8 +145,7 @@ def compute_grid(study: Study) -> Outcome:
     z = training.encode(study, d)
     start = Components(*(leaf[:k, ...] for leaf in fits[d][k].components))
     start = start._replace(means=start.means[:, :d], covariances=start.covariances[:, :d])
-    options = {name: wanted.em.options[name] for name in ("max_iter", "tol", "reg_covar")}
-    whole = jax.jit(lambda z: gmm.em(z, start, k, d, **options))(jnp.asarray(z))
+    whole = jax.jit(lambda z: em.fit(z, start, k, d, **wanted.em.stopping))(jnp.asarray(z))
     rows = draw_subset(len(z), settings.index_rows, settings.seed)
     (indices,) = Scorer().score(z[rows], [assign(z[rows], whole)])
     values = {
