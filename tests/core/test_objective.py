@@ -28,8 +28,8 @@ def numpy_networks(params, x, z=None):
     """The two networks written out: kernels are stored with their wide axis last."""
     p = jax.tree.map(np.asarray, params)
     h = np.maximum(x @ p.encoder["Dense_0"]["kernel"] + p.encoder["Dense_0"]["bias"], 0)
-    heads = h @ p.encoder["posterior"]["kernel"].T + p.encoder["posterior"]["bias"]
-    mean, log_var = heads[..., 0::2], heads[..., 1::2]
+    mean = h @ p.encoder["means"]["kernel"].T + p.encoder["means"]["bias"]
+    log_var = h @ p.encoder["log_variances"]["kernel"].T + p.encoder["log_variances"]["bias"]
 
     def decode(z):
         h = np.maximum(z @ p.decoder["Dense_0"]["kernel"] + p.decoder["Dense_0"]["bias"], 0)

@@ -17,6 +17,7 @@ from sklearn.cluster import KMeans
 
 from jvade import cli
 from jvade.core import gmm
+from jvade.core.gmm import EmSettings
 from jvade.core.layout import take_lane
 from jvade.data.variables import Account, Variable, VisitTable
 from jvade.paper import manifest, study
@@ -309,6 +310,10 @@ def test_a_stage_brings_what_it_needs():
         ({"stability_seeds": (7,)}, {"stability"}),
         ({"n_boot": 7}, {"profiles"}),
         ({"kmeans_clusters": 3}, {"comparison"}),
+        (  # the VAEs are those of before: how mixtures are looked for is no matter of theirs
+            {"grid": dataclasses.replace(PRESETS["smoke"].grid, em=EmSettings(n_init=3))},
+            {"grid", "number-of-clusters"},
+        ),
         ({"show_all": True, "out": Path("elsewhere")}, set()),
         ({"n_visits": 4000}, set(TABLES)),
         ({"widths": (8,)}, set(TABLES) - {"cohort"}),

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from scipy.stats.contingency import association
 
-from jvade.analysis.profiles import MIN_PATIENTS
+from jvade.analysis.profiles import MIN_PATIENTS, patients_in
 
 #: Row of Table 7 that says how large a published cluster is, not what its visits are like.
 SHARE = "share_of_visits"
@@ -63,7 +63,8 @@ def residence_table(
     shape = (len(names), len(clusters))
     cell = codes[known].astype(np.int64) * shape[1] + cluster
     visits = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-    shown = np.column_stack([_distinct(cell, people, shape), _distinct(codes[known], people, (shape[0], 1))])
+    of_cells = patients_in(cell, people, shape[0] * shape[1]).reshape(shape)
+    shown = np.column_stack([of_cells, patients_in(codes[known], people, shape[0])])
     visits = np.column_stack([visits, visits.sum(axis=1)])
     percent = 100 * visits / np.maximum(visits.sum(axis=0), 1)
     columns = pd.Index([*(f"cluster{name}" for name in clusters), "overall"])
@@ -121,15 +122,6 @@ def differences(ours: pd.DataFrame, published: pd.DataFrame, matching: pd.DataFr
         tables.append(table.assign(difference=table["ours"] - table["published"]))
     columns = ["group", *KEYS, "cluster", "published_cluster", "ours", "published", "difference"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=pd.Index(columns))
-
-
-def _distinct(
-    cells: Int[np.ndarray, " N"], patients: Int[np.ndarray, " N"], shape: tuple[int, int]
-) -> Int[np.ndarray, "S K"]:
-    """Return how many different patients the visits of each cell are of."""
-    people = int(patients.max(initial=0)) + 1
-    pairs = np.unique(cells.astype(np.int64) * people + patients)
-    return np.bincount(pairs // people, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _blank(patients: Int[np.ndarray, "S K"], min_patients: int) -> Bool[np.ndarray, "S K"]:

@@ -9,6 +9,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from jvade.analysis.profiles import patients_in
+
 #: Correlations nearer to 0 count as blank. The study leaves cells blank without stating its rule.
 THRESHOLD = 0.3
 #: The map spans these percentiles of either axis, so that a few far visits do not shrink it.
@@ -257,7 +259,7 @@ def hexagons(
     inside, origin, radius = _extent(points, across)
     centers, cells = _nearest(points[inside].astype(np.float64) - origin, radius)
     people = np.arange(len(cells)) if patients is None else patients[inside].astype(np.int64)
-    n_patients = _distinct(cells, people, len(centers))
+    n_patients = patients_in(cells, people, len(centers))
     visits = np.bincount(cells, minlength=len(centers))
     names, votes = _votes(cells, labels[inside], len(centers))
     table = pd.DataFrame(
@@ -307,14 +309,6 @@ def _nearest(
     return radius * np.stack([np.sqrt(3) * (q + r / 2), 1.5 * r], axis=1), cells
 
 
-def _distinct(cells: Int[np.ndarray, " n"], people: Int[np.ndarray, " n"], size: int) -> np.ndarray:
-    """Return how many different people each cell has."""
-    if len(cells) == 0:
-        return np.zeros(size, int)
-    base = people.max() + 1
-    return np.bincount(np.unique(cells * base + people) // base, minlength=size)
-
-
 def _votes(
     cells: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"], size: int
 ) -> tuple[Int[np.ndarray, " K"], Int[np.ndarray, "H K"]]:
@@ -335,7 +329,7 @@ def _means(
     known, size = ~np.isnan(values), len(n_patients)
     if not known.all():
         cells, values = cells[known], values[known]
-        n_patients = _distinct(cells, people[known], size)
+        n_patients = patients_in(cells, people[known], size)
     enough = (n_patients >= min_patients) & (n_patients > 0)
     sums, counts = np.bincount(cells, weights=values, minlength=size), np.bincount(cells, minlength=size)
     return np.divide(sums, counts, out=np.full(size, np.nan), where=enough)

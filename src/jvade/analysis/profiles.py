@@ -13,6 +13,15 @@ from jaxtyping import Bool, Float, Int
 MIN_PATIENTS = 8
 
 
+def patients_in(
+    cells: Int[np.ndarray, " N"], patients: Int[np.ndarray, " N"], n_cells: int
+) -> Int[np.ndarray, " C"]:
+    """Return how many different patients the visits of each cell are of."""
+    people = int(patients.max(initial=0)) + 1
+    pairs = np.unique(cells.astype(np.int64) * people + patients)
+    return np.bincount(pairs // people, minlength=n_cells)
+
+
 class Row(NamedTuple):
     """One row of a profile: a column of the visits, and how to print its mean.
 

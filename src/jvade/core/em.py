@@ -122,21 +122,22 @@ class Moments(NamedTuple):
     origin: Float[Array, " L"] | Float[Array, "K L"]
 
 
-def sum_blocks(of_block: Callable[..., T], *columns: Float[Array, "N ..."]) -> T:
-    """Return the sum over blocks of rows of `of_block(weights, *blocks)`; a row counts where its weight is 1."""
-    n_rows = columns[0].shape[0]
-    size = min(rows_at_once(), n_rows)
+def sum_blocks(of_block: Callable[[Array, Array], T], z: Float[Array, "N L"]) -> T:
+    """Return the sum of `of_block(weights, rows)` over blocks of rows; rows of weight 0 must not count."""
+    n_rows = z.shape[0]
+    n_blocks = -(-n_rows // rows_at_once())
+    size = -(-n_rows // n_blocks)
 
     def block(i: Int[Array, ""]) -> T:
         # The last block reaches back over rows that have been counted: no padding, no copy of the table.
         first = jnp.minimum(i * size, n_rows - size)
-        weights = (first + jnp.arange(size) >= i * size).astype(columns[0].dtype)
-        return of_block(weights, *(jax.lax.dynamic_slice_in_dim(c, first, size) for c in columns))
+        weights = (first + jnp.arange(size) >= i * size).astype(z.dtype)
+        return of_block(weights, jax.lax.dynamic_slice_in_dim(z, first, size))
 
     def add(i: Int[Array, ""], sums: T) -> T:
         return jax.tree.map(jnp.add, sums, block(i))
 
-    return jax.lax.fori_loop(1, -(-n_rows // size), add, block(jnp.zeros((), int)))
+    return jax.lax.fori_loop(1, n_blocks, add, block(jnp.zeros((), int)))
 
 
 def moments(
@@ -166,7 +167,7 @@ def m_step(
     EM takes the means it had. Empty clusters (padded ones always are) and padded latents become N(0, I)
     without weight.
     """
-    counts, (n_clusters, n_latents) = sums.counts, sums.first.shape
+    counts, n_latents = sums.counts, sums.first.shape[1]
     safe = jnp.maximum(counts, 10 * jnp.finfo(counts.dtype).eps)
     used = mask(n_latents, latent_dim)
     shifts = sums.first / safe[:, None]
@@ -210,7 +211,8 @@ def em_step(
 
     sums, total = sum_blocks(of_block, z)
     n_rows = z.shape[0]
-    return m_step(Moments(*sums, origin), n_rows, latent_dim, covariance_type, reg_covar), total / n_rows
+    new = m_step(Moments(*sums, origin=origin), n_rows, latent_dim, covariance_type, reg_covar)
+    return new, total / n_rows
 
 
 def n_parameters(n_clusters: Count, latent_dim: Count, covariance_type: Covariance) -> Count:

@@ -18,7 +18,6 @@ from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
-
 #: Steps whose rows and noise are drawn at once: little memory, and no step waits for many small programs.
 DRAWN_STEPS = 16
 #: Parts that a batch is computed in where lanes run one after the other: each is small enough for the caches

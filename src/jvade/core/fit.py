@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -12,10 +11,10 @@ from jaxtyping import Array, Bool, Float, Key
 
 from jvade.core import em, gmm, model, shuffle
 from jvade.core import lanes as lanes_
-from jvade.core.epoch import Lane, draw_noise, named_key, split_row
 from jvade.core.em import GmmFit
+from jvade.core.epoch import Lane, draw_noise, named_key, split_row
 from jvade.core.gmm import EmSettings
-from jvade.core.lanes import Progress, Trained
+from jvade.core.lanes import Keeper, Progress, Trained
 from jvade.core.layout import over_lanes
 from jvade.core.mixture import Mixture, mask
 from jvade.core.model import Assignment, Parameters
@@ -58,26 +57,7 @@ def subset(key: Key[Array, ""], n_rows: int, size: int) -> Array:
     return shuffle.permute(key, jnp.arange(min(size, n_rows)), n_rows)
 
 
-def start_mixtures(
-    params: Parameters,
-    x: Float[Array, "N D"],
-    lanes: Lane,
-    architecture: Architecture,
-    training: Training,
-    settings: MixtureStart,
-) -> GmmFit:
-    """Fit each lane's mixture to its latents: on a subset first, then on all training rows.
-
-    Validation rows have no part in it, so that early stopping of the fine-tuning stays honest.
-    """
-    return over_lanes(
-        lambda p, lane: _start_one(p, x, lane, architecture, training, settings),
-        lambda p, lane: _start_all(p, x, lane, architecture, training, settings),
-        training.layout,
-    )(params, lanes)
-
-
-def _start(
+def _start_one(
     params: Parameters,
     x: Float[Array, "N D"],
     lane: Lane,
@@ -106,12 +86,10 @@ def _start(
     return em.fit(z, start.components, n_clusters, latent_dim, **settings.stopping)
 
 
-_STATIC = ("architecture", "training", "settings")
-_start_one = jax.jit(_start, static_argnames=_STATIC)
+_start = over_lanes(_start_one, (0, None, 0), static_argnames=("architecture", "training", "settings"))
 
 
-@partial(jax.jit, static_argnames=_STATIC)
-def _start_all(
+def start_mixtures(
     params: Parameters,
     x: Float[Array, "N D"],
     lanes: Lane,
@@ -119,7 +97,19 @@ def _start_all(
     training: Training,
     settings: MixtureStart,
 ) -> GmmFit:
-    return jax.vmap(lambda p, lane: _start(p, x, lane, architecture, training, settings))(params, lanes)
+    """Fit each lane's mixture to its latents: on a subset first, then on all training rows.
+
+    Validation rows have no part in it, so that early stopping of the fine-tuning stays honest.
+    """
+    return _start(
+        params,
+        x,
+        lanes,
+        layout=training.layout,
+        architecture=architecture,
+        training=training,
+        settings=settings,
+    )
 
 
 def mixtures(start: GmmFit) -> Mixture:
@@ -138,6 +128,7 @@ def fit(
     training: Training,
     mixture_start: MixtureStart,
     on_block: Callable[[Progress], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Fit:
     """Train two-stage VaDE on every lane.
 
@@ -148,11 +139,12 @@ def fit(
         training: batch, epochs, split, layout.
         mixture_start: how the mixture starts.
         on_block: called with a `Progress` when a stage begins and after every block of its epochs.
+        keeper: keeps the states of both stages, see `lanes.train`.
     """
     x = jnp.asarray(x)
     params = lanes_.init(lanes, architecture)
-    pretrained = lanes_.train(x, params, lanes, "pretraining", architecture, training, on_block)
-    fit = fine_tune(x, pretrained.params, lanes, architecture, training, mixture_start, on_block)
+    pretrained = lanes_.train(x, params, lanes, "pretraining", architecture, training, on_block, keeper)
+    fit = fine_tune(x, pretrained.params, lanes, architecture, training, mixture_start, on_block, keeper)
     return fit._replace(pretrained=pretrained)
 
 
@@ -164,6 +156,7 @@ def fine_tune(
     training: Training,
     mixture_start: MixtureStart,
     on_block: Callable[[Progress], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Fit:
     """Start a mixture on the latents of pretrained lanes and train VaDE: the second half of `fit`.
 
@@ -175,13 +168,14 @@ def fine_tune(
         training: see `fit`.
         mixture_start: see `fit`.
         on_block: see `fit`.
+        keeper: see `fit`.
 
     Returns:
         A fit without its first stage: `pretrained` is None.
     """
     start = start_mixtures(params, x, lanes, architecture, training, mixture_start)
     params = params._replace(mixture=mixtures(start))
-    finetuned = lanes_.train(x, params, lanes, "fine-tuning", architecture, training, on_block)
+    finetuned = lanes_.train(x, params, lanes, "fine-tuning", architecture, training, on_block, keeper)
     return Fit(None, start, finetuned)
 
 

@@ -10,7 +10,6 @@ in two where a thin, dense cluster crosses it (benchmarks/em_starts.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +23,7 @@ from jvade.core.em import Components, Covariance, GmmFit, Moments
 from jvade.core.layout import over_lanes, take_lane
 from jvade.core.mixture import mask
 from jvade.core.settings import Count, Layout, Real
+
 
 @dataclass(frozen=True)
 class EmSettings:
@@ -138,7 +138,7 @@ def fit_one(
             nearest = jnp.arange(max_clusters)[:, None] == jnp.argmin(distances, axis=0)
             return em.moments(deviations, weights * nearest, covariance_type)
 
-        hard = Moments(*em.sum_blocks(of_block, z), centers)
+        hard = Moments(*em.sum_blocks(of_block, z), origin=centers)
         begin = em.m_step(hard, z.shape[0], latent_dim, covariance_type, reg_covar)
         return jax.lax.fori_loop(
             0,
@@ -168,27 +168,19 @@ def fit_one(
     return take_lane(fits, first_best(fits.lower_bound, 10 * tol))
 
 
-@partial(jax.jit, static_argnames="options")
-def _fit_alone(
+def _fit_one(
     key: Key[Array, ""],
     z: Float[Array, "N L"],
     n_clusters: Int[Array, ""],
     latent_dim: Count,
+    *,
     options: tuple[tuple[str, Any], ...],
 ) -> GmmFit:
     # The key of a K depends on that K alone, so a range and one K of it agree.
     return fit_one(jax.random.fold_in(key, n_clusters), z, n_clusters, latent_dim, **dict(options))
 
 
-@partial(jax.jit, static_argnames="options")
-def _fit_range(
-    key: Key[Array, ""],
-    z: Float[Array, "N L"],
-    n_clusters: Int[Array, " R"],
-    latent_dim: Count,
-    options: tuple[tuple[str, Any], ...],
-) -> GmmFit:
-    return jax.vmap(lambda k: _fit_alone(key, z, k, latent_dim, options))(n_clusters)
+_fit = over_lanes(_fit_one, (None, None, 0, None), static_argnames=("options",))
 
 
 def fit(
@@ -243,12 +235,8 @@ def fit(
         "reg_covar": reg_covar,
     }
     latent_dim = z.shape[1] if latent_dim is None else latent_dim
-    static = tuple(options.items())
-    return over_lanes(
-        lambda k: _fit_alone(key, z, k, latent_dim, static),
-        lambda k: _fit_range(key, z, k, latent_dim, static),
-        layout,
-    )(jnp.asarray(n_clusters))
+    sizes = jnp.asarray(n_clusters)
+    return _fit(key, z, sizes, latent_dim, layout=layout, options=tuple(options.items()))
 
 
 def warnings(fits: GmmFit, reg_covar: float = 1e-6) -> list[str]:

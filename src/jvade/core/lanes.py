@@ -6,7 +6,7 @@ that have finished, and reports. A run of one is a stack of one.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,19 @@ class Progress(NamedTuple):
     max_epochs: int
     active: Bool[np.ndarray, " S"]
     validation_loss: Float[np.ndarray, " S"]
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """Keeps the states of a stage between blocks, for a training that may be stopped."""
+
+    def resume(self, stage: str, fresh: TrainState) -> TrainState:
+        """Return the states to go on from: what was kept, or the fresh ones."""
+        ...
+
+    def keep(self, stage: str, states: TrainState) -> None:
+        """Keep the states after a block."""
+        ...
 
 
 class Trained(NamedTuple):
@@ -85,31 +98,9 @@ def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, 
     return jax.vmap(lambda s, lane: epoch.is_active(s, lane, training))(states, lanes)
 
 
-@partial(jax.jit, static_argnames=("architecture", "training"), donate_argnames="state")
-def _block_of_one(
-    state: TrainState, x: Array, lane: Lane, until: Array, architecture: Architecture, training: Training
-) -> TrainState:
-    return epoch.run_block(state, x, lane, until, architecture, training)
-
-
-@partial(jax.jit, static_argnames=("architecture", "training"), donate_argnames="states")
-def _block_of_all(
-    states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
-) -> TrainState:
-    def one(state: TrainState, lane: Lane) -> TrainState:
-        return epoch.run_block(state, x, lane, until, architecture, training)
-
-    return jax.vmap(one)(states, lanes)
-
-
-def _block(
-    states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
-) -> TrainState:
-    return layouts.over_lanes(
-        lambda s, lane: _block_of_one(s, x, lane, until, architecture, training),
-        lambda s, lane: _block_of_all(s, x, lane, until, architecture, training),
-        training.layout,
-    )(states, lanes)
+_block = layouts.over_lanes(
+    epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"), donate_argnums=(0,)
+)
 
 
 @jax.jit
@@ -158,6 +149,7 @@ def train(
     architecture: Architecture,
     training: Training,
     on_block: Callable[[Progress], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Train every lane until it stops: VAE where `params.mixture` is None, else VaDE.
 
@@ -169,10 +161,16 @@ def train(
         architecture: static sizes.
         training: batch, epochs, split, blocks, layout.
         on_block: called on the host when the stage begins and after every block.
+        keeper: keeps the states after every block, and knows those that an earlier run kept: from there
+            the stage goes on, to the result it would have had.
     """
     training.split_sizes(x.shape[0])
     states = _start(params, lanes, stage, training)
+    if keeper is not None:
+        states = keeper.resume(stage, states)
     active = np.asarray(_active(states, lanes, training))
+
+    run = partial(_block, layout=training.layout, architecture=architecture, training=training)
 
     def report() -> None:
         if on_block is not None:
@@ -180,17 +178,18 @@ def train(
             on_block(Progress(stage, epoch, training.max_epochs, active, np.asarray(states.best_loss)))
 
     report()
-    for begin in range(0, training.max_epochs, training.block_epochs):
+    for begin in range(int(states.epoch.max()), training.max_epochs, training.block_epochs):
         if not active.any():
             break
         until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
         index = compact(active, training.layout)
         if len(index) == len(active):
-            states = _block(states, x, lanes, until, architecture, training)
+            states = run(states, x, lanes, until)
         else:
-            part = _block(_take(states, index), x, _take(lanes, index), until, architecture, training)
-            states = _put(states, index, part)
+            states = _put(states, index, run(_take(states, index), x, _take(lanes, index), until))
         active = np.asarray(_active(states, lanes, training))
+        if keeper is not None:
+            keeper.keep(stage, states)
         report()
     return Trained(
         params=states.best_params,

@@ -1,7 +1,8 @@
 """How a stack of lanes shares a device."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial, wraps
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,23 +30,44 @@ def take_lane(stack: T, lane: int | Int[Array, ""]) -> T:
     return jax.tree.map(lambda leaf: leaf[lane], stack)
 
 
-def over_lanes(one: Callable[..., T], wide: Callable[..., T], layout: Layout) -> Callable[..., T]:
-    """Return a compiled function of one lane as a function of a stack of lanes.
+def over_lanes(
+    function: Callable[..., T],
+    in_axes: tuple[int | None, ...],
+    static_argnames: tuple[str, ...] = (),
+    donate_argnums: tuple[int, ...] = (),
+) -> Callable[..., T]:
+    """Return a function of one lane, compiled, as a function of a stack of lanes.
 
-    Under "map" the program of one lane runs lane after lane: however many lanes there are, it is compiled
-    once. Under "vmap" there is one wide program for each number of lanes.
+    It takes the same arguments, the static ones by name, and `layout`. Under "map" the program of one lane
+    runs lane after lane: however many lanes there are, it is compiled once. Under "vmap" there is one wide
+    program for each number of lanes.
 
     Args:
-        one: of one lane, compiled.
-        wide: of a stack, compiled.
-        layout: which of them a device likes better.
+        function: of one lane.
+        in_axes: of each positional argument: 0 where it is stacked, None where the lanes share it.
+        static_argnames: arguments that shape the program.
+        donate_argnums: arguments whose memory the result may take.
     """
-    if resolve(layout) == "vmap":
-        return wide
+    compiled = partial(jax.jit, static_argnames=static_argnames, donate_argnums=donate_argnums)
+    one = compiled(function)
 
-    def each(*stacks: object) -> T:
-        n_lanes = len(jax.tree.leaves(stacks)[0])
-        results = [one(*(take_lane(stack, i) for stack in stacks)) for i in range(n_lanes)]
+    @compiled
+    @wraps(function)
+    def all_lanes(*arguments: Any, **static: Any) -> T:
+        return jax.vmap(partial(function, **static), in_axes)(*arguments)
+
+    def run(*arguments: Any, layout: Layout, **static: Any) -> T:
+        if resolve(layout) == "vmap":
+            return all_lanes(*arguments, **static)
+        lanes = jax.tree.leaves([a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None])
+
+        def of_lane(lane: int) -> T:
+            parts = (
+                a if axis is None else take_lane(a, lane) for a, axis in zip(arguments, in_axes, strict=True)
+            )
+            return one(*parts, **static)
+
+        results = [of_lane(lane) for lane in range(len(lanes[0]))]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
-    return each
+    return run

@@ -30,7 +30,7 @@ class Parameters(NamedTuple):
         return mixtures.standard_normal(latent_dim) if self.mixture is None else self.mixture
 
     def to_arrays(self) -> dict[str, Array]:
-        """Return every parameter by its path, such as "encoder/posterior/kernel": what a file can hold."""
+        """Return every parameter by its path, such as "encoder/means/kernel": what a file can hold."""
         tree: dict[str, Any] = {"encoder": self.encoder, "decoder": self.decoder}
         if self.mixture is not None:
             tree["mixture"] = self.mixture._asdict()

@@ -30,15 +30,22 @@ class Dense(nn.Module):
     out_first: bool | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*rows i"], fan_in: Count | None = None) -> Float[Array, "*rows o"]:
-        """Return x W + b; `fan_in`, the number of inputs in use, scales the starting values."""
-        n_in = x.shape[-1]
+    def weights(self, n_in: int, fan_in: Count | None = None) -> tuple[Array, Array]:
+        """Return kernel and bias; `fan_in`, the number of inputs in use, scales their starting values."""
         fan_in = n_in if fan_in is None else fan_in
-        out_first = self.features < n_in if self.out_first is None else self.out_first
-        shape = (self.features, n_in) if out_first else (n_in, self.features)
-        kernel = self.param("kernel", _uniform, shape, fan_in)
-        bias = self.param("bias", _uniform, (self.features,), fan_in)
-        if out_first:
+        shape = (self.features, n_in) if self.is_out_first(n_in) else (n_in, self.features)
+        return self.param("kernel", _uniform, shape, fan_in), self.param(
+            "bias", _uniform, (self.features,), fan_in
+        )
+
+    def is_out_first(self, n_in: int) -> bool:
+        """Return whether the kernel is stored as [out, in]."""
+        return self.features < n_in if self.out_first is None else self.out_first
+
+    def __call__(self, x: Float[Array, "*rows i"], fan_in: Count | None = None) -> Float[Array, "*rows o"]:
+        """Return x W + b."""
+        kernel, bias = self.weights(x.shape[-1], fan_in)
+        if self.is_out_first(x.shape[-1]):
             return x @ kernel.T + bias
         # A bias is one more row of the kernel, with an input of 1: its gradient falls out of the kernel's
         # product, where summing the wide cotangent over the rows takes half as long again.
@@ -57,9 +64,12 @@ class Encoder(nn.Module):
         """Return means and log-variances."""
         for width in self.widths:
             x = nn.relu(Dense(width)(x))
-        # One product for both heads, latent by latent: the hidden layer is read once.
-        heads = Dense(2 * self.latent_dim, out_first=True, name="posterior")(x)
-        return heads[..., 0::2], heads[..., 1::2]
+        # One product for both heads: the hidden layer is read once.
+        heads = [Dense(self.latent_dim, out_first=True, name=name) for name in ("means", "log_variances")]
+        kernels, biases = zip(*(head.weights(x.shape[-1]) for head in heads), strict=True)
+        both = x @ jnp.concatenate(kernels).T + jnp.concatenate(biases)
+        means, log_variances = jax.lax.split(both, (self.latent_dim, self.latent_dim), axis=both.ndim - 1)
+        return means, log_variances
 
 
 class Decoder(nn.Module):

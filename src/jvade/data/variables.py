@@ -30,6 +30,10 @@ class Variable:
     unit: str = ""
 
 
+#: The outcome as a variable of tables: its words and its group, once for all of them.
+CROSS_DISTRICT = Variable(OUTCOME, "Care outside the home area", "outcome", "binary")
+
+
 def _flags(group: str, labels: dict[str, str]) -> tuple[Variable, ...]:
     return tuple(Variable(name, label, group, "binary") for name, label in labels.items())
 

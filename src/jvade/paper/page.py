@@ -272,13 +272,9 @@ def comparison(study: Study, show: Show) -> str:
             "Davies-Bouldin, published": compared["davies_bouldin_published"],
         }
     )
-    common = (
-        pd.DataFrame(
-            {"method": compared["method"]}
-            | {HEADS[name]: cells(f"{name}_common", form) for name, form in INDICES.items()}
-        )
-        if "silhouette_common_sd" in compared
-        else pd.DataFrame()
+    common = pd.DataFrame(
+        {"method": compared["method"]}
+        | {HEADS[name]: cells(f"{name}_common", form) for name, form in INDICES.items()}
     )
     crossing = compared.loc[:, ["method", "gini", "visits_above_overall", "crossing_above_overall"]].rename(
         columns={

@@ -133,6 +133,11 @@ class PaperSettings:
     tables: EngineSettings = field(default_factory=EngineSettings)
 
     @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """Every number of latents that a VAE is pretrained with, ascending."""
+        return tuple(sorted({*self.grid.latent_dims, *self.sensitivity.latent_dims, self.model.latent_dim}))
+
+    @property
     def folder(self) -> Path:
         """Where the results go."""
         if self.out is not None:

@@ -3,11 +3,13 @@
 A stage is a function of the settings and of the stages it needs. What it returns is kept: tables that may be
 shown as CSV beside each other, what has a row per visit under `private/`, and last of all a record in
 `stages/`. A stage whose record carries the key of today's settings, input and code is not computed again; a
-run that is stopped, by ctrl-C or by a power cut, loses the stage it was in and nothing else.
+run that is stopped, by ctrl-C or by a power cut, loses the stage it was in and nothing else; of long training
+it loses the last block of epochs.
 """
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,12 +22,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from jvade.checkpoints import Checkpoints
 from jvade.paper import manifest
 from jvade.paper.settings import PaperSettings, StageName
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
-PRIVATE, RECORDS = "private", "stages"
+PRIVATE, RECORDS, CHECKPOINTS = "private", "stages", "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,15 @@ class Study:
             self._outcomes[name] = self._read(name, record)
         return self._outcomes[name]
 
+    def checkpoints(self, name: str) -> Checkpoints:
+        """Return what keeps the training of a stage while it is not finished."""
+        return Checkpoints(self.folder.path / PRIVATE / CHECKPOINTS / name / self.key(name)[:16])
+
     def forget(self) -> None:
         """Remove the records of an earlier run: every stage is to be computed again."""
         for path in (self.folder.path / RECORDS).glob("*.json"):
             path.unlink()
+        shutil.rmtree(self.folder.path / PRIVATE / CHECKPOINTS, ignore_errors=True)
 
     def bring_up_to_date(self, name: str) -> None:
         """Compute a stage and keep its outcome, unless a finished one is there."""
@@ -157,6 +165,7 @@ class Study:
         with self.terminal.step(name):
             found = self.stages[name].compute(self)
         self._keep(name, found, began.isoformat(timespec="seconds"), clock)
+        shutil.rmtree(self.folder.path / PRIVATE / CHECKPOINTS / name, ignore_errors=True)
         for warning in found.warnings:
             self.terminal.say(f"  warning: {warning}", "yellow")
 

@@ -89,7 +89,8 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         done = sum(study.record(name) is not None for name in names)
         terminal.say(
             f"stopped; {done} of {len(names)} stages are finished in {settings.folder}. The same command"
-            " goes on."
+            + (", without --fresh," if settings.fresh else "")
+            + " goes on."
         )
         raise
     study.folder.text(f"{PRIVATE}/README.txt", NOTE)

@@ -14,7 +14,7 @@ from jvade.data.engines import scratch
 from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Scaling, fit_scaling, to_matrix
-from jvade.data.variables import OUTCOME, Account, Dropped, Variable, VisitTable
+from jvade.data.variables import CROSS_DISTRICT, OUTCOME, Account, Dropped, Variable, VisitTable
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.report.folder import fingerprint
@@ -118,9 +118,8 @@ def variables(table: VisitTable, settings: PaperSettings) -> pd.DataFrame:
         seen[patients[part]] = True
         return bool(seen.sum() < settings.min_patients)
 
-    outcome = Variable(OUTCOME, "Care outside the home area", "outcome", "binary")
     lines = []
-    for variable in (outcome, *table.inputs):
+    for variable in (CROSS_DISTRICT, *table.inputs):
         values = table.frame[variable.name].to_numpy(np.float64)
         known = ~np.isnan(values)
         parts = [known] if variable.kind == "numeric" else [values == 0, values == 1]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from jvade.analysis.comparison import Clustering
 from jvade.analysis.profiles import cross_rates
 from jvade.core import gmm
 from jvade.core.epoch import named_key
+from jvade.core.layout import take_lane
 from jvade.data import published
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort, grid, training
@@ -49,12 +51,12 @@ def mixture(study: Study, latents: np.ndarray) -> np.ndarray:
     key = named_key(jax.random.key(settings.seed), "VAE + GMM")
     start = gmm.fit(
         key,
-        jax.numpy.asarray(latents[rows]),
+        jnp.asarray(latents[rows]),
         [settings.model.n_clusters],
         layout=settings.training.layout,
         **settings.mixture.options,
     )
-    return grid.assign(latents, jax.tree.map(lambda leaf: leaf[0], start))
+    return grid.assign(latents, take_lane(start, 0))
 
 
 def compute(study: Study) -> Outcome:

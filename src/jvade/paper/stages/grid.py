@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from jvade.analysis import grid as analysis
 from jvade.analysis.indices import Scorer, draw_subset
-from jvade.core import fit, em, gmm
-from jvade.core.epoch import named_key
+from jvade.core import em, fit, gmm
 from jvade.core.em import Components, GmmFit
+from jvade.core.epoch import named_key
 from jvade.core.layout import take_lane
 from jvade.data import published
 from jvade.paper.settings import Search
@@ -93,7 +93,7 @@ def search(
     """
     rows = subset(study, wanted.em.n_rows)
     few = draw_subset(len(rows), wanted.index_rows, study.settings.seed)
-    scorer, lines, warnings = Scorer(), [], []
+    scorer, lines, warnings = study.derived("scorer", Scorer), [], []
     latents = {d: padded(training.encode(study, d, rows), width(d, wanted)) for d in wanted.latent_dims}
     # All fits are on their way before the first is scored: the device works while the host does.
     fits = {d: mixtures(study, z, d, wanted) for d, z in latents.items()}
@@ -147,7 +147,7 @@ def compute_grid(study: Study) -> Outcome:
     start = start._replace(means=start.means[:, :d], covariances=start.covariances[:, :d])
     whole = jax.jit(lambda z: em.fit(z, start, k, d, **wanted.em.stopping))(jnp.asarray(z))
     rows = draw_subset(len(z), settings.index_rows, settings.seed)
-    (indices,) = Scorer().score(z[rows], [assign(z[rows], whole)])
+    (indices,) = study.derived("scorer", Scorer).score(z[rows], [assign(z[rows], whole)])
     values = {
         "rule": analysis.RULE,
         "latent_dim": d,
@@ -166,7 +166,7 @@ def compute_sensitivity(study: Study) -> Outcome:
         "silhouette": analysis.best_by(table, "silhouette", True),
     }
     rows = draw_subset(study.outcome("cohort").values["n_visits"], settings.index_rows, settings.seed)
-    scorer, lines = Scorer(), []
+    scorer, lines = study.derived("scorer", Scorer), []
     for d in wanted.latent_dims:
         chosen = {
             name: int(best.loc[best["latent_dim"] == d, "n_clusters"].iloc[0])

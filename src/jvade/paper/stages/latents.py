@@ -11,7 +11,7 @@ from jvade.analysis import latents as analysis
 from jvade.core import model
 from jvade.data import published
 from jvade.data.matrix import from_matrix
-from jvade.data.variables import OUTCOME
+from jvade.data.variables import CROSS_DISTRICT
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort, training
 from jvade.report.figures import latents as figures
@@ -23,7 +23,7 @@ MEASURES = (
     ("age", "Age", 1.0),
     ("cost", "Cost of the visit", 1.0),
     ("visits_this_year", "Earlier visits this year", 1.0),
-    (OUTCOME, "Care outside the home area", 100.0),
+    (CROSS_DISTRICT.name, CROSS_DISTRICT.label, 100.0),
 )
 
 
@@ -104,7 +104,7 @@ def draw(study: Study, found: Outcome) -> Mapping[str, Figure]:
         names = ("z1", "z2") if flat else ("first principal axis", "second principal axis")
         ellipses = found.tables["latent_ellipses"]
         drawn["latent_map"] = figures.latent_map(table, ellipses, share, least, names)
-        units = numeric | {OUTCOME: "% of visits"}
+        units = numeric | {CROSS_DISTRICT.name: "% of visits"}
         measures = [(name, title, units[name]) for name, title, _ in MEASURES if name in table]
         drawn["latent_measures"] = figures.latent_measures(table, measures, share, least, names)
     return drawn

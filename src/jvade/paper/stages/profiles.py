@@ -10,7 +10,7 @@ from jvade.analysis import association, intervals
 from jvade.analysis import profiles as analysis
 from jvade.analysis.profiles import Row
 from jvade.data import published
-from jvade.data.variables import OUTCOME, Variable
+from jvade.data.variables import CROSS_DISTRICT
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.paper.stages.cohort import Cohort
@@ -47,10 +47,9 @@ def described(study: Study) -> tuple[pd.DataFrame, list[Row]]:
 
 def _described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
     frame = visits.table.frame
-    outcome = Variable(OUTCOME, "Care outside the home area", "outcome", "binary")
     rows = [
         Row(v.group, v.name, v.unit or "percent", 100.0 if v.kind == "binary" else 1.0)
-        for v in (outcome, *visits.table.inputs)
+        for v in (CROSS_DISTRICT, *visits.table.inputs)
         if v.group != "residence"
     ]
     columns = {row.variable: frame[row.variable].to_numpy(np.float32) for row in rows}
@@ -143,7 +142,7 @@ def words(study: Study) -> dict[str, str]:
     labels = {one["name"]: one["label"] for one in study.outcome("cohort").values["inputs"]}
     for _, values in DESCRIBED.values():
         labels |= values
-    return labels | {OUTCOME: "Care outside the home area"}
+    return labels | {CROSS_DISTRICT.name: CROSS_DISTRICT.label}
 
 
 def draw(study: Study, found: Outcome) -> Mapping[str, Figure]:

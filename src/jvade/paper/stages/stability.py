@@ -26,12 +26,13 @@ def compute(study: Study) -> Outcome:
     settings, visits = study.settings, cohort.load(study)
     seeds, sizes, x = settings.stability_seeds, training.architecture(study), training.device_matrix(study)
     stack = lanes.stack(list(seeds), settings.model)
-    result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study))
+    kept = study.checkpoints("stability")
+    result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study), kept)
     names = [f"seed {seed}" for seed in seeds]
     training.raise_failures(result, names)
 
     rows = draw_subset(len(visits.matrix), settings.index_rows, settings.seed)
-    scorer, lines, runs = Scorer(), [], []
+    scorer, lines, runs = study.derived("scorer", Scorer), [], []
     for i, seed in enumerate(seeds):
         placed = training.place(x, result, stack, i, sizes)
         labels = number_by_cross_rate(placed["clusters"], visits.table.outcome)

@@ -16,7 +16,6 @@ from jvade.core.lanes import Progress, Trained
 from jvade.core.layout import take_lane
 from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Hyperparameters
-from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
@@ -26,12 +25,6 @@ TRAINED_BY = ("seed", "model", "training", "widths")
 
 class TrainingError(RuntimeError):
     """A lane went non-finite; the message says where and what to try."""
-
-
-def latent_dims(settings: PaperSettings) -> tuple[int, ...]:
-    """Return every number of latents that a VAE is trained with, ascending."""
-    wanted = {*settings.grid.latent_dims, *settings.sensitivity.latent_dims, settings.model.latent_dim}
-    return tuple(sorted(wanted))
 
 
 def show(study: Study) -> Callable[[Progress], None]:
@@ -87,13 +80,20 @@ def unfinished(name: str, trained: Trained, names: Sequence[str]) -> list[str]:
 def pretrain(study: Study) -> Outcome:
     """Train a VAE of every latent dimension, as lanes of one padded program."""
     settings = study.settings
-    dims = latent_dims(settings)
+    dims = settings.latent_dims
     each = [settings.model._replace(latent_dim=d) for d in dims]
     stack = lanes.stack([settings.seed] * len(dims), each)
     padded = architecture(study, max(dims))
     x = device_matrix(study)
     trained = lanes.train(
-        x, lanes.init(stack, padded), stack, "pretraining", padded, settings.training, show(study)
+        x,
+        lanes.init(stack, padded),
+        stack,
+        "pretraining",
+        padded,
+        settings.training,
+        show(study),
+        study.checkpoints("pretraining"),
     )
     names = [f"{d} latents" for d in dims]
     bad = [name for name, finite in zip(names, np.asarray(trained.finite), strict=True) if not finite]
@@ -147,7 +147,8 @@ def fine_tune(study: Study) -> Outcome:
     sizes, x = architecture(study), device_matrix(study)
     stack = lanes.stack([settings.seed], settings.model)
     params = jax.tree.map(lambda leaf: leaf[None], pretrained(study, settings.model.latent_dim))
-    result = fit.fine_tune(x, params, stack, sizes, settings.training, settings.mixture, show(study))
+    kept = study.checkpoints("fine-tuning")
+    result = fit.fine_tune(x, params, stack, sizes, settings.training, settings.mixture, show(study), kept)
     raise_failures(result, [f"seed {settings.seed}"])
     placed = place(x, result, stack, 0, sizes)
     labels = number_by_cross_rate(placed["clusters"], cohort.load(study).table.outcome)
@@ -240,7 +241,7 @@ PRETRAINING = Stage(
     "pretraining",
     "sections 2.3, 2.4 and 3.4, Fig 3",
     ("cohort",),
-    (*TRAINED_BY, "grid", "sensitivity"),
+    (*TRAINED_BY, "latent_dims"),
     pretrain,
     draw("fig3_pretraining", "VAE pretraining"),
 )

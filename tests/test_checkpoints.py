@@ -1,0 +1,71 @@
+"""Training that is stopped and goes on: the same result as without the stop, nothing of another training."""
+
+import jax
+import numpy as np
+import pytest
+
+from jvade.checkpoints import Checkpoints
+from jvade.core import fit, lanes
+from jvade.core.fit import MixtureStart
+from jvade.core.settings import Architecture, Hyperparameters, Training
+
+ARCHITECTURE = Architecture(4, 3, 2, (8,))
+TRAINING = Training(batch_size=32, max_epochs=6, block_epochs=2)
+START = MixtureStart(n_rows=100, n_init=2, n_continued=1)
+
+
+def run(keeper=None, stop=None):
+    """Fit two lanes, of different latents; stop as ctrl-C does where a stage has come to an epoch."""
+    x = jax.random.normal(jax.random.key(0), (160, 4))
+    stack = lanes.stack([1, 2], [Hyperparameters(latent_dim=d, n_clusters=2) for d in (2, 3)])
+    seen = []
+
+    def on_block(progress):
+        seen.append((progress.stage, progress.epoch))
+        if stop == seen[-1]:
+            raise KeyboardInterrupt
+
+    return fit.fit(x, stack, ARCHITECTURE, TRAINING, START, on_block, keeper), seen
+
+
+def assert_equal(got, want):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("stop", [("pretraining", 4), ("fine-tuning", 2)])
+def test_a_stopped_training_goes_on_to_the_same_result(tmp_path, stop):
+    whole, blocks = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(Checkpoints(tmp_path / "kept", every=0), stop)
+    resumed, seen = run(Checkpoints(tmp_path / "kept", every=0))
+    assert_equal(resumed, whole)
+    # What was finished is not trained again: each stage begins where it was.
+    reached = {stop[0]: stop[1]} | ({"pretraining": 6} if stop[0] == "fine-tuning" else {})
+    assert seen == [(stage, epoch) for stage, epoch in blocks if epoch >= reached.get(stage, 0)]
+
+
+def test_a_checkpoint_waits_for_its_time_and_leaves_nothing(tmp_path):
+    kept = Checkpoints(tmp_path / "kept", every=3600)
+    run(kept)
+    assert not list(tmp_path.rglob("*"))
+    now = Checkpoints(tmp_path / "kept", every=0)
+    run(now)
+    # One checkpoint of each stage, the last.
+    assert sorted(path.name for path in (tmp_path / "kept").glob("*/*")) == ["6", "6"]
+    now.remove()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_half_a_checkpoint_is_none(tmp_path):
+    """A save that was killed leaves a folder without its end mark: the one before counts."""
+    whole, _ = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(Checkpoints(tmp_path / "kept", every=0), ("pretraining", 2))
+    last = tmp_path / "kept" / "pretraining" / "2"
+    torn = last.with_name("4.orbax-checkpoint-tmp-1")
+    torn.mkdir()
+    (torn / "half").write_text("half")
+    resumed, seen = run(Checkpoints(tmp_path / "kept", every=0))
+    assert seen[0] == ("pretraining", 2)
+    assert_equal(resumed, whole)
