@@ -61,6 +61,8 @@ def test_comparison_scores_own_and_common_space_on_every_subset():
     subsets = indices.draw_subsets(300, 100, 3, 0)
     assert np.array_equal(subsets[0], indices.draw_subset(300, 100, 0))
     assert len({tuple(rows) for rows in subsets}) == 3
+    (whole,) = indices.draw_subsets(300, 300, 3, 0)  # no sampling, no sampling error
+    assert np.array_equal(whole, np.arange(300))
     got = comparison.compare({"A": Clustering(own, labels), "B": Clustering(own, others)}, x, subsets)
     assert got["method"].tolist() == ["A", "B"]
     assert got["n_clusters"].tolist() == [3, 2]

@@ -42,6 +42,8 @@ def table3(silhouette, davies_bouldin=(1.0, 2.0, 3.0)):
         (table3([0.3, 0.1, 0.05]), True),
         (table3([0.1, 0.3, 0.05]), False),
         (table3([0.3, 0.1, 0.05], davies_bouldin=[2.0, 1.0, 3.0]), False),
+        (table3([0.3, np.nan, 0.05]), True),
+        (table3([np.nan, np.nan, np.nan]), None),
     ],
 )
 def test_two_latents_must_be_best_by_all_three_indices(outcome, agrees):
@@ -73,6 +75,9 @@ def test_the_shapes_of_table_5_hold_or_do_not():
     assert [claim.agrees for claim in good] == [True, True, True]
     bad = hold(comparison=table5([0.32, 0.31, 0.30], [2.3, 0.80, 0.84], [4.7, 2.7, 2.4]))
     assert [claim.agrees for claim in bad] == [False, False, False]
+    # Where all visits are in one cluster there is no index, and nothing to agree or differ with.
+    blank = hold(comparison=table5([0.32, np.nan, 0.30], [2.3, 0.8, np.nan], [4.7]))
+    assert [claim.agrees for claim in blank] == [None, None, False]
     few = hold(comparison=table5([0.07, 0.31, 0.30], [2.3, 0.87, 0.84], [4.7, 2.7, np.nan]))
     assert few[2].agrees is False
 

@@ -229,12 +229,18 @@ def test_a_second_run_keeps_what_is_finished_and_computes_what_is_gone(smoke, tm
     before = seconds(out)
     (out / "table7_sizes.csv").unlink()
     (out / "stages" / "number-of-clusters.json").write_text("{ cut")
+    # A table that the same stage wrote under older settings, and this one does not.
+    record = json.loads((out / "stages" / "profiles.json").read_text())
+    (out / "older.csv").write_text("older")
+    record["files"]["older.csv"] = 5
+    (out / "stages" / "profiles.json").write_text(json.dumps(record))
     time.sleep(1)  # the records tell the time in seconds
     code, text, _ = run(capsys, *SMOKE, "--out", out)
     assert code == 0
     assert "9 of 11 stages are finished already" in text
     after = seconds(out)
     assert {name for name in before if before[name] != after[name]} == {"profiles", "number-of-clusters"}
+    assert not (out / "older.csv").exists()
     assert_same_tables(smoke, out)
 
 
@@ -268,6 +274,9 @@ def test_doubtful_mixtures_of_one_number_of_latents_are_told_in_one_line():
     assert line.startswith("3 latents: 3 of 3 mixtures, from 1 clusters on")
     sound = gmm.fit(jax.random.key(0), jnp.asarray(z[:, :2]), [1], n_init=2)
     assert doubtful(2, {1: take_lane(sound, 0)}, 1e-6) == []
+    fallen = {k: take_lane(sound, 0)._replace(lower_bound=jnp.array(-float(k))) for k in (2, 3, 4)}
+    (line,) = doubtful(2, fallen, 1e-6)
+    assert line.startswith("2 latents: the mixtures of 3, 4 clusters fit worse than with fewer")
 
 
 def test_a_variable_that_few_patients_have_is_blank_in_table_2():

@@ -62,6 +62,12 @@ def test_cross_rates_shade_by_side_of_the_overall_rate_and_leave_out_blank_clust
     assert [bar.get_width() for bar in bars] == [30.0, 5.0]
     assert bars[0].get_facecolor() != bars[1].get_facecolor()
     assert "published" not in texts(figure)
+    # The first cluster is blank: the second keeps the published of its own rank, beside the first bar drawn.
+    rates.loc[1] = np.nan
+    figure = clusters.cross_rates(rates, RATES, "crossed")
+    marks = next(line for line in figure.axes[0].lines if line.get_marker() == "D")
+    assert marks.get_xdata().tolist() == [RATES.loc[2, "cross_rate"]]
+    assert marks.get_ydata().tolist() == [0]
     assert "published" in texts(clusters.cross_rates(RATES, RATES, "crossed"))
 
 

@@ -37,7 +37,12 @@ def draw_subset(n_rows: int, size: int, seed: int) -> Int[np.ndarray, " n"]:
 
 
 def draw_subsets(n_rows: int, size: int, count: int, seed: int) -> list[Int[np.ndarray, " n"]]:
-    """Return several subsets; the first is that of `draw_subset`, and any seed's are its own."""
+    """Return several subsets; the first is that of `draw_subset`, and any seed's are its own.
+
+    Where a subset would be all rows there is one: its indices have no sampling error.
+    """
+    if size >= n_rows:
+        return [np.arange(n_rows)]
     seeds = [seed, *np.random.SeedSequence(seed).generate_state(count - 1, np.uint64).tolist()]
     return [draw_subset(n_rows, size, one) for one in seeds]
 

@@ -10,6 +10,7 @@ in two where a thin, dense cluster crosses it (benchmarks/em_starts.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -270,13 +271,18 @@ def warnings(fits: GmmFit, reg_covar: float = 1e-6) -> list[str]:
                 f"{name}: EM was still gaining after {int(fits.n_iter[i])} iterations; "
                 "allow more, or a larger tol"
             )
-    # Every K could do at least as well as the one before it: a fall says that its starts missed the optimum.
-    order = np.argsort(np.asarray(fits.n_clusters))
-    sizes, bounds = np.asarray(fits.n_clusters)[order], np.asarray(fits.lower_bound)[order]
-    for before, after in zip(range(len(order)), range(1, len(order)), strict=False):
-        if sizes[after] > sizes[before] and bounds[after] < bounds[before] - 0.01:
-            lines.append(
-                f"mixture of {sizes[after]} clusters: a lower likelihood than with {sizes[before]}, so its "
-                "starts missed the best fit; allow more of them (n_init)"
-            )
-    return lines
+    falls = falls_short(np.asarray(fits.n_clusters).tolist(), np.asarray(fits.lower_bound).tolist())
+    return lines + [
+        f"mixture of {k} clusters: a lower likelihood than with {fewer}, so its starts missed the best fit; "
+        "allow more of them (n_init)"
+        for fewer, k in falls
+    ]
+
+
+def falls_short(n_clusters: Sequence[int], lower_bounds: Sequence[float]) -> list[tuple[int, int]]:
+    """Return the numbers of clusters that fit worse than the number before them, each after that number.
+
+    Every K could do at least as well as a smaller one: its starts have missed the optimum.
+    """
+    by_size = sorted(dict(zip(n_clusters, lower_bounds, strict=True)).items())
+    return [(fewer, k) for (fewer, before), (k, bound) in pairwise(by_size) if bound < before - 0.01]

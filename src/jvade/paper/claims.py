@@ -53,24 +53,35 @@ def _dimensions(study: Study) -> list[Claim]:
         one = one.sort_values("latent_dim")
         dims = one["latent_dim"].to_numpy()
         best = {
-            "silhouette": int(dims[np.nanargmax(one["silhouette"])]),
-            "Davies-Bouldin": int(dims[np.nanargmin(one["davies_bouldin"])]),
-            "Calinski-Harabasz": int(dims[np.nanargmax(one["calinski_harabasz"])]),
+            "silhouette": _highest(dims, one["silhouette"].to_numpy(float)),
+            "Davies-Bouldin": _highest(dims, -one["davies_bouldin"].to_numpy(float)),
+            "Calinski-Harabasz": _highest(dims, one["calinski_harabasz"].to_numpy(float)),
         }
         falls = float(one.loc[:, "latent_dim"].corr(one["silhouette"], method="spearman"))
+        known = None not in best.values() and not np.isnan(falls)
         claims.append(
             Claim(
                 "Table 3",
                 "all three indices are best at 2 latents, and fall with more (K by"
                 f" {str(chosen_by).replace('bic', 'BIC')})",
                 "best at "
-                + ", ".join(f"{d} by {name}" for name, d in best.items())
+                + ", ".join(f"{'none' if d is None else d} by {name}" for name, d in best.items())
                 + f"; rank correlation of latents and silhouette {falls:.2f}",
-                set(best.values()) == {2} and falls < 0,
+                set(best.values()) == {2} and falls < 0 if known else None,
                 "the study does not say how it chose K for each number of latents; " + OTHER_DATA,
             )
         )
     return claims
+
+
+def _highest(dims: np.ndarray, values: np.ndarray) -> int | None:
+    """Return the number of latents with the highest value; None where none has one."""
+    return None if np.isnan(values).all() else int(dims[np.nanargmax(values)])
+
+
+def _holds(agrees: bool, *numbers: float) -> bool | None:
+    """Return whether a claim agrees; None where a number it compares is blank."""
+    return None if np.isnan(numbers).any() else bool(agrees)
 
 
 def _number(study: Study) -> list[Claim]:
@@ -122,15 +133,22 @@ def _comparison(study: Study) -> list[Claim]:
             f"silhouette {raw['silhouette']:.3f} against {latent['silhouette']:.3f} and"
             f" {vade['silhouette']:.3f}; Davies-Bouldin {raw['davies_bouldin']:.2f} against"
             f" {latent['davies_bouldin']:.2f} and {vade['davies_bouldin']:.2f}; each in its own space",
-            bool(raw["silhouette"] < min(latent["silhouette"], vade["silhouette"]))
-            and bool(raw["davies_bouldin"] > max(latent["davies_bouldin"], vade["davies_bouldin"])),
+            _holds(
+                raw["silhouette"] < min(latent["silhouette"], vade["silhouette"])
+                and raw["davies_bouldin"] > max(latent["davies_bouldin"], vade["davies_bouldin"]),
+                *(one[name] for one in (raw, latent, vade) for name in ("silhouette", "davies_bouldin")),
+            ),
             "38 dimensions against 2: the spaces differ more than the methods, see the common space",
         ),
         Claim(
             "Table 5",
             "Davies-Bouldin of VaDE is below that of VAE + K-Means (0.841 against 0.872)",
             f"{vade['davies_bouldin']:.3f} against {latent['davies_bouldin']:.3f}",
-            bool(vade["davies_bouldin"] < latent["davies_bouldin"]),
+            _holds(
+                vade["davies_bouldin"] < latent["davies_bouldin"],
+                vade["davies_bouldin"],
+                latent["davies_bouldin"],
+            ),
             "clusters of a mixture overlap where K-Means draws borders: the index likes borders",
         ),
         Claim(

@@ -170,6 +170,7 @@ class Study:
             self.terminal.say(f"  warning: {warning}", "yellow")
 
     def _keep(self, name: str, found: Outcome, began: str, clock: float) -> None:
+        before = self._files_before(name)
         (self.folder.path / RECORDS / f"{name}.json").unlink(missing_ok=True)
         (self.folder.path / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
         files = [self.folder.table(title, table) for title, table in found.tables.items()]
@@ -193,7 +194,17 @@ class Study:
         }
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         self.folder.text(f"{RECORDS}/{name}.json", text)
+        for file in before - set(record["files"]):
+            (self.folder.path / file).unlink(missing_ok=True)
         self._outcomes.pop(name, None)
+
+    def _files_before(self, name: str) -> set[str]:
+        """Return the files of a stage as it was kept last, by whatever settings."""
+        try:
+            record = json.loads((self.folder.path / RECORDS / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return set()
+        return set(record["files"])
 
     def _read(self, name: str, record: dict[str, Any]) -> Outcome:
         folder = self.folder.path

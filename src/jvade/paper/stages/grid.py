@@ -112,7 +112,7 @@ def search(
 
 
 def doubtful(latent_dim: int, fits: dict[int, GmmFit], reg_covar: float) -> list[str]:
-    """Return in one line how many mixtures of a number of latents need a person's eye.
+    """Return what needs a person's eye in the mixtures of a number of latents, a line a kind.
 
     EM that was still gaining is no such case here: its column in the table says so.
     """
@@ -125,13 +125,21 @@ def doubtful(latent_dim: int, fits: dict[int, GmmFit], reg_covar: float) -> list
         for k, one in fits.items()
     }
     sizes = [k for k, texts in said.items() if texts]
-    if not sizes:
-        return []
     latents = "1 latent" if latent_dim == 1 else f"{latent_dim} latents"
-    return [
-        f"{latents}: {len(sizes)} of {len(fits)} mixtures, from {min(sizes)} clusters on, have clusters "
-        "without rows or on rows that coincide in a latent, as rows do in latents that the VAE does not use"
-    ]
+    lines = []
+    if sizes:
+        lines.append(
+            f"{latents}: {len(sizes)} of {len(fits)} mixtures, from {min(sizes)} clusters on, have clusters "
+            "without rows or on rows that coincide in a latent, as rows do where the VAE does not use it"
+        )
+    falls = gmm.falls_short(list(fits), [float(one.lower_bound) for one in fits.values()])
+    if falls:
+        which = ", ".join(str(k) for _, k in falls)
+        lines.append(
+            f"{latents}: the mixtures of {which} clusters fit worse than with fewer, so their starts missed "
+            "the best fit; allow more of them (n_init)"
+        )
+    return lines
 
 
 def compute_grid(study: Study) -> Outcome:

@@ -58,7 +58,8 @@ def compute(study: Study) -> Outcome:
     each = [settings.model._replace(noise_variance=variance) for variance in variances]
     stack, sizes = lanes.stack([settings.seed] * len(each), each), training.architecture(study)
     lines, base = [], None
-    for name, matrix in matrices(study, rows).items():
+    inputs = matrices(study, rows)
+    for name, matrix in inputs.items():
         x = jnp.asarray(matrix)
         result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study))
         sound = np.asarray(result.sound)
@@ -73,7 +74,11 @@ def compute(study: Study) -> Outcome:
                 base = placed
     return Outcome(
         {"readings": pd.DataFrame(lines), "readings_index_rows": by_rows(study, base)},
-        {"n_rows": len(rows), "inputs": INPUTS, "noise_variance": settings.model.noise_variance},
+        {
+            "n_rows": len(rows),
+            "inputs": {name: INPUTS[name] for name in inputs},
+            "noise_variance": settings.model.noise_variance,
+        },
     )
 
 

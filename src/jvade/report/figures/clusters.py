@@ -27,8 +27,13 @@ def cross_rates(table: pd.DataFrame, published: pd.DataFrame | None, outcome: st
     axes.axvline(overall, color=INK, linewidth=1)
     note = f"│ all visits: {overall:.1f} %"
     if published is not None:
-        rates = published.drop(index="overall")["cross_rate"].to_numpy(float)[: len(clusters)]
-        axes.plot(rates, places[: len(rates)], "D", color=INK, markerfacecolor="white", markersize=5)
+        # By rank: a cluster whose number is blank leaves a place without a bar, not without a rank.
+        theirs = published.drop(index="overall")["cross_rate"].to_numpy(float)
+        ranks = clusters.index.to_numpy(int)
+        here = ranks <= len(theirs)
+        axes.plot(
+            theirs[ranks[here] - 1], places[here], "D", color=INK, markerfacecolor="white", markersize=5
+        )
         note += "    ◇ published, other data, by rank"
     axes.text(0.99, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
     # The numbers stand in a column of their own, where no bar or mark can reach them.
