@@ -1,11 +1,12 @@
 """How a stack of lanes shares a device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
 from jvade.core.settings import Layout
@@ -59,15 +60,34 @@ def over_lanes(
     def run(*arguments: Any, layout: Layout, **static: Any) -> T:
         if resolve(layout) == "vmap":
             return all_lanes(*arguments, **static)
-        lanes = jax.tree.leaves([a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None])
-
-        def of_lane(lane: int) -> T:
-            parts = (
-                a if axis is None else take_lane(a, lane) for a, axis in zip(arguments, in_axes, strict=True)
-            )
-            return one(*parts, **static)
-
-        results = [of_lane(lane) for lane in range(len(lanes[0]))]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+        stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
+        n_lanes = len(jax.tree.leaves(stacked)[0])
+        lanes = [
+            [a] * n_lanes if axis is None else split_lanes(a, n_lanes)
+            for a, axis in zip(arguments, in_axes, strict=True)
+        ]
+        return stack_lanes([one(*parts, **static) for parts in zip(*lanes, strict=True)])
 
     return run
+
+
+def split_lanes(stack: T, n_lanes: int) -> list[T]:
+    """Return each lane of anything stacked, by views where the memory is the host's: nothing is compiled."""
+    leaves, structure = jax.tree.flatten(stack)
+    plain = [leaf if _is_key(leaf) else np.asarray(leaf) for leaf in leaves]
+    return [jax.tree.unflatten(structure, [leaf[lane] for leaf in plain]) for lane in range(n_lanes)]
+
+
+def stack_lanes(lanes: Sequence[T]) -> T:
+    """Return lanes stacked; on the host, where each shape of a leaf would be a program of its own."""
+
+    def one_leaf(*leaves: Any) -> Array:
+        if _is_key(leaves[0]):
+            return jnp.stack(leaves)
+        return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
+
+    return jax.tree.map(one_leaf, *lanes)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

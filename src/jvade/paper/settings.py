@@ -251,6 +251,7 @@ PRESETS: dict[PresetName, PaperSettings] = {
         _quick,
         preset="full",
         n_visits=3_650_000,
+        training=Training(block_epochs=1),  # an epoch of all lanes takes minutes: nothing is lost but one
         grid=replace(
             _quick.grid,
             latent_dims=_quick.sensitivity.latent_dims,
