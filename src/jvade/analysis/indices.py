@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
+from sklearn import config_context
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
 THREADS = min(4, os.cpu_count() or 1)
@@ -73,16 +74,18 @@ class Scorer:
             edges = np.linspace(0, n, THREADS + 1).astype(int).tolist()
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(lambda a, b: cdist(points[a:b], points, out=distances[a:b]), edges, edges[1:]))
-        return [
-            Indices(
-                float(silhouette_score(distances, labels, metric="precomputed")),
-                float(davies_bouldin_score(points, labels)),
-                float(calinski_harabasz_score(points, labels)),
-            )
-            if 2 <= size < n
-            else Indices(np.nan, np.nan, np.nan)
-            for labels, size in zip(labellings, sizes, strict=True)
-        ]
+        # To look through 800 MB for what is not finite takes a third of a silhouette; points are checked.
+        with config_context(assume_finite=bool(np.isfinite(points).all())):
+            return [
+                Indices(
+                    float(silhouette_score(distances, labels, metric="precomputed")),
+                    float(davies_bouldin_score(points, labels)),
+                    float(calinski_harabasz_score(points, labels)),
+                )
+                if 2 <= size < n
+                else Indices(np.nan, np.nan, np.nan)
+                for labels, size in zip(labellings, sizes, strict=True)
+            ]
 
 
 def score(points: Float[np.ndarray, "N L"], labels: Int[np.ndarray, " N"]) -> Indices:

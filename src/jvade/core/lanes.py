@@ -83,14 +83,8 @@ def stack(seeds: Sequence[int], hyperparameters: Hyperparameters | Sequence[Hype
     return Lane(keys, Hyperparameters(**columns))
 
 
-@partial(jax.jit, static_argnames="architecture")
-def _init(lanes: Lane, architecture: Architecture) -> Parameters:
-    return jax.vmap(lambda lane: epoch.init(lane, architecture))(lanes)
-
-
-@partial(jax.jit, static_argnames=("stage", "training"))
-def _start(params: Parameters, lanes: Lane, stage: str, training: Training) -> TrainState:
-    return jax.vmap(lambda p, lane: epoch.start(p, lane, stage, training))(params, lanes)
+_init = layouts.over_lanes(epoch.init, (0,), static_argnames=("architecture",))
+_start = layouts.over_lanes(epoch.start, (0, 0), static_argnames=("stage", "training"))
 
 
 @partial(jax.jit, static_argnames="training")
@@ -138,7 +132,7 @@ def init(lanes: Lane, architecture: Architecture) -> Parameters:
                 f"{name}: a lane asks for {most}, the architecture has {getattr(architecture, name)}; "
                 f"give Architecture({name}={most})"
             )
-    return _init(lanes, architecture)
+    return _init(lanes, layout="auto", architecture=architecture)
 
 
 def train(
@@ -165,7 +159,7 @@ def train(
             the stage goes on, to the result it would have had.
     """
     training.split_sizes(x.shape[0])
-    states = _start(params, lanes, stage, training)
+    states = _start(params, lanes, layout=training.layout, stage=stage, training=training)
     if keeper is not None:
         states = keeper.resume(stage, states)
     active = np.asarray(_active(states, lanes, training))
