@@ -16,7 +16,8 @@ SRC = Path(__file__).parents[1] / "src"
 ANYWHERE = {"numpy", "jaxtyping"}
 #: Wing: (packages it may import, wings it may import). Arrays leave the core as NumPy's.
 MAY_IMPORT = {
-    "core": ({"jax", "flax", "optax", "orbax"}, {"core"}),
+    "core": ({"jax", "flax", "optax"}, {"core"}),
+    "checkpoints": ({"jax", "orbax"}, {"core", "checkpoints"}),
     "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "py4j", "scipy"}, {"data"}),
     "analysis": ({"pandas", "sklearn", "scipy"}, {"analysis"}),
     "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report"}),

@@ -1,7 +1,7 @@
 """EM for Gaussian mixtures, diagonal or full, in blocks of rows: a step keeps sums over the rows, no more.
 
 Blocks keep the memory bounded however many rows there are, and every array of rows by clusters in the caches
-(benchmarks/stages.py).
+(benchmarks/em.py).
 """
 
 from collections.abc import Callable

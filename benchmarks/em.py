@@ -1,0 +1,129 @@
+"""How fast EM runs against scikit-learn's, from equal starts, the same number of iterations each.
+
+    .venv/bin/python benchmarks/em.py --json benchmarks/results/em.json
+
+Both start every mixture at the same rows as means, with equal weights and the variances of the whole, and
+take 20 iterations of diagonal EM on the same points: seven unequal clusters and a wide background. A repeat
+times both, one after the other; times are sums over the numbers of clusters and the restarts. The likelihoods
+reached must agree. Compilation is timed apart.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+import sklearn
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+import jvade
+from jvade.core import em
+from jvade.core.em import Components
+
+ITERATIONS = 20
+
+
+def points(n_rows: int, n_latents: int, seed: int = 0) -> np.ndarray:
+    """Draw points of seven unequal clusters and a wide background."""
+    rng = np.random.default_rng(seed)
+    centers, scales = rng.normal(scale=2, size=(8, n_latents)), rng.uniform(0.1, 1.0, (8, n_latents))
+    scales[7] = 3.0
+    which = rng.choice(8, n_rows, p=[0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.02, 0.05])
+    return (centers[which] + scales[which] * rng.normal(size=(n_rows, n_latents))).astype(np.float32)
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description="EM against scikit-learn, from equal starts.")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--latents", type=int, default=2)
+    parser.add_argument("--clusters", type=int, nargs="+", default=list(range(2, 31)))
+    parser.add_argument("--restarts", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)  # 20 iterations are what is asked for
+
+    z = points(options.rows, options.latents)
+    on_device, rng = jnp.asarray(z), np.random.default_rng(1)
+    starts = [
+        z[rng.choice(len(z), k, replace=False)] for k in options.clusters for _ in range(options.restarts)
+    ]
+    widest, variances = max(options.clusters), z.var(axis=0)
+
+    @jax.jit
+    def ours(z: jax.Array, start: Components, n_clusters: jax.Array) -> em.GmmFit:
+        return em.fit(z, start, n_clusters, options.latents, max_iter=ITERATIONS, tol=0.0)
+
+    def padded(means: np.ndarray) -> tuple[Components, jax.Array]:
+        k = len(means)
+        wide = Components(
+            jnp.asarray(np.where(np.arange(widest) < k, -np.log(k), -1e30), jnp.float32),
+            jnp.asarray(np.pad(means, ((0, widest - k), (0, 0)))),
+            jnp.asarray(np.tile(variances, (widest, 1))),
+        )
+        return wide, jnp.asarray(k)
+
+    def theirs(means: np.ndarray) -> GaussianMixture:
+        k = len(means)
+        return GaussianMixture(
+            k,
+            covariance_type="diag",
+            weights_init=np.full(k, 1 / k),
+            means_init=means,
+            precisions_init=np.tile(1 / variances, (k, 1)),
+            init_params="random_from_data",
+            max_iter=ITERATIONS,
+            tol=0.0,
+            random_state=0,
+        ).fit(z)
+
+    arguments = [padded(means) for means in starts]
+    begin = time.perf_counter()
+    jax.block_until_ready(ours(on_device, *arguments[0]))
+    first = time.perf_counter() - begin
+    seconds: dict[str, list[float]] = {"jvade": [], "scikit-learn": []}
+    worst = 0.0
+    for _ in range(options.repeats):
+        begin = time.perf_counter()
+        mine = [float(ours(on_device, *one).lower_bound) for one in arguments]
+        middle = time.perf_counter()
+        others = [theirs(means) for means in starts]
+        end = time.perf_counter()
+        seconds["jvade"].append(middle - begin)
+        seconds["scikit-learn"].append(end - middle)
+        worst = max(abs(a - b.score(z)) for a, b in zip(mine, others, strict=True))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    report = {
+        "command": "benchmarks/em.py",
+        "options": {name: value for name, value in vars(options).items() if name != "json"},
+        "jvade": jvade.__version__,
+        "jax": jax.__version__,
+        "scikit-learn": sklearn.__version__,
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+        "processor": f"{platform.machine()}, {psutil.cpu_count(logical=False)} cores",
+        "seconds": {
+            name: {"median": medians[name], "least": min(values), "most": max(values)}
+            for name, values in seconds.items()
+        },
+        "compile_seconds": first,
+        "times_as_fast": medians["scikit-learn"] / medians["jvade"],
+        "largest_difference_in_mean_log_likelihood": worst,
+    }
+    print(json.dumps(report, indent=2))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
