@@ -38,7 +38,13 @@ class Checkpoints:
         with self._open(stage) as checkpointer:
             if checkpointer.latest is None:
                 return fresh
-            leaves = checkpointer.load(None, like)
+            try:
+                leaves = checkpointer.load(None, like)
+            except Exception:
+                leaves = None
+        if leaves is None:
+            shutil.rmtree(self.folder / stage)
+            return fresh
         names, structure = list(like), jax.tree.structure(fresh._replace(key=None))
         return jax.tree.unflatten(structure, [leaves[name] for name in names])._replace(key=fresh.key)
 
@@ -49,10 +55,6 @@ class Checkpoints:
         with self._open(stage) as checkpointer:
             checkpointer.save(int(states.epoch.max()), _kept(states), overwrite=True)
         self._kept = time.monotonic()
-
-    def remove(self) -> None:
-        """Remove everything kept: the training is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _open(self, stage: str) -> Any:
         # Imported where training is kept: it takes longer than a small training.

@@ -53,6 +53,7 @@ def compare(
     methods: Mapping[str, Clustering],
     common: Float[np.ndarray, "N D"],
     subsets: Sequence[Int[np.ndarray, " n"]],
+    scorer: indices.Scorer | None = None,
 ) -> pd.DataFrame:
     """Return the indices of each method in its own space and in a common one, on the same rows.
 
@@ -60,13 +61,14 @@ def compare(
         methods: clusterings of the same rows by name.
         common: one space for all, such as the standardised inputs.
         subsets: rows the indices are taken on; the spread over several is their sampling error.
+        scorer: one whose memory is used again.
 
     Returns:
         One row per method: method, n_clusters (those that have rows), each index as its mean over the
         subsets and, with the suffix `_sd`, its standard deviation over them (ddof 1, NaN for one subset),
         and the same again with the suffix `_common`, `_common_sd`.
     """
-    scorer, names = indices.Scorer(), list(methods)
+    scorer, names = scorer or indices.Scorer(), list(methods)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for rows in subsets:
         own: dict[str, dict[str, float]] = {}

@@ -5,6 +5,7 @@ Blocks keep the memory bounded however many rows there are, and every array of r
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
@@ -147,15 +148,15 @@ def moments(
 ) -> tuple[Float[Array, " K"], Float[Array, "K L"], Float[Array, "..."]]:
     """Return counts, first and second moments of deviations, shared by the clusters or of each."""
     counts = jnp.sum(responsibilities, axis=-1)
+    exact = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     if deviations.ndim == 2:
-        exact = jax.lax.Precision.HIGHEST
-        second = jnp.matmul(responsibilities, (deviations**2).T, precision=exact)
-        return counts, jnp.matmul(responsibilities, deviations.T, precision=exact), second
-    first = jnp.einsum("kn,kln->kl", responsibilities, deviations)
+        first, second = (exact("kn,ln->kl", responsibilities, d) for d in (deviations, deviations**2))
+        return counts, first, second
+    first = exact("kn,kln->kl", responsibilities, deviations)
     if covariance_type == "diag":
-        return counts, first, jnp.einsum("kn,kln->kl", responsibilities, deviations**2)
+        return counts, first, exact("kn,kln->kl", responsibilities, deviations**2)
     weighted = responsibilities[:, None, :] * deviations
-    return counts, first, jnp.einsum("kln,kmn->klm", weighted, deviations)
+    return counts, first, exact("kln,kmn->klm", weighted, deviations)
 
 
 def m_step(
@@ -164,24 +165,24 @@ def m_step(
     """Return the components of highest expected log-likelihood, `reg_covar` added to each variance.
 
     A second moment less the square of the first cancels in float32 where an origin is far from its cluster:
-    EM takes the means it had. Empty clusters (padded ones always are) and padded latents become N(0, I)
-    without weight.
+    EM takes the means it had, or the center of all rows where squares are expanded. Empty clusters (padded
+    ones always are) and padded latents become N(0, I) without weight; NaN stays NaN.
     """
     counts, n_latents = sums.counts, sums.first.shape[1]
     safe = jnp.maximum(counts, 10 * jnp.finfo(counts.dtype).eps)
-    used = mask(n_latents, latent_dim)
+    used, in_use = mask(n_latents, latent_dim), ~(counts <= 0)
     shifts = sums.first / safe[:, None]
-    means = jnp.where(used & (counts > 0)[:, None], sums.origin + shifts, 0.0)
+    means = jnp.where(used & in_use[:, None], sums.origin + shifts, 0.0)
     if covariance_type == "diag":
         covariances = jnp.maximum(sums.second / safe[:, None] - shifts**2, 0.0) + reg_covar
-        kept = used & (counts > 0)[:, None]
+        kept = used & in_use[:, None]
         covariances = jnp.where(kept, covariances, 1.0)
     else:
         identity = jnp.eye(n_latents, dtype=counts.dtype)
         covariances = sums.second / safe[:, None, None] - shifts[:, :, None] * shifts[:, None, :]
-        kept = (used[:, None] & used[None, :]) & (counts > 0)[:, None, None]
+        kept = (used[:, None] & used[None, :]) & in_use[:, None, None]
         covariances = jnp.where(kept, covariances + reg_covar * identity, identity)
-    log_weights = jnp.where(counts > 0, jnp.log(safe) - jnp.log(n_rows), mixtures.NEVER)
+    log_weights = jnp.where(in_use, jnp.log(safe) - jnp.log(n_rows), mixtures.NEVER)
     return Components(log_weights, means, covariances)
 
 

@@ -133,14 +133,21 @@ def fit_one(
     def short(key: Key[Array, ""], spread: Float[Array, ""]) -> tuple[Components, Float[Array, ""]]:
         centers = draw_centers(key, z, n_clusters, max_clusters, spread)
 
-        def of_block(weights: Array, rows: Array) -> Any:
-            deviations = rows.T - centers[:, :, None]
-            distances = jnp.where(in_use[:, None], jnp.sum(deviations**2, axis=1), jnp.inf)
-            nearest = jnp.arange(max_clusters)[:, None] == jnp.argmin(distances, axis=0)
-            return em.moments(deviations, weights * nearest, covariance_type)
+        def hard(origin: Float[Array, "K L"]) -> Components:
+            """Give every row to its nearest center; sum about an origin of each cluster."""
 
-        hard = Moments(*em.sum_blocks(of_block, z), origin=centers)
-        begin = em.m_step(hard, z.shape[0], latent_dim, covariance_type, reg_covar)
+            def of_block(weights: Array, rows: Array) -> Any:
+                distances = jnp.sum((rows.T - centers[:, :, None]) ** 2, axis=1)
+                nearest = jnp.argmin(jnp.where(in_use[:, None], distances, jnp.inf), axis=0)
+                members = weights * (jnp.arange(max_clusters)[:, None] == nearest)
+                return em.moments(rows.T - origin[:, :, None], members, covariance_type)
+
+            sums = Moments(*em.sum_blocks(of_block, z), origin=origin)
+            return em.m_step(sums, z.shape[0], latent_dim, covariance_type, reg_covar)
+
+        begin = hard(centers)
+        if covariance_type == "full":  # a thin one would lose its definiteness to a center far off
+            begin = hard(begin.means)
         return jax.lax.fori_loop(
             0,
             short_iter,

@@ -72,7 +72,7 @@ def over_lanes(
 
 
 def split_lanes(stack: T, n_lanes: int) -> list[T]:
-    """Return each lane of anything stacked, by views where the memory is the host's: nothing is compiled."""
+    """Return each lane of anything stacked, as views of the host's memory: only keys need a program."""
     leaves, structure = jax.tree.flatten(stack)
     plain = [leaf if _is_key(leaf) else np.asarray(leaf) for leaf in leaves]
     return [jax.tree.unflatten(structure, [leaf[lane] for leaf in plain]) for lane in range(n_lanes)]

@@ -292,13 +292,18 @@ def comparison(study: Study, show: Show) -> str:
             {"ARI": ".3f", "NMI": ".3f"},
         )
     settings = study.settings
+    on = (
+        f"on {settings.index_rows:,} random visits, mean ± standard deviation over {settings.index_subsets}"
+        " such subsets"
+        if settings.index_rows < study.outcome("cohort").values["n_visits"]
+        else "on all visits"
+    )
     return document.page(
         [
             "## Methods (section 3.3, Table 5)",
             (
-                f"The same visits for all. Indices on {settings.index_rows:,} random visits, mean ± standard"
-                f" deviation over {settings.index_subsets} such subsets, each method in its own space, as in"
-                " the study: these cannot be compared between methods."
+                f"The same visits for all. Indices {on}, each method in its own space, as in the study: these"
+                " cannot be compared between methods."
             ),
             table(
                 own,

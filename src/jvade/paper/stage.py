@@ -4,7 +4,7 @@ A stage is a function of the settings and of the stages it needs. What it return
 shown as CSV beside each other, what has a row per visit under `private/`, and last of all a record in
 `stages/`. A stage whose record carries the key of today's settings, input and code is not computed again; a
 run that is stopped, by ctrl-C or by a power cut, loses the stage it was in and nothing else; of long training
-it loses the last block of epochs.
+it loses the last block of epochs or the last half a minute.
 """
 
 import hashlib

@@ -66,7 +66,7 @@ def compute(study: Study) -> Outcome:
     subsets = indices.draw_subsets(
         len(visits.matrix), settings.index_rows, settings.index_subsets, settings.seed
     )
-    table = comparison.compare(found, visits.matrix, subsets)
+    table = comparison.compare(found, visits.matrix, subsets, study.derived("scorer", indices.Scorer))
     rates = {
         name: cross_rates(method.labels, visits.table.outcome, visits.patients, settings.min_patients)
         for name, method in found.items()

@@ -95,10 +95,10 @@ def search(
     few = draw_subset(len(rows), wanted.index_rows, study.settings.seed)
     scorer, lines, warnings = study.derived("scorer", Scorer), [], []
     latents = {d: padded(training.encode(study, d, rows), width(d, wanted)) for d in wanted.latent_dims}
-    # All fits are on their way before the first is scored: the device works while the host does.
-    fits = {d: mixtures(study, z, d, wanted) for d, z in latents.items()}
+    fits: dict[int, dict[int, GmmFit]] = {}
     for done, (d, z) in enumerate(latents.items()):
         study.terminal.progress(title, done, len(wanted.latent_dims), "latent dimensions")
+        fits[d] = mixtures(study, z, d, wanted)
         labels = [assign(z[few], one) for one in fits[d].values()]
         for (k, one), indices in zip(fits[d].items(), scorer.score(z[few, :d], labels), strict=True):
             lines.append(

@@ -27,7 +27,7 @@ def cross_rates(table: pd.DataFrame, published: pd.DataFrame | None, outcome: st
     axes.axvline(overall, color=INK, linewidth=1)
     note = f"│ all visits: {overall:.1f} %"
     if published is not None:
-        # By rank: a cluster whose number is blank leaves a place without a bar, not without a rank.
+        # By rank: a cluster whose number is blank is left out, and the others keep their rank.
         theirs = published.drop(index="overall")["cross_rate"].to_numpy(float)
         ranks = clusters.index.to_numpy(int)
         here = ranks <= len(theirs)
