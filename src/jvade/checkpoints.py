@@ -40,7 +40,7 @@ class Checkpoints:
                 return fresh
             try:
                 leaves = checkpointer.load(None, like)
-            except Exception:
+            except Exception:  # a power cut leaves files half written, and orbax has many words for that
                 leaves = None
         if leaves is None:
             shutil.rmtree(self.folder / stage)

@@ -121,12 +121,8 @@ class Study:
 
     def record(self, name: str) -> dict[str, Any] | None:
         """Return the record of a stage, if it was finished with today's key and its files are there."""
-        path = self.folder.path / RECORDS / f"{name}.json"
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if record.get("key") != self.key(name):
+        record = self._stored(name)
+        if record is None or record.get("key") != self.key(name):
             return None
         here = all(
             (self.folder.path / file).is_file() and (self.folder.path / file).stat().st_size == size
@@ -170,7 +166,7 @@ class Study:
             self.terminal.say(f"  warning: {warning}", "yellow")
 
     def _keep(self, name: str, found: Outcome, began: str, clock: float) -> None:
-        before = self._files_before(name)
+        before = self._stored(name) or {"files": []}
         (self.folder.path / RECORDS / f"{name}.json").unlink(missing_ok=True)
         (self.folder.path / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
         files = [self.folder.table(title, table) for title, table in found.tables.items()]
@@ -194,17 +190,16 @@ class Study:
         }
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         self.folder.text(f"{RECORDS}/{name}.json", text)
-        for file in before - set(record["files"]):
+        for file in set(before["files"]) - set(record["files"]):
             (self.folder.path / file).unlink(missing_ok=True)
         self._outcomes.pop(name, None)
 
-    def _files_before(self, name: str) -> set[str]:
-        """Return the files of a stage as it was kept last, by whatever settings."""
+    def _stored(self, name: str) -> dict[str, Any] | None:
+        """Return the record of a stage as kept last, by whatever settings; None if unreadable."""
         try:
-            record = json.loads((self.folder.path / RECORDS / f"{name}.json").read_text(encoding="utf-8"))
+            return json.loads((self.folder.path / RECORDS / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return set()
-        return set(record["files"])
+            return None
 
     def _read(self, name: str, record: dict[str, Any]) -> Outcome:
         folder = self.folder.path
