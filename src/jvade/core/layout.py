@@ -1,6 +1,8 @@
 """How a stack of lanes shares a device."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from typing import Any, TypeVar
 
@@ -12,6 +14,9 @@ from jaxtyping import Array, Int
 from jvade.core.settings import Layout
 
 T = TypeVar("T")
+
+#: Lanes under way at once under "map": what one of them leaves idle of the cores, the next one takes.
+THREADS = os.cpu_count() or 1
 
 
 def resolve(layout: Layout) -> Layout:
@@ -40,8 +45,8 @@ def over_lanes(
     """Return a function of one lane, compiled, as a function of a stack of lanes.
 
     It takes the same arguments, the static ones by name, and `layout`. Under "map" the program of one lane
-    runs lane after lane: however many lanes there are, it is compiled once. Under "vmap" there is one wide
-    program for each number of lanes.
+    runs for each of them, as many at a time as there are cores: however many lanes there are, it is compiled
+    once. Under "vmap" there is one wide program for each number of lanes.
 
     Args:
         function: of one lane.
@@ -66,7 +71,12 @@ def over_lanes(
             [a] * n_lanes if axis is None else split_lanes(a, n_lanes)
             for a, axis in zip(arguments, in_axes, strict=True)
         ]
-        return stack_lanes([one(*parts, **static) for parts in zip(*lanes, strict=True)])
+
+        def finish(*parts: Any) -> T:
+            return jax.block_until_ready(one(*parts, **static))
+
+        with ThreadPoolExecutor(min(n_lanes, THREADS)) as pool:
+            return stack_lanes(list(pool.map(finish, *lanes)))
 
     return run
 
