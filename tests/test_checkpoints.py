@@ -60,7 +60,7 @@ def test_half_a_checkpoint_is_none(tmp_path):
     whole, _ = run()
     with pytest.raises(KeyboardInterrupt):
         run(Checkpoints(tmp_path / "kept", every=0), ("pretraining", 2))
-    last = tmp_path / "kept" / "pretraining" / "2"
+    (last,) = (tmp_path / "kept").glob("pretraining-*/2")
     torn = last.with_name("4.orbax-checkpoint-tmp-1")
     torn.mkdir()
     (torn / "half").write_text("half")
@@ -68,9 +68,42 @@ def test_half_a_checkpoint_is_none(tmp_path):
     assert seen[0] == ("pretraining", 2)
     assert_equal(resumed, whole)
     # Files that a power cut left empty are no checkpoint either: the stage begins anew.
-    for file in (tmp_path / "kept" / "pretraining").rglob("*"):
+    for file in last.parent.rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
     again, seen = run(Checkpoints(tmp_path / "kept", every=0))
     assert seen[0] == ("pretraining", 0)
     assert_equal(again, whole)
+
+
+def test_trainings_of_other_shapes_are_kept_beside_each_other(tmp_path):
+    """The lanes of one width and those of another are one stage, one after the other."""
+    x = jax.random.normal(jax.random.key(0), (160, 4))
+    kept = tmp_path / "kept"
+
+    def train(latents, keeper, seen=None):
+        stack = lanes.stack([1], [Hyperparameters(latent_dim=latents, n_clusters=2)])
+        architecture = Architecture(4, latents, 2, (8,))
+        start = lanes.init(stack, architecture)
+        return lanes.train(x, start, stack, "pretraining", architecture, TRAINING, seen, keeper)
+
+    first = [train(latents, Checkpoints(kept, every=0)) for latents in (2, 3)]
+    for latents, whole in zip((2, 3), first, strict=True):
+        seen = []
+        again = train(
+            latents, Checkpoints(kept, every=0), lambda progress, seen=seen: seen.append(progress.epoch)
+        )
+        assert seen == [6]
+        assert_equal(again, whole)
+
+
+def test_the_time_of_all_runs_counts(tmp_path):
+    assert Checkpoints(tmp_path / "kept").seconds == 0
+    with pytest.raises(KeyboardInterrupt):
+        run(Checkpoints(tmp_path / "kept", every=0), ("pretraining", 4))
+    first = Checkpoints(tmp_path / "kept").seconds
+    assert first > 0
+    run(Checkpoints(tmp_path / "kept", every=0))
+    assert Checkpoints(tmp_path / "kept").seconds > first
+    (tmp_path / "kept" / "seconds").write_text("half a num")
+    assert Checkpoints(tmp_path / "kept").seconds == 0

@@ -1,7 +1,9 @@
 """The state of training kept on disk between blocks of epochs, so that a run that was stopped goes on."""
 
+import json
 import shutil
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from jvade.core.epoch import TrainState
 
 #: Seconds of training that a stopped run may lose, beside its last block: a checkpoint takes half of one.
 EVERY = 30.0
+#: File that says how long the training has taken so far, over all its runs.
+SECONDS = "seconds"
 
 
 class Checkpoints:
@@ -20,22 +24,30 @@ class Checkpoints:
         folder: private, and of this training alone: a state is taken for that of the same program, data and
             settings.
         every: seconds between two checkpoints of a stage, at least.
+
+    Attributes:
+        seconds: how long the runs before this one worked, up to the last checkpoint of each.
     """
 
     def __init__(self, folder: Path, every: float = EVERY) -> None:
         self.folder, self.every = folder.resolve(), every
-        self._kept = time.monotonic()
+        self._began = self._kept = time.monotonic()
+        try:
+            self.seconds = float((self.folder / SECONDS).read_text())
+        except (OSError, ValueError):
+            self.seconds = 0.0
 
     def resume(self, stage: str, fresh: TrainState) -> TrainState:
         """Return the latest state of a stage, `fresh` where none was kept."""
         self._kept = time.monotonic()
-        if not (self.folder / stage).is_dir():
+        folder = self._place(stage, fresh)
+        if not folder.is_dir():
             return fresh
         like = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
             for name, leaf in _kept(fresh).items()
         }
-        with self._open(stage) as checkpointer:
+        with self._open(folder) as checkpointer:
             if checkpointer.latest is None:
                 return fresh
             try:
@@ -43,7 +55,7 @@ class Checkpoints:
             except Exception:  # a power cut leaves files half written, and orbax has many words for that
                 leaves = None
         if leaves is None:
-            shutil.rmtree(self.folder / stage)
+            shutil.rmtree(folder)
             return fresh
         names, structure = list(like), jax.tree.structure(fresh._replace(key=None))
         return jax.tree.unflatten(structure, [leaves[name] for name in names])._replace(key=fresh.key)
@@ -52,18 +64,24 @@ class Checkpoints:
         """Keep the state of a stage in place of the one before, if that is long enough ago."""
         if time.monotonic() - self._kept < self.every:
             return
-        with self._open(stage) as checkpointer:
+        with self._open(self._place(stage, states)) as checkpointer:
             checkpointer.save(int(states.epoch.max()), _kept(states), overwrite=True)
         self._kept = time.monotonic()
+        (self.folder / SECONDS).write_text(f"{self.seconds + self._kept - self._began:.2f}")
 
-    def _open(self, stage: str) -> Any:
+    def _place(self, stage: str, states: TrainState) -> Path:
+        """Return the folder of a stage; stacks of different shapes are trainings of their own."""
+        shapes = {name: [*leaf.shape, str(leaf.dtype)] for name, leaf in _kept(states).items()}
+        return self.folder / f"{stage}-{zlib.crc32(json.dumps(shapes).encode()):08x}"
+
+    def _open(self, folder: Path) -> Any:
         # Imported where training is kept: it takes longer than a small training.
         from orbax.checkpoint import v1 as orbax
 
         latest = orbax.training.preservation_policies.LatestN(1)
-        (self.folder / stage).mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return orbax.training.Checkpointer(
-            self.folder / stage,  # pyright: ignore[reportArgumentType]
+            folder,  # pyright: ignore[reportArgumentType]
             preservation_policy=latest,  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
         )

@@ -164,7 +164,7 @@ def test_best_parameters_are_returned():
     params = jax.tree.map(lambda a: a[0], got.params)
     frozen = lane._replace(hyperparameters=lane.hyperparameters._replace(learning_rate=0.0, weight_decay=0.0))
     state = epoch.start(params, frozen, "pretraining", training)
-    again = epoch.run_epoch(state, x, frozen, ARCHITECTURE, training)
+    again = epoch.run_block(state, x, frozen, state.epoch + 1, ARCHITECTURE, training)
     np.testing.assert_allclose(again.best_loss, got.best_loss[0], rtol=1e-5)
 
 

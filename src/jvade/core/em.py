@@ -138,7 +138,12 @@ def sum_blocks(of_block: Callable[[Array, Array], T], z: Float[Array, "N L"]) ->
     def add(i: Int[Array, ""], sums: T) -> T:
         return jax.tree.map(jnp.add, sums, block(i))
 
-    return jax.lax.fori_loop(1, n_blocks, add, block(jnp.zeros((), int)))
+    first = jnp.zeros((), int)
+    if n_blocks == 1:
+        return block(first)
+    # Sums start from zeros: to start from the first block would put `of_block` into the program twice.
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(block, first))
+    return jax.lax.fori_loop(0, n_blocks, add, zeros)
 
 
 def moments(

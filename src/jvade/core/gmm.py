@@ -70,20 +70,19 @@ def draw_centers(
     apart; 0 draws all rows alike, which finds what lies in the thick of the cloud. Where all rows coincide
     with a center, rows are alike too.
     """
-    key_first, key_next = jax.random.split(key)
-    first = z[jax.random.randint(key_first, (), 0, z.shape[0])]
-    centers = jnp.zeros((max_clusters, z.shape[1]), z.dtype).at[0].set(first)
+    # One draw for each center: padding leaves the first ones alone. 1 - u lies in (0, 1], so that the row
+    # found has weight even where the first ones have none.
+    places = 1.0 - jax.random.uniform(key, (max_clusters,), z.dtype)
 
     def pick(i: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
         centers, nearest = carry
-        total = jnp.cumsum(jnp.where(jnp.any(nearest > 0), nearest**spread, 1.0))
-        # 1 - u lies in (0, 1]: the row found has weight, even where the first ones have none.
-        u = 1.0 - jax.random.uniform(jax.random.fold_in(key_next, i), dtype=z.dtype)
-        center = z[jnp.minimum(jnp.searchsorted(total, u * total[-1]), z.shape[0] - 1)]
+        alike = jnp.isinf(nearest) | ~jnp.any(nearest > 0)  # no center so far, or all rows on one
+        total = jnp.cumsum(jnp.where(alike, 1.0, nearest**spread))
+        center = z[jnp.minimum(jnp.searchsorted(total, places[i] * total[-1]), z.shape[0] - 1)]
         return centers.at[i].set(center), jnp.minimum(nearest, jnp.sum((z - center) ** 2, axis=-1))
 
-    nearest = jnp.sum((z - first) ** 2, axis=-1)
-    centers, _ = jax.lax.fori_loop(1, n_clusters, pick, (centers, nearest))
+    begin = jnp.zeros((max_clusters, z.shape[1]), z.dtype), jnp.full(z.shape[0], jnp.inf, z.dtype)
+    centers, _ = jax.lax.fori_loop(0, n_clusters, pick, begin)
     return centers
 
 

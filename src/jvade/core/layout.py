@@ -68,24 +68,26 @@ def over_lanes(
         stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
         n_lanes = len(jax.tree.leaves(stacked)[0])
         lanes = [
-            [a] * n_lanes if axis is None else split_lanes(a, n_lanes)
+            [jax.device_put(a)] * n_lanes if axis is None else split_lanes(a, n_lanes)
             for a, axis in zip(arguments, in_axes, strict=True)
         ]
-
-        def finish(*parts: Any) -> T:
-            return jax.block_until_ready(one(*parts, **static))
-
+        each = list(zip(*lanes, strict=True))
+        # Compiled here: a thread of the pool would not know of settings that hold in this one, as x64 may.
+        program = one.lower(*each[0], **static).compile()
         with ThreadPoolExecutor(min(n_lanes, THREADS)) as pool:
-            return stack_lanes(list(pool.map(finish, *lanes)))
+            return stack_lanes(list(pool.map(lambda parts: jax.block_until_ready(program(*parts)), each)))
 
     return run
 
 
 def split_lanes(stack: T, n_lanes: int) -> list[T]:
-    """Return each lane of anything stacked, as views of the host's memory: only keys need a program."""
+    """Return each lane of anything stacked; taken apart on the host, as only keys need a program."""
     leaves, structure = jax.tree.flatten(stack)
     plain = [leaf if _is_key(leaf) else np.asarray(leaf) for leaf in leaves]
-    return [jax.tree.unflatten(structure, [leaf[lane] for leaf in plain]) for lane in range(n_lanes)]
+    return [
+        jax.device_put(jax.tree.unflatten(structure, [leaf[lane] for leaf in plain]))
+        for lane in range(n_lanes)
+    ]
 
 
 def stack_lanes(lanes: Sequence[T]) -> T:

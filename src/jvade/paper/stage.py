@@ -157,7 +157,7 @@ class Study:
         """Compute a stage and keep its outcome, unless a finished one is there."""
         if self.record(name) is not None:
             return
-        began, clock = datetime.now(UTC), time.perf_counter()
+        began, clock = datetime.now(UTC), time.perf_counter() - self.checkpoints(name).seconds
         with self.terminal.step(name):
             found = self.stages[name].compute(self)
         self._keep(name, found, began.isoformat(timespec="seconds"), clock)

@@ -12,16 +12,17 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.transforms import BboxBase
 
 from jvade.report.figures.style import STYLE
 
 MANIFEST = "run.json"
 
 
-def save(figure: Figure, kind: str, metadata: dict[str, None], path: Path) -> None:
-    """Save a figure under the one style, as whichever kind of file."""
+def save(figure: Figure, kind: str, metadata: dict[str, None], box: BboxBase, path: Path) -> None:
+    """Save what lies in a box (inches) of a figure under the one style, as whichever kind of file."""
     with mpl.rc_context(STYLE):
-        figure.savefig(path, format=kind, metadata=metadata, bbox_inches="tight")
+        figure.savefig(path, format=kind, metadata=metadata, bbox_inches=box)
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -74,9 +75,11 @@ class RunFolder:
         """Write a figure as PNG and SVG, the same bytes for the same figure."""
         with mpl.rc_context(STYLE):
             figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not in each of the four passes that saving takes
+            # Laid out and measured once, not for each kind of file.
+            figure.set_layout_engine(None)
+            box = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            self.file(f"{name}.{kind}", partial(save, figure, kind, metadata))
+            self.file(f"{name}.{kind}", partial(save, figure, kind, metadata, box))
 
     def text(self, name: str, text: str) -> Path:
         """Write a text."""
