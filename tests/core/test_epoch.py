@@ -53,8 +53,14 @@ def plain_training(x, lane, params):
     stage = epoch.named_key(lane.key, "fine-tuning")
     moments, step, history = {}, 0, []
 
-    def mean_loss(p, rows, noise):
-        return -jnp.mean(elbo_terms(p, x[rows], noise, ARCHITECTURE, HYPER).elbo(HYPER.kl_weight))
+    @jax.jit
+    def terms_of(p, rows, noise):
+        return elbo_terms(p, x[rows], noise, ARCHITECTURE, HYPER)
+
+    @jax.jit
+    @jax.grad
+    def slope(p, rows, noise):
+        return -jnp.mean(terms_of(p, rows, noise).elbo(HYPER.kl_weight))
 
     for e in range(2):
         key = jax.random.fold_in(epoch.named_key(stage, "train"), e)
@@ -65,15 +71,14 @@ def plain_training(x, lane, params):
             noise = jax.random.normal(
                 jax.random.fold_in(epoch.named_key(key, "noise"), i // BATCH), (2, BATCH)
             ).T[: len(rows)]
-            terms = elbo_terms(params, x[rows], noise, ARCHITECTURE, HYPER)
-            sums += np.array(terms).sum(axis=1)
-            gradients, step = jax.grad(mean_loss)(params, rows, noise), step + 1
+            sums += np.array(terms_of(params, rows, noise)).sum(axis=1)
+            gradients, step = slope(params, rows, noise), step + 1
             params = plain_adamw(params, gradients, moments, step, HYPER)
         rows = split[N_TRAIN:]
         noise = jax.random.normal(
             jax.random.fold_in(epoch.named_key(stage, "validation"), 0), (2, len(rows))
         ).T
-        scored = np.array(elbo_terms(params, x[rows], noise, ARCHITECTURE, HYPER)).mean(axis=1)
+        scored = np.array(terms_of(params, rows, noise)).mean(axis=1)
         history.append((sums / N_TRAIN, scored))
     return params, history
 

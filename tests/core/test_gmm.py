@@ -136,6 +136,9 @@ def test_collapsed_rows_stay_finite_with_regularisation_only(covariance_type):
         jax.random.key(0), jnp.asarray(blobs()[0], jnp.float32), [4], covariance_type=covariance_type
     )
     assert gmm.warnings(sound) == []
+
+
+def test_em_that_was_still_gaining_says_so():
     hurried = gmm.fit(jax.random.key(0), jnp.asarray(blobs(spread=3.0)[0], jnp.float32), [6], max_iter=2)
     assert "still gaining after 2 iterations" in gmm.warnings(hurried)[0]
 

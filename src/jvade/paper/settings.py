@@ -117,7 +117,7 @@ class PaperSettings:
         (2, 5, 10, 15, 20, 25, 30),
         (2, 30),
         2_000,
-        EmSettings(n_rows=5_000, n_init=4, n_continued=1, short_iter=5, max_iter=60, tol=1e-4),
+        EmSettings(n_rows=4_000, n_init=4, n_continued=1, short_iter=5, max_iter=60, tol=1e-4),
     )
     kmeans_clusters: int = 10
     vae_kmeans_clusters: int = 9
@@ -243,7 +243,7 @@ _few = EmSettings(n_rows=1_000, n_init=4, n_continued=2, short_iter=3, max_iter=
 PRESETS: dict[PresetName, PaperSettings] = {
     "quick": replace(
         _quick,
-        training=Training(max_epochs=8),
+        training=Training(max_epochs=6),
         mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
         readings=Readings(n_rows=30_000, noise_variances=(0.3, 1.0)),
     ),

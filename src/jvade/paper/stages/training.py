@@ -68,12 +68,12 @@ def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def unfinished(name: str, trained: Trained, names: Sequence[str]) -> list[str]:
-    """Return a warning for each lane that the epochs ended, and not its patience."""
-    lanes_ = [one for one, done in zip(names, np.asarray(trained.converged), strict=True) if not done]
+def unfinished(name: str, converged: Mapping[str, bool]) -> list[str]:
+    """Return a warning that names the lanes that the epochs ended, and not their patience."""
+    lanes_ = [one for one, done in converged.items() if not done]
     if not lanes_:
         return []
-    which = "" if len(names) == 1 else f" of {', '.join(lanes_)}"
+    which = "" if len(converged) == 1 else f" of {', '.join(lanes_)}"
     return [
         f"{name}{which} ended at --training.max-epochs, before patience ran out; more epochs may improve it"
     ]
@@ -98,7 +98,7 @@ def pretrain(study: Study) -> Outcome:
     tables: dict[str, pd.DataFrame] = {}
     values: dict[str, list[Any]] = {"latent_dims": [], "best_loss": [], "epochs": []}
     arrays: dict[str, Any] = {}
-    warnings: list[str] = []
+    converged: dict[str, bool] = {}
     for dims in share_a_program(settings):
         stack = lanes.stack(
             [settings.seed] * len(dims), [settings.model._replace(latent_dim=d) for d in dims]
@@ -124,14 +124,14 @@ def pretrain(study: Study) -> Outcome:
         values["latent_dims"] += dims
         values["best_loss"] += np.asarray(trained.best_loss, float).tolist()
         values["epochs"] += np.asarray(trained.n_epochs).tolist()
-        warnings += unfinished("pretraining", trained, names)
+        converged |= zip(names, np.asarray(trained.converged).tolist(), strict=True)
         for i, d in enumerate(dims):
             # Each lane is kept without its padding: what it would be alone.
             params = model.unpad(take_lane(trained.params, i), architecture(study, d))
             arrays |= {f"{d}/{name}": value for name, value in params.to_arrays().items()}
             if d == settings.model.latent_dim:
                 tables["fig3_pretraining"] = history(trained, i, settings.model.kl_weight)
-    return Outcome(tables, values, arrays, warnings=tuple(warnings))
+    return Outcome(tables, values, arrays, warnings=tuple(unfinished("pretraining", converged)))
 
 
 def pretrained(study: Study, latent_dim: int) -> Parameters:
@@ -192,7 +192,7 @@ def fine_tune(study: Study) -> Outcome:
         tuple(
             start
             + died(labels, settings.model)
-            + unfinished("fine-tuning", trained, [f"seed {settings.seed}"])
+            + unfinished("fine-tuning", {f"seed {settings.seed}": bool(trained.converged[0])})
         ),
     )
 
