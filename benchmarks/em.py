@@ -9,23 +9,20 @@ reached must agree. Compilation is timed apart.
 """
 
 import argparse
-import json
-import platform
 import statistics
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
-import sklearn
+import report
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-import jvade
-from jvade.core import em
+from jvade.core import em, mixture
 from jvade.core.em import Components
 from jvade.core.layout import over_lanes, stack_lanes
 
@@ -66,14 +63,11 @@ def main() -> None:
     # As `gmm.fit` runs its mixtures: lanes, as many at a time as there are cores.
     ours = over_lanes(one, (None, 0, 0))
 
-    def padded(means: np.ndarray) -> tuple[Components, jax.Array]:
+    def padded(means: np.ndarray) -> tuple[Any, np.ndarray]:
         k = len(means)
-        wide = Components(
-            jnp.asarray(np.where(np.arange(widest) < k, -np.log(k), -1e30), jnp.float32),
-            jnp.asarray(np.pad(means, ((0, widest - k), (0, 0)))),
-            jnp.asarray(np.tile(variances, (widest, 1))),
-        )
-        return wide, jnp.asarray(k)
+        log_weights = np.where(np.arange(widest) < k, -np.log(k), mixture.NEVER).astype(np.float32)
+        wide = np.pad(means, ((0, widest - k), (0, 0)))
+        return Components(log_weights, wide, np.tile(variances, (widest, 1))), np.asarray(k)  # pyright: ignore[reportArgumentType]
 
     def theirs(means: np.ndarray) -> GaussianMixture:
         k = len(means)
@@ -105,28 +99,17 @@ def main() -> None:
         seconds["jvade"].append(middle - begin)
         seconds["scikit-learn"].append(end - middle)
         worst = max(abs(float(a) - b.score(z)) for a, b in zip(mine, others, strict=True))
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    report = {
-        "command": "benchmarks/em.py",
-        "options": {name: value for name, value in vars(options).items() if name != "json"},
-        "jvade": jvade.__version__,
-        "jax": jax.__version__,
-        "scikit-learn": sklearn.__version__,
-        "python": platform.python_version(),
-        "device": jax.devices()[0].device_kind,
-        "processor": f"{platform.machine()}, {psutil.cpu_count(logical=False)} cores",
-        "seconds": {
-            name: {"median": medians[name], "least": min(values), "most": max(values)}
-            for name, values in seconds.items()
+    report.write(
+        "benchmarks/em.py",
+        options,
+        {
+            "seconds": {name: report.spread(values) for name, values in seconds.items()},
+            "compile_seconds": first,
+            "times_as_fast": statistics.median(seconds["scikit-learn"]) / statistics.median(seconds["jvade"]),
+            "largest_difference_in_mean_log_likelihood": worst,
         },
-        "compile_seconds": first,
-        "times_as_fast": medians["scikit-learn"] / medians["jvade"],
-        "largest_difference_in_mean_log_likelihood": worst,
-    }
-    print(json.dumps(report, indent=2))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        options.json,
+    )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ medians and ranges are of the repeats. Compilation is timed apart.
 """
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -17,10 +15,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import psutil
+import report
 from visits import matrix
 
-import jvade
 from jvade.core import fit, lanes
 from jvade.core.settings import Architecture, Hyperparameters, Training
 from jvade.paper.settings import PaperSettings
@@ -84,7 +81,7 @@ def main() -> None:
             {
                 "program": name,
                 "training_rows_per_second": epochs * n_train / median,
-                "seconds": {"median": median, "least": min(seconds[name]), "most": max(seconds[name])},
+                "seconds": report.spread(seconds[name]),
                 "compile_seconds": first - median,
                 "share_of_matrix_product": epochs
                 * (n_train * FLOP_TRAIN + n_validation * FLOP_VALIDATE)
@@ -92,21 +89,9 @@ def main() -> None:
                 / rate,
             }
         )
-    report = {
-        "command": "benchmarks/throughput.py",
-        "options": {name: value for name, value in vars(options).items() if name != "out"},
-        "jvade": jvade.__version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": jax.devices()[0].device_kind,
-        "processor": f"{platform.machine()}, {psutil.cpu_count(logical=False)} cores",
-        "matrix_product_gflops": {"median": rate / 1e9, "least": min(rates) / 1e9, "most": max(rates) / 1e9},
-        "results": results,
-    }
-    print(json.dumps(report, indent=2))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+    gflops = report.spread([one / 1e9 for one in rates])
+    found = {"matrix_product_gflops": gflops, "results": results}
+    report.write("benchmarks/throughput.py", options, found, options.out)
 
 
 if __name__ == "__main__":

@@ -40,38 +40,42 @@ class Checkpoints:
     def resume(self, stage: str, fresh: TrainState) -> TrainState:
         """Return the latest state of a stage, `fresh` where none was kept."""
         self._kept = time.monotonic()
-        folder = self._place(stage, fresh)
+        leaves = _kept(fresh)
+        folder = self._place(stage, leaves)
         if not folder.is_dir():
             return fresh
         like = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-            for name, leaf in _kept(fresh).items()
+            for name, leaf in leaves.items()
         }
         with self._open(folder) as checkpointer:
             if checkpointer.latest is None:
                 return fresh
             try:
-                leaves = checkpointer.load(None, like)
+                found = checkpointer.load(None, like)
             except Exception:  # a power cut leaves files half written, and orbax has many words for that
-                leaves = None
-        if leaves is None:
+                found = None
+        if found is None:
             shutil.rmtree(folder)
             return fresh
         names, structure = list(like), jax.tree.structure(fresh._replace(key=None))
-        return jax.tree.unflatten(structure, [leaves[name] for name in names])._replace(key=fresh.key)
+        return jax.tree.unflatten(structure, [found[name] for name in names])._replace(key=fresh.key)
 
     def keep(self, stage: str, states: TrainState) -> None:
         """Keep the state of a stage in place of the one before, if that is long enough ago."""
         if time.monotonic() - self._kept < self.every:
             return
-        with self._open(self._place(stage, states)) as checkpointer:
-            checkpointer.save(int(states.epoch.max()), _kept(states), overwrite=True)
+        leaves = _kept(states)
+        with self._open(self._place(stage, leaves)) as checkpointer:
+            checkpointer.save(int(states.epoch.max()), leaves, overwrite=True)
         self._kept = time.monotonic()
-        (self.folder / SECONDS).write_text(f"{self.seconds + self._kept - self._began:.2f}")
+        unfinished = self.folder / f".unfinished-{SECONDS}"
+        unfinished.write_text(f"{self.seconds + self._kept - self._began:.2f}")
+        unfinished.replace(self.folder / SECONDS)
 
-    def _place(self, stage: str, states: TrainState) -> Path:
+    def _place(self, stage: str, leaves: dict[str, jax.Array]) -> Path:
         """Return the folder of a stage; stacks of different shapes are trainings of their own."""
-        shapes = {name: [*leaf.shape, str(leaf.dtype)] for name, leaf in _kept(states).items()}
+        shapes = {name: [*leaf.shape, str(leaf.dtype)] for name, leaf in leaves.items()}
         return self.folder / f"{stage}-{zlib.crc32(json.dumps(shapes).encode()):08x}"
 
     def _open(self, folder: Path) -> Any:

@@ -22,8 +22,8 @@ from jvade.core.settings import Architecture, Hyperparameters, Training
 
 #: Steps whose rows and noise are drawn at once: little memory, and no step waits for many small programs.
 DRAWN_STEPS = 16
-#: Parts that a batch is computed in where lanes run one after the other: each is small enough for the caches
-#: of one core, and two cores take one each.
+#: Parts that a batch is computed in where each lane is a program of its own: each is small enough for the
+#: caches of one core, and two cores take one each.
 PARTS = 2
 
 
@@ -225,8 +225,8 @@ def run_epoch(
     )
 
     validation_loss = loss(validation, hyperparameters)
-    finite = jnp.isfinite(validation_loss) & jnp.isfinite(loss(train, hyperparameters))
-    finite &= jnp.all(jnp.isfinite(params))
+    train_loss = loss(train, hyperparameters)
+    finite = jnp.isfinite(validation_loss) & jnp.isfinite(train_loss) & jnp.all(jnp.isfinite(params))
 
     better = validation_loss < state.best_loss
     write = lambda slots, value: slots.at[state.epoch].set(value)  # noqa: E731

@@ -157,6 +157,7 @@ class Study:
         """Compute a stage and keep its outcome, unless a finished one is there."""
         if self.record(name) is not None:
             return
+        # What earlier runs spent on training that is resumed counts as well.
         began, clock = datetime.now(UTC), time.perf_counter() - self.checkpoints(name).seconds
         with self.terminal.step(name):
             found = self.stages[name].compute(self)

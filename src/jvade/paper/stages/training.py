@@ -82,8 +82,9 @@ def unfinished(name: str, converged: Mapping[str, bool]) -> list[str]:
 def share_a_program(settings: PaperSettings) -> list[tuple[int, ...]]:
     """Return the numbers of latents, parted by which VAEs are padded to one width.
 
-    Side by side all lanes are one program. One after the other each pays for its own padding, and a step of
-    30 latents takes twice as long as one of 10: those up to the model's own are not padded beyond it.
+    As one wide batch all lanes are one program. Where each lane runs for itself, it pays for its own padding,
+    and a step of 30 latents takes twice as long as one of 2: those up to the model's own are not padded
+    beyond it.
     """
     dims, own = settings.latent_dims, settings.model.latent_dim
     if layouts.resolve(settings.training.layout) == "vmap":
