@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "core": ({"jax", "flax", "optax"}, {"core"}),
     "checkpoints": ({"jax", "orbax"}, {"core", "checkpoints"}),
     "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "py4j", "scipy"}, {"data"}),
-    "analysis": ({"pandas", "sklearn", "scipy"}, {"analysis"}),
+    "analysis": ({"pandas", "sklearn", "scipy", "threadpoolctl"}, {"analysis"}),
     "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report"}),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))

@@ -20,6 +20,8 @@ HYPER = Hyperparameters(
     learning_rate=1e-2, weight_decay=0.3, clip_norm=0.05, noise_variance=0.4, kl_weight=0.5, n_clusters=3
 )
 
+run_block = jax.jit(epoch.run_block, static_argnums=(4, 5))
+
 
 def case(seed=3, hyper=HYPER):
     rng = np.random.default_rng(0)
@@ -87,7 +89,7 @@ def test_two_epochs_equal_a_plain_loop(x64):
     x, lane, params = case()
     state = epoch.start(params, lane, "fine-tuning", TRAINING)
     for _ in range(2):
-        state = epoch.run_block(state, x, lane, state.epoch + 1, ARCHITECTURE, TRAINING)
+        state = run_block(state, x, lane, state.epoch + 1, ARCHITECTURE, TRAINING)
     want, history = plain_training(x, lane, params)
     for got, expected in zip(jax.tree.leaves(state.params), jax.tree.leaves(want), strict=True):
         # The hyperparameters of a lane are float32 numbers; the loop's are Python's.
@@ -118,7 +120,7 @@ def test_training_and_validation_rows_are_kept_apart(x64, poisoned):
     assert seen == {"train": poisoned != "train", "validation": poisoned != "validation"}
     # And the epoch uses these spans: it is frozen, because one of its two scores is not finite.
     state = epoch.start(params, lane, "fine-tuning", TRAINING)
-    state = epoch.run_block(state, x, lane, state.epoch + 1, ARCHITECTURE, TRAINING)
+    state = run_block(state, x, lane, state.epoch + 1, ARCHITECTURE, TRAINING)
     assert not bool(state.finite)
 
 
@@ -132,7 +134,7 @@ def test_every_seed_has_its_own_split_order_and_noise():
 def test_a_nonfinite_epoch_leaves_the_state_as_it_was():
     x, lane, params = case(hyper=HYPER._replace(learning_rate=float("nan")))
     before = epoch.start(params, lane, "fine-tuning", TRAINING)
-    after = epoch.run_block(before, x, lane, before.epoch + 1, ARCHITECTURE, TRAINING)
+    after = run_block(before, x, lane, before.epoch + 1, ARCHITECTURE, TRAINING)
     assert not bool(after.finite)
     for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
         np.testing.assert_array_equal(a, b)

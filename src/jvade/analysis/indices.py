@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial.distance import cdist
 from sklearn import config_context
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
+from threadpoolctl import threadpool_limits
 
 THREADS = min(4, os.cpu_count() or 1)
+#: Rows of distances measured at once, few enough to stay in the caches until their root is taken.
+BLOCK_ROWS = 128
 
 
 class Indices(NamedTuple):
@@ -48,6 +50,38 @@ def draw_subsets(n_rows: int, size: int, count: int, seed: int) -> list[Int[np.n
     return [draw_subset(n_rows, size, one) for one in seeds]
 
 
+def measure_distances(
+    points: Float[np.ndarray, "N L"], distances: Float[np.ndarray, "N N"] | None = None
+) -> Float[np.ndarray, "N N"]:
+    """Return the Euclidean distance of every pair of points, in float64.
+
+    |a - b|^2 = |a|^2 - 2 a b + |b|^2 as one matrix product. 10,000 points of 38 columns take 0.32 s on two
+    threads, where `scipy.spatial.distance.cdist` takes 1.15 s; of 10 columns 0.25 and 0.43, of 2 columns 0.25
+    and 0.17. The distance of coinciding points may come out near 1e-8 of their spread.
+
+    Args:
+        points: finite; their mean is taken off first.
+        distances: memory for the result.
+    """
+    points = points - points.mean(axis=0)
+    n = len(points)
+    squares, ones = np.sum(points**2, axis=1, keepdims=True), np.ones((n, 1))
+    left = np.hstack([points, squares, ones])
+    right = np.ascontiguousarray(np.hstack([-2 * points, ones, squares]).T)
+    distances = np.empty((n, n)) if distances is None else distances
+
+    def measure(first: int) -> None:
+        block = distances[first : first + BLOCK_ROWS]
+        np.matmul(left[first : first + BLOCK_ROWS], right, out=block)
+        np.sqrt(np.maximum(block, 0.0, out=block), out=block)
+
+    # One thread of BLAS for each of ours: its own would share out products that are too small for it.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(measure, range(0, n, BLOCK_ROWS)))
+    np.fill_diagonal(distances, 0.0)
+    return distances
+
+
 class Scorer:
     """Scores labellings of points: distances are measured once per space, in memory that is used again.
 
@@ -70,10 +104,7 @@ class Scorer:
         if any(2 <= size < n for size in sizes):
             if self._memory.size < n * n:
                 self._memory = np.empty(n * n)
-            distances = self._memory[: n * n].reshape(n, n)
-            edges = np.linspace(0, n, THREADS + 1).astype(int).tolist()
-            with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(lambda a, b: cdist(points[a:b], points, out=distances[a:b]), edges, edges[1:]))
+            distances = measure_distances(points, self._memory[: n * n].reshape(n, n))
         # To look through 800 MB for what is not finite takes a third of a silhouette; points are checked.
         with config_context(assume_finite=bool(np.isfinite(points).all())):
             return [

@@ -14,7 +14,6 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jvade.core import layout as layouts
 from jvade.core import model, shuffle
 from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms
@@ -22,9 +21,6 @@ from jvade.core.settings import Architecture, Hyperparameters, Training
 
 #: Steps whose rows and noise are drawn at once: little memory, and no step waits for many small programs.
 DRAWN_STEPS = 16
-#: Parts that a batch is computed in where each lane is a program of its own: each is small enough for the
-#: caches of one core, and two cores take one each.
-PARTS = 2
 
 
 class Lane(NamedTuple):
@@ -182,13 +178,9 @@ def run_epoch(
     hyperparameters = lane.hyperparameters
     n_train, _ = training.split_sizes(x.shape[0])
     optimizer = _optimizer(hyperparameters)
-    n_parts = PARTS if layouts.resolve(training.layout) == "map" else 1
 
     def mean_loss(params: Parameters, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
-        parts = zip(jnp.array_split(rows, n_parts), jnp.array_split(noise, n_parts), strict=True)
-        each = [elbo_terms(params, *part, architecture, hyperparameters) for part in parts]
-        terms = jax.tree.map(lambda *of_parts: jnp.concatenate(of_parts), *each)
-        means = _mean_terms(terms, weights)
+        means = _mean_terms(elbo_terms(params, rows, noise, architecture, hyperparameters), weights)
         return loss(means, hyperparameters), means
 
     def train_step(carry: Any, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:

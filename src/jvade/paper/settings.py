@@ -116,7 +116,7 @@ class PaperSettings:
     sensitivity: Search = Search(
         (2, 5, 10, 15, 20, 25, 30),
         (2, 30),
-        2_000,
+        1_000,
         EmSettings(n_rows=4_000, n_init=4, n_continued=1, short_iter=5, max_iter=60, tol=1e-4),
     )
     kmeans_clusters: int = 10
@@ -271,7 +271,8 @@ PRESETS: dict[PresetName, PaperSettings] = {
         sensitivity=Search((2, 3), (2, 4), 300, _few),
         stability_seeds=(1, 2),
         n_boot=20,
-        readings=Readings(n_rows=1_000, noise_variances=(1.0,), index_rows=(100, 200)),
+        # All visits: their programs are those of the other stages.
+        readings=Readings(n_rows=3_000, noise_variances=(1.0,), index_rows=(100, 200)),
         training=Training(batch_size=256, max_epochs=2),
         mixture=MixtureStart(n_rows=1_000, n_init=4),
     ),

@@ -24,7 +24,7 @@ from jvade.paper.stages import training
 from jvade.report.figures import grid as figures
 
 #: Mixtures of up to so many clusters share a program: padding all to the largest would double the work.
-BUCKETS = (10, 20, 30)
+BUCKETS = (15, 30)
 
 
 def subset(study: Study, size: int) -> np.ndarray:

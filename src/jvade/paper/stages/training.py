@@ -148,14 +148,17 @@ def parameters(arrays: Mapping[str, Any], prefix: str) -> Parameters:
 
 
 def encode(study: Study, latent_dim: int, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return the pretrained latents (posterior means) of the visits, or of some rows of them."""
+    """Return the pretrained latents (posterior means) of the visits, or of some rows of them.
 
-    def make(some: np.ndarray | None) -> np.ndarray:
-        x = device_matrix(study) if some is None else jnp.asarray(cohort.load(study).matrix[some])
+    Some rows are picked after all have been encoded, as every number of rows would be a program of its own.
+    """
+    name = f"latents {latent_dim}"
+
+    def make() -> np.ndarray:
         params, sizes = pretrained(study, latent_dim), architecture(study, latent_dim)
-        return np.asarray(model.assign(params, x, sizes, latent_dim, 1).latents)
+        return np.asarray(model.assign(params, device_matrix(study), sizes, latent_dim, 1).latents)
 
-    return study.derived(f"latents {latent_dim}", lambda: make(None)) if rows is None else make(rows)
+    return study.derived(name, make) if rows is None else make()[rows]
 
 
 def fine_tune(study: Study) -> Outcome:
