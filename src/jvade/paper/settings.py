@@ -245,7 +245,7 @@ PRESETS: dict[PresetName, PaperSettings] = {
         _quick,
         training=Training(max_epochs=6),
         mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
-        readings=Readings(n_rows=30_000, noise_variances=(0.3, 1.0)),
+        readings=Readings(n_rows=30_000, noise_variances=(1.0,)),
     ),
     "full": replace(
         _quick,
