@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from .model import Vade
+from .model import SETTINGS, Settings, Vade
 
 
 def train(
@@ -11,17 +11,15 @@ def train(
     training: torch.Tensor,
     validation: torch.Tensor,
     epochs: int,
-    *,
-    batch_size: int = 1024,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-5,
-    clip_norm: float = 1.0,
+    settings: Settings = SETTINGS,
 ) -> list[float]:
     """Train for some epochs; return the validation loss after each of them."""
     device = next(model.parameters()).device
-    batches = DataLoader(TensorDataset(training), batch_size, shuffle=True)
-    held_out = DataLoader(TensorDataset(validation), batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay)
+    batches = DataLoader(TensorDataset(training), settings.batch_size, shuffle=True)
+    held_out = DataLoader(TensorDataset(validation), settings.batch_size)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
     losses = []
     for _ in range(epochs):
         model.train()
@@ -31,7 +29,7 @@ def train(
             loss = model(x, _noise(model, x)).mean()
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
             optimizer.step()
             training_loss += loss.item() * len(x)
         model.eval()

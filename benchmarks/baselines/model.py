@@ -1,13 +1,25 @@
 """VaDE as a PyTorch module, and its pretraining without a mixture."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 LOG_2PI = math.log(2 * math.pi)
+
+
+class Settings(NamedTuple):
+    """How a model is trained (section 2.3 of the study)."""
+
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    clip_norm: float = 1.0
+
+
+SETTINGS = Settings()
 
 
 class Linear(nn.Linear):

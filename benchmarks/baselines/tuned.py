@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .model import Vade
+from .model import SETTINGS, Settings, Vade
 
 #: Steps whose noise is drawn at once.
 DRAWN_STEPS = 64
@@ -16,12 +16,9 @@ def train(
     training: torch.Tensor,
     validation: torch.Tensor,
     epochs: int,
+    settings: Settings = SETTINGS,
     *,
     forward: Callable[..., Any] | None = None,
-    batch_size: int = 1024,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-5,
-    clip_norm: float = 1.0,
 ) -> list[float]:
     """Train for some epochs; return the validation loss after each of them.
 
@@ -30,29 +27,30 @@ def train(
         training: rows, on the device.
         validation: rows, on the device.
         epochs: to run.
+        settings: batch and optimizer.
         forward: the model as it is called: itself, or what `torch.compile` made of it.
-        batch_size: rows of a step.
-        learning_rate: of AdamW, fused.
-        weight_decay: of AdamW.
-        clip_norm: largest global norm of the gradient.
     """
     call = model if forward is None else forward
     parameters = list(model.parameters())
     latent_dim, device = model.decode.in_features, training.device
-    optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     held_out = torch.randn(len(validation), latent_dim, device=device)
     losses = []
     for _ in range(epochs):
-        order = torch.randperm(len(training), device=device).split(batch_size)
+        order = torch.randperm(len(training), device=device).split(settings.batch_size)
         for i, rows in enumerate(order):
             if i % DRAWN_STEPS == 0:
-                noise = torch.randn(DRAWN_STEPS, batch_size, latent_dim, device=device)
+                noise = torch.randn(DRAWN_STEPS, settings.batch_size, latent_dim, device=device)
             x = training.index_select(0, rows)
             call(x, noise[i % DRAWN_STEPS, : len(x)]).mean().backward()
-            torch.nn.utils.clip_grad_norm_(parameters, clip_norm, foreach=True)
+            torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            spans = zip(validation.split(batch_size), held_out.split(batch_size), strict=True)
+            spans = zip(
+                validation.split(settings.batch_size), held_out.split(settings.batch_size), strict=True
+            )
             losses.append(sum(call(x, noise).sum() for x, noise in spans) / len(validation))
     return torch.stack(losses).tolist()  # the only time that the device is waited for

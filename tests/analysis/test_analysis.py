@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
 from jvade.analysis import comparison, indices, profiles
@@ -71,6 +72,19 @@ def test_comparison_scores_own_and_common_space_on_every_subset():
             scores = [silhouette_score(points[rows].astype(float), names[rows]) for rows in subsets]
             assert got[f"silhouette{suffix}"][row] == pytest.approx(np.mean(scores))
             assert got[f"silhouette{suffix}_sd"][row] == pytest.approx(np.std(scores, ddof=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distances_equal_those_of_scipy_far_from_the_origin_too(dtype):
+    rng = np.random.default_rng(0)
+    points = (1000 + rng.normal(size=(300, 7))).astype(dtype)
+    points[5:9] = points[4]  # coinciding
+    got = indices.measure_distances(points)
+    np.testing.assert_allclose(got, cdist(points, points), rtol=1e-9, atol=1e-6)
+    assert np.all(np.diagonal(got) == 0)
+    memory = np.full((300, 300), np.nan)
+    assert indices.measure_distances(points, memory) is memory
+    np.testing.assert_array_equal(memory, got)
 
 
 def test_agreement_is_one_for_the_same_clusters_by_other_names():

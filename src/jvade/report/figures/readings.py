@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from jvade.report.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, styled
 
@@ -41,6 +42,7 @@ def readings(table: pd.DataFrame, published: Mapping[str, float]) -> Figure:
                 textcoords="offset points",
                 fontsize=8,
                 color=MUTED,
+                path_effects=[withStroke(linewidth=3, foreground="white")],
             )
         axes.set_xscale("log")
         ticks = sorted(table["noise_variance"].unique())
