@@ -78,7 +78,7 @@ def jvade(task: Task) -> Callable[[], np.ndarray]:
 
 def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     """Return one of the programs in PyTorch, on its accelerator if there is one."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     from baselines import idiomatic, stacked, tuned
     from baselines.model import Vade
 
