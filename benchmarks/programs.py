@@ -14,7 +14,6 @@ from jvade.core.mixture import Mixture
 from jvade.core.model import unpad
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
-BATCH = 1024
 #: Clusters by stage; the pretraining has none.
 N_CLUSTERS = {"pretraining": 0, "fine-tuning": 7}
 NAMES = ("jvade", "tuned", "tuned, our weights", "tuned, compiled", "stacked", "idiomatic")
@@ -66,7 +65,11 @@ def begin(task: Task) -> tuple[Any, lanes.Lane, Architecture]:
 def jvade(task: Task) -> Callable[[], np.ndarray]:
     """Return the program of this project."""
     params, stack, sizes = begin(task)
-    training = Training(BATCH, task.epochs, 1 - task.n_train / len(task.x), block_epochs=task.epochs)
+    training = Training(
+        max_epochs=task.epochs,
+        validation_fraction=1 - task.n_train / len(task.x),
+        block_epochs=task.epochs,
+    )
     x = jnp.asarray(task.x)
 
     def run() -> np.ndarray:

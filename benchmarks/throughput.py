@@ -30,11 +30,11 @@ import report
 from programs import Task
 from visits import matrix
 
-from jvade.core.settings import Training
+from jvade.core.settings import Architecture, Training
 from jvade.paper.settings import PaperSettings
 
 LATENT_DIMS = (2, 5, 10, 15, 20, 25, 30)
-WIDTH = 256
+WIDTH = Architecture.widths[0]
 
 _run: Any = None  # the program of a worker
 

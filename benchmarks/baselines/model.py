@@ -1,25 +1,17 @@
 """VaDE as a PyTorch module, and its pretraining without a mixture."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-LOG_2PI = math.log(2 * math.pi)
+from jvade.core.likelihoods import LOG_2PI
+from jvade.core.settings import Architecture, Hyperparameters, Training
 
-
-class Settings(NamedTuple):
-    """How a model is trained (section 2.3 of the study)."""
-
-    batch_size: int = 1024
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    clip_norm: float = 1.0
-
-
-SETTINGS = Settings()
+#: How every model is trained: as ours is (section 2.3 of the study).
+SETTINGS, BATCH_SIZE = Hyperparameters(), Training.batch_size
 
 
 class Linear(nn.Linear):
@@ -57,8 +49,8 @@ class Vade(nn.Module):
         n_features: int,
         latent_dim: int,
         n_clusters: int,
-        width: int = 256,
-        noise_variance: float = 0.1,
+        width: int = Architecture.widths[0],
+        noise_variance: float = SETTINGS.noise_variance,
         transposed: bool = False,
     ) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 import torch
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from .model import SETTINGS, Settings, Vade
+from .model import BATCH_SIZE, SETTINGS, Vade
 from .tuned import DRAWN_STEPS
 
 
@@ -12,7 +12,6 @@ def train(
     training: torch.Tensor,
     validation: torch.Tensor,
     epochs: int,
-    settings: Settings = SETTINGS,
 ) -> list[list[float]]:
     """Train models of one shape side by side, each with its own order of rows and its own noise.
 
@@ -24,7 +23,7 @@ def train(
     latent_dim, device = base.decode.in_features, training.device
     # Element by element, AdamW of a stack is AdamW of each; its clipping is by the norm of each, below.
     optimizer = torch.optim.AdamW(
-        list(stack.values()), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        list(stack.values()), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay, fused=True
     )
 
     def loss(parameters: dict[str, torch.Tensor], x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -35,20 +34,20 @@ def train(
     losses = []
     for _ in range(epochs):
         order = torch.stack([torch.randperm(len(training), device=device) for _ in models])
-        for i, rows in enumerate(order.split(settings.batch_size, dim=1)):
+        for i, rows in enumerate(order.split(BATCH_SIZE, dim=1)):
             if i % DRAWN_STEPS == 0:
-                noise = torch.randn(DRAWN_STEPS, n_models, settings.batch_size, latent_dim, device=device)
+                noise = torch.randn(DRAWN_STEPS, n_models, BATCH_SIZE, latent_dim, device=device)
             gradients = slopes(stack, training[rows], noise[i % DRAWN_STEPS, :, : rows.shape[1]])
             squares = sum(g.square().flatten(1).sum(1) for g in gradients.values())
-            scale = (settings.clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+            scale = (SETTINGS.clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
             for name, parameter in stack.items():
                 g = gradients[name]
                 parameter.grad = g * scale.view(-1, *[1] * (g.dim() - 1))
             optimizer.step()
         with torch.no_grad():
             total = torch.zeros(n_models, device=device)
-            for first in range(0, len(validation), settings.batch_size):
-                x = validation[first : first + settings.batch_size]
+            for first in range(0, len(validation), BATCH_SIZE):
+                x = validation[first : first + BATCH_SIZE]
                 total += len(x) * scores(stack, x, held_out[:, first : first + len(x)])
             losses.append(total / len(validation))
     return torch.stack(losses).tolist()

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .model import SETTINGS, Settings, Vade
+from .model import BATCH_SIZE, SETTINGS, Vade
 
 #: Steps whose noise is drawn at once.
 DRAWN_STEPS = 64
@@ -16,7 +16,6 @@ def train(
     training: torch.Tensor,
     validation: torch.Tensor,
     epochs: int,
-    settings: Settings = SETTINGS,
     *,
     forward: Callable[..., Any] | None = None,
 ) -> list[float]:
@@ -27,30 +26,27 @@ def train(
         training: rows, on the device.
         validation: rows, on the device.
         epochs: to run.
-        settings: batch and optimizer.
         forward: the model as it is called: itself, or what `torch.compile` made of it.
     """
     call = model if forward is None else forward
     parameters = list(model.parameters())
     latent_dim, device = model.decode.in_features, training.device
     optimizer = torch.optim.AdamW(
-        parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        parameters, SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay, fused=True
     )
     held_out = torch.randn(len(validation), latent_dim, device=device)
     losses = []
     for _ in range(epochs):
-        order = torch.randperm(len(training), device=device).split(settings.batch_size)
+        order = torch.randperm(len(training), device=device).split(BATCH_SIZE)
         for i, rows in enumerate(order):
             if i % DRAWN_STEPS == 0:
-                noise = torch.randn(DRAWN_STEPS, settings.batch_size, latent_dim, device=device)
+                noise = torch.randn(DRAWN_STEPS, BATCH_SIZE, latent_dim, device=device)
             x = training.index_select(0, rows)
             call(x, noise[i % DRAWN_STEPS, : len(x)]).mean().backward()
-            torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
+            torch.nn.utils.clip_grad_norm_(parameters, SETTINGS.clip_norm, foreach=True)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            spans = zip(
-                validation.split(settings.batch_size), held_out.split(settings.batch_size), strict=True
-            )
+            spans = zip(validation.split(BATCH_SIZE), held_out.split(BATCH_SIZE), strict=True)
             losses.append(sum(call(x, noise).sum() for x, noise in spans) / len(validation))
     return torch.stack(losses).tolist()  # the only time that the device is waited for

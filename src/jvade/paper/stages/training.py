@@ -152,13 +152,12 @@ def encode(study: Study, latent_dim: int, rows: np.ndarray | None = None) -> np.
 
     Some rows are picked after all have been encoded, as every number of rows would be a program of its own.
     """
-    name = f"latents {latent_dim}"
 
     def make() -> np.ndarray:
         params, sizes = pretrained(study, latent_dim), architecture(study, latent_dim)
         return np.asarray(model.assign(params, device_matrix(study), sizes, latent_dim, 1).latents)
 
-    return study.derived(name, make) if rows is None else make()[rows]
+    return study.derived(f"latents {latent_dim}", make) if rows is None else make()[rows]
 
 
 def fine_tune(study: Study) -> Outcome:

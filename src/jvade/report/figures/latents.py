@@ -10,10 +10,9 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from jvade.report.figures.style import GRID, INK, MUTED, one_axes, styled
+from jvade.report.figures.style import GRID, HALO, INK, MUTED, one_axes, styled
 
 #: Nine muted colours that the common colour-vision deficiencies keep apart (Tol 2021), and a blue that stays
 #: apart from them; the pale ones last.
@@ -344,7 +343,7 @@ def _numbers(axes: Axes, clusters: pd.DataFrame, gap: float) -> None:
             va="center",
             fontsize=11,
             fontweight="bold",
-            path_effects=[withStroke(linewidth=3, foreground="white")],
+            path_effects=HALO,
         )
 
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
-from jvade.report.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, styled
+from jvade.report.figures.style import BLUE, GREEN, HALO, INK, MUTED, ORANGE, styled
 
 NAMES = {
     "silhouette": "Silhouette",
@@ -42,7 +41,7 @@ def readings(table: pd.DataFrame, published: Mapping[str, float]) -> Figure:
                 textcoords="offset points",
                 fontsize=8,
                 color=MUTED,
-                path_effects=[withStroke(linewidth=3, foreground="white")],
+                path_effects=HALO,
             )
         axes.set_xscale("log")
         ticks = sorted(table["noise_variance"].unique())

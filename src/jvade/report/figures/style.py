@@ -8,10 +8,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e3e7eb"
 #: Distinguishable with any of the common colour-vision deficiencies (Okabe & Ito 2008).
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
+#: Around words that lie on what is drawn.
+HALO = [withStroke(linewidth=3, foreground="white")]
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
