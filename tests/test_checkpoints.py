@@ -91,9 +91,11 @@ def test_trainings_of_other_shapes_are_kept_beside_each_other(tmp_path):
     for latents, whole in zip((2, 3), first, strict=True):
         seen = []
         again = train(
-            latents, Checkpoints(kept, every=0), lambda progress, seen=seen: seen.append(progress.epoch)
+            latents,
+            Checkpoints(kept, every=0),
+            lambda progress, seen=seen: seen.append((progress.begun, progress.epoch)),
         )
-        assert seen == [6]
+        assert seen == [(6, 6)]
         assert_equal(again, whole)
 
 

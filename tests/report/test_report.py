@@ -148,6 +148,17 @@ def test_plain_lines_where_there_is_no_terminal(monkeypatch):
     assert terminal.seconds["training"] >= 0
 
 
+def test_time_left_of_a_part_that_goes_on_is_by_the_pace_of_this_run(monkeypatch):
+    monkeypatch.setattr("jvade.report.terminal.PLAIN_SECONDS", 0.0)
+    clock = iter([0.0, 100.0, 130.0])
+    monkeypatch.setattr("jvade.report.terminal.time.perf_counter", lambda: next(clock))
+    out = io.StringIO()
+    terminal = Terminal(Console(file=out, width=100))
+    terminal.progress("pretraining", 26, 100, begun=26)
+    terminal.progress("pretraining", 29, 100, begun=26)
+    assert out.getvalue() == "  pretraining: 29/100  (30 s, at most 710 s left)\n"
+
+
 def test_a_live_line_on_a_terminal():
     out = io.StringIO()
     terminal = Terminal(Console(file=out, width=100, force_terminal=True))

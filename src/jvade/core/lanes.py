@@ -21,9 +21,13 @@ from jvade.core.settings import Architecture, Hyperparameters, Layout, Training
 
 
 class Progress(NamedTuple):
-    """What a person sees when a stage begins (epoch 0) and at the end of each block."""
+    """What a person sees when a stage begins and at the end of each block.
+
+    `begun` is the epoch that this run of the stage began at: 0, or where a kept one goes on.
+    """
 
     stage: str
+    begun: int
     epoch: int
     max_epochs: int
     active: Bool[np.ndarray, " S"]
@@ -166,13 +170,15 @@ def train(
 
     run = partial(_block, layout=training.layout, architecture=architecture, training=training)
 
+    begun = int(states.epoch.max())
+
     def report() -> None:
         if on_block is not None:
-            epoch = int(np.max(np.asarray(states.epoch)))
-            on_block(Progress(stage, epoch, training.max_epochs, active, np.asarray(states.best_loss)))
+            epoch, loss = int(states.epoch.max()), np.asarray(states.best_loss)
+            on_block(Progress(stage, begun, epoch, training.max_epochs, active, loss))
 
     report()
-    for begin in range(int(states.epoch.max()), training.max_epochs, training.block_epochs):
+    for begin in range(begun, training.max_epochs, training.block_epochs):
         if not active.any():
             break
         until = jnp.array(min(begin + training.block_epochs, training.max_epochs))

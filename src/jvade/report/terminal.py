@@ -48,16 +48,16 @@ class Terminal:
         self.seconds[title] = time.perf_counter() - begin
         self.say(f"✓ {title}  {self.seconds[title]:.1f} s", "green")
 
-    def progress(self, part: str, done: int, total: int, words: str = "") -> None:
-        """Say how far one part of the step is; `done` 0 begins it.
+    def progress(self, part: str, done: int, total: int, words: str = "", begun: int = 0) -> None:
+        """Say how far one part of the step is; `done` equal to `begun` begins it.
 
-        The time left assumes that the part goes on to its end at the pace so far.
+        The time left assumes that the part goes on to its end at the pace since then.
         """
         now = time.perf_counter()
-        if done == 0:
+        if done == begun:
             self._part_begin = self._said = now
         elapsed = now - self._part_begin
-        left = f", at most {elapsed / done * (total - done):.0f} s left" if done else ""
+        left = f", at most {elapsed / (done - begun) * (total - done):.0f} s left" if done > begun else ""
         line = f"{part}: {done}/{total} {words} ({elapsed:.0f} s{left})"
         if self._live is not None:
             self._live.update(Text(f"… {line}"))

@@ -36,7 +36,7 @@ def show(study: Study) -> Callable[[Progress], None]:
         words = f"epochs, {int(progress.active.sum())} of {len(progress.active)} lanes at work"
         if np.isfinite(progress.validation_loss).all():
             words += f", best validation loss {progress.validation_loss.min():.3f}"
-        study.terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words)
+        study.terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words, progress.begun)
 
     return on_block
 
