@@ -36,7 +36,7 @@ def publish(run: Path, machine: str, docs: Path) -> Path:
     for _, name in FIGURE.findall(rest):
         shutil.copyfile(run / name, figures / name)
     made = (
-        f"Made by `scripts/paper.py --preset {settings['preset']}` on {machine}, finished"
+        f"Made by `scripts/paper.py --preset {settings['preset']}` on {machine}, last run"
         f" {manifest['began'][:10]}; [seconds of each stage](#time)."
     )
     text = "\n\n".join([title, made, FIGURE.sub(r"\1results/\2)", rest).strip()]) + "\n"

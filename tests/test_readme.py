@@ -16,6 +16,20 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+#: What makes a command of the README small.
+SMALL = {
+    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles"],
+    "sweep": [
+        "--training.max-epochs",
+        "2",
+        "--training.batch-size",
+        "256",
+        "--mixture.n-init",
+        "4",
+        "--seeds",
+        "1",
+    ],
+}
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line]
 
 
@@ -49,7 +63,7 @@ def test_commands_run(command, tmp_path):
     assert program in start, "a new kind of command needs a way to be tested here"
     out = tmp_path / "out"
     args[args.index("--out") + 1] = str(out)
-    small = ["--preset", "smoke", "--only", "profiles"] if args[0] == "scripts/paper.py" else []
+    small = SMALL.get(args[0], [])
     if args[0] == "simulate":
         args[args.index("--visits") + 1] = "6000"
     done = subprocess.run(

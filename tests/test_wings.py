@@ -23,10 +23,11 @@ MAY_IMPORT = {
     "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report"}),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))
+MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "sweeps"})
 MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
 MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
 MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
-MAY_IMPORT["__init__"] = (set(), {"core", "data", "analysis"})  # what `import jvade` may load
+MAY_IMPORT["__init__"] = (set(), {"sweeps"})  # loaded when asked for
 
 #: Modules of the data wing that work where no table engine is installed.
 NO_ENGINE = ("variables", "matrix", "published", "district.draw", "district.inputs")

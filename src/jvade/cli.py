@@ -17,7 +17,7 @@ try:
     import tyro
 
     from jvade import commands
-    from jvade.commands import FeaturesSettings, SimulateSettings
+    from jvade.commands import FeaturesSettings, SimulateSettings, SweepSettings
     from jvade.paper import study
     from jvade.paper.settings import PRESETS, PaperSettings
     from jvade.report.terminal import Terminal
@@ -67,6 +67,12 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     def simulate(settings: Annotated[SimulateSettings, tyro.conf.arg(name="")]) -> None:
         """Write the raw tables of a simulated district, in the shape of Table 7."""
         commands.simulate(settings, Terminal())
+
+    @whole.command
+    def sweep(settings: Annotated[SweepSettings, tyro.conf.arg(name="")]) -> None:
+        """Train VaDE with every combination of some settings from several seeds, and rank the settings."""
+        use_device(settings.device)
+        commands.sweep(settings, Terminal())
 
     @mapping.command
     def init(file: tyro.conf.Positional[Path], out: Path | None = None) -> None:

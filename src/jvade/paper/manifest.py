@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 import resource
@@ -14,6 +15,8 @@ from typing import Any
 import jax
 
 import jvade
+from jvade.data.mapping import read_mapping
+from jvade.report.folder import fingerprint
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas", "scikit-learn",
@@ -44,6 +47,12 @@ def code_fingerprint() -> str:
     return digest.hexdigest()
 
 
+def key(**parts: Any) -> str:
+    """Return one word for what a result depends on: these parts, the code, versions and kind of device."""
+    parts |= {"code": code_fingerprint(), "versions": versions(), "device": device()["platform"]}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def device() -> dict[str, Any]:
     """Return the kind and number of the devices that JAX computes on."""
     devices = jax.devices()
@@ -54,6 +63,18 @@ def device() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def fingerprints(visits: Path, mapping: Path) -> dict[str, Any]:
+    """Return the fingerprint of every file that a table of visits is read from, None if it is not there.
+
+    Raises:
+        InputError: the mapping cannot be read.
+    """
+    files = {"visits": visits, "mapping": mapping}
+    files |= {join.name: Path(join.file) for join in read_mapping(mapping).join}
+    # A file that is not there is told of where it is read, with what to do.
+    return {name: fingerprint(path) if path.exists() else None for name, path in files.items()}
 
 
 def plain(settings: Any) -> Any:

@@ -7,7 +7,6 @@ run that is stopped, by ctrl-C or by a power cut, loses the stage it was in and 
 it loses the last block of epochs or the last half a minute.
 """
 
-import hashlib
 import json
 import shutil
 import time
@@ -107,16 +106,12 @@ class Study:
         if name in self._keys:
             return self._keys[name]
         stage = self.stages[name]
-        parts = {
-            "stage": name,
-            "settings": {field: manifest.plain(getattr(self.settings, field)) for field in stage.settings},
-            "needs": [self.key(need) for need in stage.needs],
-            "source": {} if stage.needs else self.source,
-            "code": manifest.code_fingerprint(),
-            "versions": manifest.versions(),
-            "device": manifest.device()["platform"],
-        }
-        self._keys[name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        self._keys[name] = manifest.key(
+            stage=name,
+            settings={field: manifest.plain(getattr(self.settings, field)) for field in stage.settings},
+            needs=[self.key(need) for need in stage.needs],
+            source={} if stage.needs else self.source,
+        )
         return self._keys[name]
 
     def record(self, name: str) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Scaling, fit_scaling, to_matrix
 from jvade.data.variables import CROSS_DISTRICT, OUTCOME, Account, Dropped, Variable, VisitTable
+from jvade.paper import manifest
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import Outcome, Stage, Study
-from jvade.report.folder import fingerprint
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,7 @@ def describe_source(settings: PaperSettings) -> dict[str, Any]:
     """
     if settings.visits is None or settings.mapping is None:
         return {"simulated": {"visits": settings.n_visits, "seed": settings.seed}}
-    files = {"visits": settings.visits, "mapping": settings.mapping}
-    files |= {join.name: Path(join.file) for join in read_mapping(settings.mapping).join}
-    # A file that is not there is told of where it is read, with what to do.
-    return {name: fingerprint(path) if path.exists() else None for name, path in files.items()}
+    return manifest.fingerprints(settings.visits, settings.mapping)
 
 
 def read(settings: PaperSettings) -> tuple[VisitTable, np.ndarray | None, dict[str, int]]:

@@ -61,7 +61,7 @@ def compute(study: Study) -> Outcome:
     inputs = matrices(study, rows)
     for name, matrix in inputs.items():
         x = jnp.asarray(matrix)
-        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study))
+        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study.terminal))
         sound = np.asarray(result.sound)
         for i, variance in enumerate(variances):
             reading = {"inputs": name, "noise_variance": variance}

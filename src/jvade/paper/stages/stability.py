@@ -26,8 +26,8 @@ def compute(study: Study) -> Outcome:
     settings, visits = study.settings, cohort.load(study)
     seeds, sizes, x = settings.stability_seeds, training.architecture(study), training.device_matrix(study)
     stack = lanes.stack(list(seeds), settings.model)
-    kept = study.checkpoints("stability")
-    result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study), kept)
+    show, kept = training.show(study.terminal), study.checkpoints("stability")
+    result = fit.fit(x, stack, sizes, settings.training, settings.mixture, show, kept)
     names = [f"seed {seed}" for seed in seeds]
     training.raise_failures(result, names)
 

@@ -21,6 +21,7 @@ from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
+from jvade.report.terminal import Terminal
 
 TRAINED_BY = ("seed", "model", "training", "widths")
 
@@ -29,14 +30,14 @@ class TrainingError(RuntimeError):
     """A lane went non-finite; the message says where and what to try."""
 
 
-def show(study: Study) -> Callable[[Progress], None]:
+def show(terminal: Terminal) -> Callable[[Progress], None]:
     """Return what says how far a stack of lanes is."""
 
     def on_block(progress: Progress) -> None:
         words = f"epochs, {int(progress.active.sum())} of {len(progress.active)} lanes at work"
         if np.isfinite(progress.validation_loss).all():
             words += f", best validation loss {progress.validation_loss.min():.3f}"
-        study.terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words, progress.begun)
+        terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words, progress.begun)
 
     return on_block
 
@@ -112,7 +113,7 @@ def pretrain(study: Study) -> Outcome:
             "pretraining",
             padded,
             settings.training,
-            show(study),
+            show(study.terminal),
             study.checkpoints("pretraining"),
         )
         names = [f"{d} latents" for d in dims]
@@ -166,8 +167,8 @@ def fine_tune(study: Study) -> Outcome:
     sizes, x = architecture(study), device_matrix(study)
     stack = lanes.stack([settings.seed], settings.model)
     params = jax.tree.map(lambda leaf: leaf[None], pretrained(study, settings.model.latent_dim))
-    kept = study.checkpoints("fine-tuning")
-    result = fit.fine_tune(x, params, stack, sizes, settings.training, settings.mixture, show(study), kept)
+    on_block, kept = show(study.terminal), study.checkpoints("fine-tuning")
+    result = fit.fine_tune(x, params, stack, sizes, settings.training, settings.mixture, on_block, kept)
     raise_failures(result, [f"seed {settings.seed}"])
     placed = place(x, result, stack, 0, sizes)
     labels = number_by_cross_rate(placed["clusters"], cohort.load(study).table.outcome)

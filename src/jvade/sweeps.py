@@ -1,0 +1,186 @@
+"""A sweep: every combination of some settings, from every seed, as lanes of one computation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Bool, Float, Int
+
+from jvade.analysis import stability
+from jvade.core import fit, lanes
+from jvade.core.epoch import Lane
+from jvade.core.fit import Fit, MixtureStart
+from jvade.core.lanes import Keeper, Progress
+from jvade.core.layout import take_lane
+from jvade.core.objective import ElboTerms
+from jvade.core.settings import Architecture, Hyperparameters, Training
+
+
+class Sweep(NamedTuple):
+    """What a sweep found.
+
+    Args:
+        table: a row per lane, the best setting first; see `sweep`.
+        labels: cluster of each row in each lane, 0 to K-1, in the order of `lanes`; of a lane that failed
+            they mean nothing.
+        fit: both stages of every lane.
+        lanes: seed and settings of every lane.
+        architecture: sizes of the padded lanes, for `core.fit.assign`.
+        failures: what went wrong, a line for each lane that failed.
+    """
+
+    table: pd.DataFrame
+    labels: Int[np.ndarray, "S N"]
+    fit: Fit
+    lanes: Lane
+    architecture: Architecture
+    failures: list[str]
+
+    def summary(self) -> pd.DataFrame:
+        """Return a row per setting, the best first: means over the seeds, and their fewest clusters."""
+        tried = list(self.table.columns)[1 : list(self.table.columns).index("seed")]
+        means = ("elbo", "kl", "epochs", "agreement", "smallest_share")
+        taken: dict[str, Any] = {name: (name, lambda column: column.mean(skipna=False)) for name in means}
+        taken["fewest_clusters"] = ("clusters", "min")
+        return self.table.groupby(["rank", *tried], as_index=False, dropna=False).agg(**taken)
+
+
+def combinations(base: Hyperparameters, over: Mapping[str, Sequence[float]]) -> list[Hyperparameters]:
+    """Return every combination of the values, the last name fastest.
+
+    Args:
+        base: gives the settings that are not tried.
+        over: values to try, by name of a setting.
+
+    Raises:
+        ValueError: a name that is no setting, no values, or the same value twice.
+    """
+    problems = [
+        f"{name}: no such setting; there are {', '.join(Hyperparameters._fields)}"
+        for name in over
+        if name not in Hyperparameters._fields
+    ]
+    problems += [
+        f"{name}: expected one value or more, got none" for name, values in over.items() if not values
+    ]
+    problems += [
+        f"{name}: expected each value once, got {list(values)}"
+        for name, values in over.items()
+        if len(set(values)) < len(values)
+    ]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return [base._replace(**dict(zip(over, values, strict=True))) for values in product(*over.values())]
+
+
+def sweep(
+    x: Float[np.ndarray, "N D"] | Float[Array, "N D"],
+    over: Mapping[str, Sequence[float]],
+    *,
+    seeds: Sequence[int] = (0,),
+    base: Hyperparameters = Hyperparameters(),  # noqa: B008
+    widths: tuple[int, ...] = Architecture.widths,
+    training: Training = Training(),  # noqa: B008
+    mixture: MixtureStart = MixtureStart(),  # noqa: B008
+    on_block: Callable[[Progress], None] | None = None,
+    keeper: Keeper | None = None,
+) -> Sweep:
+    """Train two-stage VaDE with every combination of settings from every seed, and rank the settings.
+
+    The rank needs no labels: it falls with the mean over seeds of the held-out ELBO at weight 1 of its KL
+    terms, a lower bound of the log-likelihood of the same rows for every setting (the seed chooses them).
+    It says which model explains the visits best, not which clusters are the most useful: look at their
+    number, the smallest share and the agreement of the seeds too. Settings of which a lane failed come last.
+
+    Args:
+        x: standardised rows, finite.
+        over: values to try, by name of a field of `Hyperparameters`: `{"noise_variance": (0.1, 0.3)}`.
+        seeds: seeds that each combination is trained from.
+        base: gives the settings that are not tried.
+        widths: hidden widths of the encoder.
+        training: batches, epochs, split, layout.
+        mixture: how the mixture starts.
+        on_block: see `core.fit.fit`.
+        keeper: see `core.fit.fit`.
+
+    Returns:
+        Among others a table with a row per combination and seed: `rank` from 1, the settings tried, `seed`,
+        `elbo`, `reconstruction` and `kl` (held out, nats per row), `epochs` (of both stages), `converged`,
+        `finite`, `clusters` (those that hold rows), `smallest_share` (of them, percent of the rows) and
+        `agreement` (mean adjusted Rand index with the other sound seeds of the setting; NaN if there is
+        none). A lane that failed has 0 clusters, and NaN where nothing was measured.
+
+    Raises:
+        ValueError: a setting or a value that cannot be.
+    """
+    each = combinations(base, over)
+    settings = [one for one in each for _ in seeds]
+    stack = lanes.stack([*seeds] * len(each), settings)
+    most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
+    architecture = Architecture(np.shape(x)[1], widths=widths, **most)
+    rows = jnp.asarray(x, jnp.float32)
+    found = fit.fit(rows, stack, architecture, training, mixture, on_block, keeper)
+    labels = np.stack([_label(found, rows, stack, lane, architecture) for lane in range(len(settings))])
+
+    best = best_terms(found.finetuned.history.validation, stack)
+    finite = np.asarray(found.sound)
+    shares = [100 * np.unique(one, return_counts=True)[1] / len(one) for one in labels]
+    ends = [stage for stage in (found.pretrained, found.finetuned) if stage is not None]
+    columns: dict[str, Any] = {name: [getattr(one, name) for one in settings] for name in over}
+    columns |= {
+        "seed": [*seeds] * len(each),
+        "elbo": np.where(finite, best.elbo(), np.nan),
+        "reconstruction": np.where(finite, best.reconstruction, np.nan),
+        "kl": np.where(finite, best.reconstruction - best.elbo(), np.nan),
+        "epochs": sum(np.asarray(stage.n_epochs) for stage in ends),
+        "converged": np.logical_and.reduce([np.asarray(stage.converged) for stage in ends]),
+        "finite": finite,
+        "clusters": np.where(finite, [len(one) for one in shares], 0),
+        "smallest_share": np.where(finite, [one.min() for one in shares], np.nan),
+        "agreement": _agreement(labels, finite, len(seeds)),
+    }
+    table = pd.DataFrame(columns)
+    mean = table["elbo"].to_numpy().reshape(len(each), len(seeds)).mean(axis=1)  # NaN if any lane failed
+    order = np.argsort(-mean, kind="stable")  # NaN last
+    table.insert(0, "rank", np.repeat(np.argsort(order) + 1, len(seeds)))
+    names = [
+        ", ".join(f"{name} {getattr(one, name):g}" for name in over) + f", seed {seed}"
+        for one in each
+        for seed in seeds
+    ]
+    return Sweep(
+        table.sort_values("rank", kind="stable", ignore_index=True),
+        labels,
+        found,
+        stack,
+        architecture,
+        fit.failures(found, names),
+    )
+
+
+def best_terms(history: ElboTerms, stack: Lane) -> ElboTerms:
+    """Return the terms of each lane at the epoch whose parameters it kept; NaN if it has none."""
+    elbo = history.elbo(jnp.asarray(stack.hyperparameters.kl_weight)[:, None])
+    kept = jnp.argmax(jnp.where(jnp.isnan(elbo), -jnp.inf, elbo), axis=1)
+    return jax.tree.map(lambda term: term[jnp.arange(len(kept)), kept], history)
+
+
+def _label(found: Fit, x: Array, stack: Lane, lane: int, architecture: Architecture) -> np.ndarray:
+    placed = fit.assign(take_lane(found.finetuned.params, lane), x, take_lane(stack, lane), architecture)
+    return np.asarray(jnp.argmax(placed.responsibilities, axis=-1)).astype(np.int16)
+
+
+def _agreement(
+    labels: Int[np.ndarray, "S N"], finite: Bool[np.ndarray, " S"], n_seeds: int
+) -> Float[np.ndarray, " S"]:
+    """Return the mean adjusted Rand index of each lane with the other sound seeds of its setting."""
+    means = np.full(len(labels), np.nan)
+    for first in range(0, len(labels), n_seeds):
+        sound = first + np.flatnonzero(finite[first : first + n_seeds])
+        if len(sound) > 1:
+            means[sound] = (stability.pairwise_ari(list(labels[sound])).sum(axis=1) - 1) / (len(sound) - 1)
+    return means

@@ -1,0 +1,147 @@
+"""A sweep is its lanes, each as it would be alone, and a ranking that anyone can recompute."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+import jvade
+from jvade.cli import main
+from jvade.commands import Over
+from jvade.core import fit, lanes
+from jvade.core.fit import MixtureStart
+from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.sweeps import Sweep, combinations
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BASE = Hyperparameters(n_clusters=3, kl_weight=0.5, patience=2)
+OVER = {"noise_variance": (0.3, 0.1), "learning_rate": (3e-3, np.nan)}
+SEEDS = (4, 5)
+OPTIONS = {
+    "widths": (8,),
+    "training": Training(batch_size=64, max_epochs=5, block_epochs=5),
+    "mixture": MixtureStart(n_rows=200, n_init=4, n_continued=1),
+}
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    """Three clouds."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4))[rng.integers(0, 3, 400)] * 2 + 0.3 * rng.normal(size=(400, 4))
+    return x.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def found(x) -> Sweep:
+    """Two noise variances with a rate that trains and one that cannot, two seeds each."""
+    return jvade.sweep(x, OVER, seeds=SEEDS, base=BASE, **OPTIONS)
+
+
+def test_combinations_are_all_and_keep_the_rest():
+    each = combinations(BASE, {"noise_variance": (0.1, 0.2), "n_clusters": (2, 3)})
+    assert [(one.noise_variance, one.n_clusters) for one in each] == [(0.1, 2), (0.1, 3), (0.2, 2), (0.2, 3)]
+    assert {one.kl_weight for one in each} == {0.5}
+    assert combinations(BASE, {}) == [BASE]
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        ({"noise": (1,)}, "noise: no such setting"),
+        ({"patience": ()}, "got none"),
+        ({"patience": (3, 4, 3)}, "each value once"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused(over, words):
+    with pytest.raises(ValueError, match=words):
+        combinations(BASE, over)
+
+
+def test_each_row_is_the_training_it_names(x, found):
+    """A lane alone, and its held-out ELBO at weight 1 from its parameters' own epoch."""
+    stack = lanes.stack([5], BASE._replace(noise_variance=0.1, learning_rate=3e-3))
+    sizes = Architecture(4, 2, 3, (8,))
+    alone = fit.fit(jnp.asarray(x), stack, sizes, OPTIONS["training"], OPTIONS["mixture"])
+    row = found.table.query("seed == 5 and noise_variance == 0.1 and learning_rate == 0.003").iloc[0]
+    terms = jax.tree.map(lambda leaf: np.asarray(leaf[0]), alone.finetuned.history.validation)
+    kl = terms.categorical_kl + terms.gaussian_cross_entropy - terms.posterior_entropy
+    losses = 0.5 * kl - terms.reconstruction
+    kept = np.argmin(losses)
+    np.testing.assert_allclose(losses[kept], float(alone.finetuned.best_loss[0]), rtol=1e-6)
+    np.testing.assert_allclose(row["elbo"], (terms.reconstruction - kl)[kept], rtol=1e-4)
+    np.testing.assert_allclose(row["reconstruction"] - row["kl"], row["elbo"], rtol=1e-5)
+    assert row["epochs"] == int(alone.pretrained.n_epochs[0]) + int(alone.finetuned.n_epochs[0])
+
+
+def test_rank_is_by_the_mean_over_seeds_and_failures_come_last(found):
+    table = found.table
+    assert list(table.columns[:4]) == ["rank", "noise_variance", "learning_rate", "seed"]
+    assert table["rank"].tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+    means = table.groupby("rank")["elbo"].mean()
+    assert means[1] > means[2]
+    assert table["finite"].tolist() == [True] * 4 + [False] * 4
+    failed = table.loc[~table["finite"]]
+    assert failed[["elbo", "kl", "smallest_share", "agreement"]].isna().all(axis=None)
+    assert set(failed["clusters"]) == {0}
+    assert len(found.failures) == 4
+    assert found.failures[0].startswith("noise_variance 0.3, learning_rate nan, seed 4 went non-finite")
+
+
+def test_agreement_and_sizes_are_those_of_the_labels(found):
+    # Lanes are in the order of the combinations: 0.3 with 3e-3 is the first.
+    ours = found.table.query("noise_variance == 0.3 and learning_rate == 0.003")
+    expected = adjusted_rand_score(found.labels[0], found.labels[1])
+    np.testing.assert_allclose(ours["agreement"], expected, rtol=1e-12)
+    for row, labels in zip(ours.itertuples(), found.labels[:2], strict=True):
+        sizes = np.unique(labels, return_counts=True)[1]
+        assert row.clusters == len(sizes)
+        np.testing.assert_allclose(row.smallest_share, 100 * sizes.min() / 400)
+
+
+def test_the_summary_has_a_row_for_each_setting(found):
+    summary = found.summary()
+    assert summary["rank"].tolist() == [1, 2, 3, 4]
+    one = found.table.query("rank == 1")
+    np.testing.assert_allclose(summary.loc[0, "elbo"], one["elbo"].mean())
+    assert summary.loc[0, "fewest_clusters"] == one["clusters"].min()
+
+
+def test_one_seed_agrees_with_nobody(x):
+    alone = jvade.sweep(x, {}, seeds=(4,), base=BASE, **OPTIONS)
+    assert alone.table["rank"].tolist() == [1]
+    assert alone.table["agreement"].isna().all()
+
+
+def test_the_command_line_knows_every_setting():
+    assert {one.name for one in fields(Over)} == set(Hyperparameters._fields)
+
+
+def test_the_command_writes_the_table_and_refuses_what_cannot_be(tmp_path, capsys):
+    flags = ["sweep", "--visits", EXAMPLES / "visits.csv", "--mapping", EXAMPLES / "visits.toml"]
+    flags += ["--out", tmp_path / "out", "--seeds", 1, 2, "--model.n-clusters", 9]
+    flags += ["--over.noise-variance", 0.1, 0.3, "--training.max-epochs", 2, "--training.batch-size", 256]
+    flags += ["--mixture.n-init", 4]
+    flags = [str(flag) for flag in flags]
+    main(flags)
+    table = pd.read_csv(tmp_path / "out" / "sweep.csv")
+    assert table["rank"].tolist() == [1, 1, 2, 2]
+    assert set(table["noise_variance"]) == {0.1, 0.3}
+    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert manifest["files"] == ["sweep.csv"]
+    assert manifest["settings"]["over"]["noise_variance"] == [0.1, 0.3]
+    assert set(manifest["input"]) == {"visits", "mapping"}
+    assert not list((tmp_path / "out" / "private").glob("**/*.npz"))
+    assert "The best 2 of 2 settings, means of 2 seeds" in capsys.readouterr().out
+
+    with pytest.raises(SystemExit) as stopped:
+        main([*flags, "--over.clip-norm", "0", "--out", str(tmp_path / "none")])
+    assert stopped.value.code == 2
+    assert "clip_norm: expected above 0, got 0.0" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
