@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jvade.core import model, shuffle
+from jvade.core.layout import spread_rows
 from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms
 from jvade.core.settings import Architecture, Hyperparameters, Training
@@ -138,9 +139,10 @@ def _pass(
         place = jnp.minimum(place, size - 1).ravel()
         if order is not None:
             place = shuffle.permute(order, place, size)
-        rows = x[split_row(lane, first + place, x.shape[0])]
+        index = split_row(lane, first + place, x.shape[0]).reshape(len(steps), batch_size)
         noise = jax.vmap(lambda i: draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim))(steps)
-        return rows.reshape(len(steps), batch_size, -1), noise, weights
+        index, noise, weights = spread_rows((index, noise, weights), axis=1)
+        return x[index], noise, weights
 
     def some_steps(i: Int[Array, ""], inner: tuple[Any, ElboTerms]) -> tuple[Any, ElboTerms]:
         begin = i * n_drawn

@@ -1,5 +1,12 @@
-"""How a stack of lanes shares a device."""
+"""How a stack of lanes shares a device, or several.
 
+Under "vmap" every device there is takes part: they form a grid of lanes by rows, with as many parts of lanes
+as divide both the stack and the devices. What is left shares the rows of every batch, so one lane alone uses
+all devices as well. Each device holds all visits; results come back whole to every device, and to every
+process of `jax.distributed`.
+"""
+
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +16,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from jvade.core.settings import Layout
@@ -20,15 +28,50 @@ THREADS = os.cpu_count() or 1
 
 
 def resolve(layout: Layout) -> Layout:
-    """Return the layout in force: "map" on a CPU, where a lane alone uses the caches best, else "vmap"."""
+    """Return the layout in force: "map" on one CPU, where a lane alone uses the caches best, else "vmap"."""
     if layout != "auto":
         return layout
-    return "map" if jax.default_backend() == "cpu" else "vmap"
+    return "map" if jax.default_backend() == "cpu" and jax.device_count() == 1 else "vmap"
 
 
 def rows_at_once() -> int:
     """Return how many rows of a table to work on at once: few enough for the caches of a CPU's core."""
     return 4096 if jax.default_backend() == "cpu" else 131_072
+
+
+def _parts(n_lanes: int) -> tuple[int, int]:
+    """Return how many parts of lanes and of rows the devices are a grid of."""
+    of_lanes = math.gcd(n_lanes, jax.device_count())
+    return of_lanes, jax.device_count() // of_lanes
+
+
+def _mesh(n_lanes: int) -> Mesh:
+    return jax.make_mesh(_parts(n_lanes), ("lanes", "rows"), axis_types=(AxisType.Auto,) * 2)
+
+
+def on_every_device(x: Any) -> Array:
+    """Return an array that every device holds, sent once."""
+    return jnp.asarray(x) if jax.device_count() == 1 else _send(x, _mesh(1), PartitionSpec())
+
+
+def _send(tree: T, mesh: Mesh, spec: PartitionSpec) -> T:
+    """Return arrays laid out over the devices; of several processes, each has the same before."""
+    sharding = NamedSharding(mesh, spec)
+
+    def send(leaf: Any) -> Array:
+        if isinstance(leaf, Array) and _is_key(leaf):
+            return jax.random.wrap_key_data(send(jax.random.key_data(leaf)))
+        here = not isinstance(leaf, Array) or leaf.is_fully_addressable
+        return jax.device_put(np.asarray(leaf) if here and jax.process_count() > 1 else leaf, sharding)
+
+    return jax.tree.map(send, tree)
+
+
+def spread_rows(x: T, axis: int) -> T:
+    """Return arrays in a program of several devices with the rows along an axis parted among them."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*[None] * axis, "rows"))
 
 
 def take_lane(stack: T, lane: int | Int[Array, ""]) -> T:
@@ -62,11 +105,24 @@ def over_lanes(
     def all_lanes(*arguments: Any, **static: Any) -> T:
         return jax.vmap(partial(function, **static), in_axes)(*arguments)
 
+    # Its arguments are sent on from where they lie, so there is nothing to donate.
+    @partial(jax.jit, static_argnames=static_argnames)
+    @wraps(function)
+    def on_all_devices(*arguments: Any, **static: Any) -> T:
+        found = jax.vmap(partial(function, **static), in_axes, spmd_axis_name="lanes")(*arguments)
+        return jax.lax.with_sharding_constraint(found, PartitionSpec())
+
     def run(*arguments: Any, layout: Layout, **static: Any) -> T:
-        if resolve(layout) == "vmap":
-            return all_lanes(*arguments, **static)
         stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
         n_lanes = len(jax.tree.leaves(stacked)[0])
+        if resolve(layout) == "vmap" and jax.device_count() > 1:
+            mesh = _mesh(n_lanes)
+            specs = [PartitionSpec() if axis is None else PartitionSpec("lanes") for axis in in_axes]
+            placed = [_send(a, mesh, spec) for a, spec in zip(arguments, specs, strict=True)]
+            with jax.set_mesh(mesh):
+                return on_all_devices(*placed, **static)
+        if resolve(layout) == "vmap":
+            return all_lanes(*arguments, **static)
         lanes = [
             [jax.device_put(a)] * n_lanes if axis is None else split_lanes(a, n_lanes)
             for a, axis in zip(arguments, in_axes, strict=True)

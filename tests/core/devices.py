@@ -1,0 +1,66 @@
+"""Train on several simulated devices, of one process or of two, and keep what comes out.
+
+python devices.py OUT N_DEVICES [PROCESS ADDRESS]: with the last two, this is one of two processes.
+"""
+
+import sys
+
+import jax
+
+if __name__ == "__main__":
+    out, n_devices, *process = sys.argv[1:]
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_num_cpu_devices", int(n_devices))
+    if process:
+        jax.distributed.initialize(process[1], num_processes=2, process_id=int(process[0]))
+
+import jax.numpy as jnp
+import numpy as np
+
+from jvade.core import fit, lanes
+from jvade.core.fit import MixtureStart
+from jvade.core.mixture import Mixture
+from jvade.core.settings import Architecture, Hyperparameters, Training
+
+ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
+#: Batches of 50 rows on an odd number of devices, and last batches, do not divide evenly.
+TRAINING = Training(batch_size=50, max_epochs=6, block_epochs=2, layout="vmap")
+
+
+def visits() -> np.ndarray:
+    """Three clouds."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(3, 6))[rng.integers(0, 3, 505)] + 0.3 * rng.normal(size=(505, 6))
+
+
+def stacked(n_lanes: int) -> lanes.Lane:
+    """Return lanes of which the second has nothing to learn and stops early."""
+    patient = Hyperparameters(learning_rate=3e-3, n_clusters=3, patience=50)
+    hopeless = patient._replace(learning_rate=0.0, weight_decay=0.0, patience=1)
+    return lanes.stack(list(range(n_lanes)), [patient, hopeless][:n_lanes])
+
+
+def finetune(n_lanes: int) -> lanes.Trained:
+    """Return VaDE trained from a mixture at hand."""
+    stack, means = stacked(n_lanes), np.random.default_rng(1).normal(size=(n_lanes, 3, 2))
+    mixture = Mixture(jnp.zeros((n_lanes, 3)), jnp.asarray(means), jnp.zeros((n_lanes, 3, 2)))
+    params = lanes.init(stack, ARCHITECTURE)._replace(mixture=mixture)
+    return lanes.train(jnp.asarray(visits()), params, stack, "fine-tuning", ARCHITECTURE, TRAINING)
+
+
+def whole(n_lanes: int) -> fit.Fit:
+    """Return both stages, the mixture started by EM."""
+    start = MixtureStart(n_rows=200, n_init=2, n_continued=1)
+    return fit.fit(jnp.asarray(visits()), stacked(n_lanes), ARCHITECTURE, TRAINING, start)
+
+
+def arrays(found: object) -> dict[str, np.ndarray]:
+    """Return every leaf by its path."""
+    leaves, _ = jax.tree.flatten_with_path(found)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+if __name__ == "__main__":
+    assert jax.device_count() == int(n_devices) * (2 if process else 1)
+    found = whole(1) if process else {"one lane": finetune(1), "two lanes": finetune(2)}
+    np.savez(out, allow_pickle=False, **arrays(found))  # pyright: ignore[reportArgumentType]
