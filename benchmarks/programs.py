@@ -14,8 +14,7 @@ from jvade.core.mixture import Mixture
 from jvade.core.model import unpad
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
-#: Clusters by stage; the pretraining has none.
-N_CLUSTERS = {"pretraining": 0, "fine-tuning": 7}
+STAGES = ("pretraining", "fine-tuning")
 NAMES = ("jvade", "tuned", "tuned, our weights", "tuned, compiled", "stacked", "idiomatic")
 
 
@@ -25,16 +24,21 @@ class Task(NamedTuple):
     Args:
         x: rows; each program parts them on its own, or takes the first `n_train`.
         n_train: training rows; the rest are for validation.
-        stage: a key of `N_CLUSTERS`.
-        each: seed and number of latents of every lane.
+        stage: one of `STAGES`.
+        each: seed and settings of every lane, all of one number of clusters; the pretraining has none.
         epochs: to train.
     """
 
     x: np.ndarray
     n_train: int
     stage: str
-    each: Sequence[tuple[int, int]]
+    each: Sequence[tuple[int, Hyperparameters]]
     epochs: int
+
+    @property
+    def n_clusters(self) -> int:
+        """Clusters of the mixture, 0 in the pretraining."""
+        return 0 if self.stage == "pretraining" else self.each[0][1].n_clusters
 
 
 def build(name: str, task: Task) -> Callable[[], np.ndarray]:
@@ -44,19 +48,17 @@ def build(name: str, task: Task) -> Callable[[], np.ndarray]:
 
 def begin(task: Task) -> tuple[Any, lanes.Lane, Architecture]:
     """Return the starting parameters of all lanes, padded to the widest; their stack; their sizes."""
-    widest, n_clusters = max(d for _, d in task.each), N_CLUSTERS[task.stage]
-    sizes = Architecture(task.x.shape[1], widest, max(n_clusters, 1))
+    widest, n_clusters = max(one.latent_dim for _, one in task.each), task.n_clusters
+    sizes = Architecture(task.x.shape[1], widest, task.each[0][1].n_clusters)
     # Patience beyond the epochs: every lane does the same work.
-    settings = [
-        Hyperparameters(latent_dim=d, n_clusters=sizes.n_clusters, patience=task.epochs + 1)
-        for _, d in task.each
-    ]
+    settings = [one._replace(patience=task.epochs + 1) for _, one in task.each]
     stack = lanes.stack([seed for seed, _ in task.each], settings)
     params = lanes.init(stack, sizes)
     if n_clusters:
         means = np.zeros((len(task.each), n_clusters, widest), np.float32)
-        for i, (seed, d) in enumerate(task.each):
-            means[i, :, :d] = np.random.default_rng(seed).normal(size=(n_clusters, d))
+        for i, (seed, one) in enumerate(task.each):
+            drawn = np.random.default_rng(seed).normal(size=(n_clusters, one.latent_dim))
+            means[i, :, : one.latent_dim] = drawn
         zeros = jnp.zeros(means.shape)
         params = params._replace(mixture=Mixture(zeros[:, :, 0], jnp.asarray(means), zeros))
     return params, stack, sizes
@@ -93,13 +95,19 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     params, _, sizes = begin(task)
 
     def model(i: int) -> Vade:
-        d, transposed = task.each[i][1], name == "tuned, our weights"
-        one = take_lane(params, i)
+        settings, transposed = task.each[i][1], name == "tuned, our weights"
+        one, d = take_lane(params, i), settings.latent_dim
         alone = unpad(one, replace(sizes, latent_dim=d))
         if one.mixture is not None:
             logits, means, log_variances = one.mixture
             alone = alone._replace(mixture=Mixture(logits, means[:, :d], log_variances[:, :d]))
-        vade = Vade(x.shape[1], d, N_CLUSTERS[task.stage], transposed=transposed)
+        vade = Vade(
+            x.shape[1],
+            d,
+            task.n_clusters,
+            noise_variance=settings.noise_variance,
+            transposed=transposed,
+        )
         return vade.load(alone.to_arrays()).to(device)
 
     def tuned_and_compiled(model: Vade, *rest: Any) -> list[float]:
@@ -107,17 +115,17 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
 
     def one_by_one(train: Callable[..., list[float]]) -> np.ndarray:
         losses = []
-        for i, (seed, _) in enumerate(task.each):
+        for i, (seed, settings) in enumerate(task.each):
             torch.manual_seed(seed)
-            losses.append(train(model(i), training, validation, task.epochs))
+            losses.append(train(model(i), training, validation, task.epochs, settings))
         return np.array(losses)
 
     def side_by_side() -> np.ndarray:
         losses: dict[int, list[float]] = {}
-        for d in sorted({d for _, d in task.each}):  # models of one shape can be stacked
-            which = [i for i, (_, one) in enumerate(task.each) if one == d]
+        for settings in dict.fromkeys(one for _, one in task.each):  # models of one shape can be stacked
+            which = [i for i, (_, one) in enumerate(task.each) if one == settings]
             torch.manual_seed(0)
-            found = stacked.train([model(i) for i in which], training, validation, task.epochs)
+            found = stacked.train([model(i) for i in which], training, validation, task.epochs, settings)
             losses |= dict(zip(which, np.transpose(found).tolist(), strict=True))
         return np.array([losses[i] for i in range(len(task.each))])
 

@@ -18,6 +18,7 @@ import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ import report
 from programs import Task
 from visits import matrix
 
-from jvade.core.settings import Architecture, Training
+from jvade.core.settings import Architecture, Hyperparameters, Training
 from jvade.paper.settings import PaperSettings
 
 LATENT_DIMS = (2, 5, 10, 15, 20, 25, 30)
@@ -39,10 +40,10 @@ WIDTH = Architecture.widths[0]
 _run: Any = None  # the program of a worker
 
 
-def lanes_of(n_lanes: int) -> list[tuple[int, int]]:
-    """Return seed and number of latents of each lane."""
+def lanes_of(n_lanes: int) -> list[tuple[int, Hyperparameters]]:
+    """Return seed and settings of each lane."""
     dims = LATENT_DIMS if n_lanes % len(LATENT_DIMS) == 0 else LATENT_DIMS[:1]
-    return [(seed, d) for d in dims for seed in range(n_lanes // len(dims))]
+    return [(seed, Hyperparameters(latent_dim=d)) for d in dims for seed in range(n_lanes // len(dims))]
 
 
 def flop(task: Task) -> float:
@@ -51,7 +52,7 @@ def flop(task: Task) -> float:
     A row forward is 2 for each weight; backward is twice that, less the gradient of the inputs.
     """
     n_features = task.x.shape[1]
-    forward = [2 * WIDTH * (2 * n_features + 3 * d) for _, d in task.each]
+    forward = [2 * WIDTH * (2 * n_features + 3 * one.latent_dim) for _, one in task.each]
     backward = [2 * one - 2 * WIDTH * n_features for one in forward]
     return task.epochs * (len(task.x) * sum(forward) + task.n_train * sum(backward))
 
@@ -71,37 +72,43 @@ def call() -> tuple[float, np.ndarray, float]:
     return seconds, losses, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(task: Task, names: list[str], repeats: int) -> list[dict[str, Any]]:
-    """Return a line for each program: seconds, losses, memory, rows x lanes per second."""
+def measure(runs: Sequence[tuple[str, Task]], repeats: int) -> list[dict[str, Any]]:
+    """Return a line for each program and its task: seconds, losses, memory, rows x lanes per second.
+
+    Each lives in a process of its own, and they take turns.
+    """
     spawn = multiprocessing.get_context("spawn")
-    workers = {name: ProcessPoolExecutor(1, mp_context=spawn) for name in names}
-    first = {name: worker.submit(prepare, name, task).result() for name, worker in workers.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    losses, memory = dict.fromkeys(names, np.empty(0)), dict.fromkeys(names, 0.0)
-    for _ in range(repeats):
-        for name, worker in workers.items():
-            one, losses[name], memory[name] = worker.submit(call).result()
-            seconds[name].append(one)
-    for worker in workers.values():
+    workers = [ProcessPoolExecutor(1, mp_context=spawn) for _ in runs]
+    first = [worker.submit(prepare, *run).result() for worker, run in zip(workers, runs, strict=True)]
+    turns = [[worker.submit(call).result() for worker in workers] for _ in range(repeats)]
+    for worker in workers:
         worker.shutdown()
-    few = [i for i, (_, d) in enumerate(task.each) if d == LATENT_DIMS[0]]
-    rows = len(task.each) * task.epochs * task.n_train
     return [
-        {
-            "program": name,
-            "stage": task.stage,
-            "lanes": len(task.each),
-            "seconds": report.spread(seconds[name]),
-            "rows_x_lanes_per_second": rows / statistics.median(seconds[name]),
-            "gflop_per_second": flop(task) / statistics.median(seconds[name]) / 1e9,
-            "first_call_seconds": first[name],
-            "peak_memory_mb": memory[name],
-            # Of the lanes of 2 latents: mean and standard deviation over the seeds.
-            "loss": [float(np.mean(last)), float(np.std(last, ddof=int(len(few) > 1)))],
-        }
-        for name in names
-        for last in [losses[name][few, -1]]
+        describe(*run, compiled, calls)
+        for run, compiled, calls in zip(runs, first, zip(*turns, strict=True), strict=True)
     ]
+
+
+def describe(
+    name: str, task: Task, first: float, calls: Sequence[tuple[float, np.ndarray, float]]
+) -> dict[str, Any]:
+    """Return what the calls of one program show."""
+    seconds, losses, memory = zip(*calls, strict=True)
+    few = [i for i, (_, one) in enumerate(task.each) if one.latent_dim == LATENT_DIMS[0]]
+    last = losses[-1][few, -1] if few else losses[-1][:, -1]
+    rows = len(task.each) * task.epochs * task.n_train
+    return {
+        "program": name,
+        "stage": task.stage,
+        "lanes": len(task.each),
+        "seconds": report.spread(seconds),
+        "rows_x_lanes_per_second": rows / statistics.median(seconds),
+        "gflop_per_second": flop(task) / statistics.median(seconds) / 1e9,
+        "first_call_seconds": first,
+        "peak_memory_mb": memory[-1],
+        # Of the lanes of 2 latents, or of all if there are none: mean and standard deviation.
+        "loss": [float(np.mean(last)), float(np.std(last, ddof=int(len(last) > 1)))],
+    }
 
 
 def product_rate(repeats: int) -> list[float]:
@@ -125,7 +132,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=100_000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 5, 35])
-    parser.add_argument("--stages", nargs="+", choices=programs.N_CLUSTERS, default=list(programs.N_CLUSTERS))
+    parser.add_argument("--stages", nargs="+", choices=programs.STAGES, default=list(programs.STAGES))
     parser.add_argument("--programs", nargs="+", choices=programs.NAMES, default=list(programs.NAMES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
@@ -139,15 +146,15 @@ def main() -> None:
 
         agreement = {
             f"{stage}, {d} latents": check(x.shape[1], d, n_clusters)
-            for stage, n_clusters in programs.N_CLUSTERS.items()
-            for d in sorted({d for n_lanes in options.lanes for _, d in lanes_of(n_lanes)})
+            for stage, n_clusters in zip(programs.STAGES, (0, Hyperparameters().n_clusters), strict=True)
+            for d in sorted({one.latent_dim for n in options.lanes for _, one in lanes_of(n)})
         }
     results, rates = [], []
     for n_lanes in options.lanes:
         for stage in options.stages:
             task = Task(x, n_train, stage, lanes_of(n_lanes), options.epochs)
             rates += product_rate(options.repeats)
-            results += measure(task, options.programs, options.repeats)
+            results += measure([(name, task) for name in options.programs], options.repeats)
             for one in results[-len(options.programs) :]:
                 print(
                     f"{stage}, {n_lanes} lanes, {one['program']}: {one['seconds']['median']:.2f} s",

@@ -3,7 +3,9 @@
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from .model import BATCH_SIZE, SETTINGS, Vade
+from jvade.core.settings import Hyperparameters
+
+from .model import BATCH_SIZE, Vade
 
 
 def train(
@@ -11,13 +13,14 @@ def train(
     training: torch.Tensor,
     validation: torch.Tensor,
     epochs: int,
+    settings: Hyperparameters,
 ) -> list[float]:
     """Train for some epochs; return the validation loss after each of them."""
     device = next(model.parameters()).device
     batches = DataLoader(TensorDataset(training), BATCH_SIZE, shuffle=True)
     held_out = DataLoader(TensorDataset(validation), BATCH_SIZE)
     optimizer = torch.optim.AdamW(
-        model.parameters(), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
     losses = []
     for _ in range(epochs):
@@ -28,7 +31,7 @@ def train(
             loss = model(x, _noise(model, x)).mean()
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), SETTINGS.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
             optimizer.step()
             training_loss += loss.item() * len(x)
         model.eval()

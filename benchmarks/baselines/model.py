@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from jvade.core.likelihoods import LOG_2PI
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
-#: How every model is trained: as ours is (section 2.3 of the study).
-SETTINGS, BATCH_SIZE = Hyperparameters(), Training.batch_size
+#: As ours (section 2.3 of the study).
+BATCH_SIZE = Training.batch_size
 
 
 class Linear(nn.Linear):
@@ -50,7 +50,7 @@ class Vade(nn.Module):
         latent_dim: int,
         n_clusters: int,
         width: int = Architecture.widths[0],
-        noise_variance: float = SETTINGS.noise_variance,
+        noise_variance: float = Hyperparameters().noise_variance,
         transposed: bool = False,
     ) -> None:
         super().__init__()

@@ -3,7 +3,9 @@
 import torch
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from .model import BATCH_SIZE, SETTINGS, Vade
+from jvade.core.settings import Hyperparameters
+
+from .model import BATCH_SIZE, Vade
 from .tuned import DRAWN_STEPS
 
 
@@ -12,8 +14,11 @@ def train(
     training: torch.Tensor,
     validation: torch.Tensor,
     epochs: int,
+    settings: Hyperparameters,
 ) -> list[list[float]]:
     """Train models of one shape side by side, each with its own order of rows and its own noise.
+
+    They share their settings: the fused optimizer takes one learning rate for all.
 
     Returns:
         The validation losses of the models after each epoch.
@@ -23,7 +28,7 @@ def train(
     latent_dim, device = base.decode.in_features, training.device
     # Element by element, AdamW of a stack is AdamW of each; its clipping is by the norm of each, below.
     optimizer = torch.optim.AdamW(
-        list(stack.values()), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay, fused=True
+        list(stack.values()), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
 
     def loss(parameters: dict[str, torch.Tensor], x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -39,7 +44,7 @@ def train(
                 noise = torch.randn(DRAWN_STEPS, n_models, BATCH_SIZE, latent_dim, device=device)
             gradients = slopes(stack, training[rows], noise[i % DRAWN_STEPS, :, : rows.shape[1]])
             squares = sum(g.square().flatten(1).sum(1) for g in gradients.values())
-            scale = (SETTINGS.clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+            scale = (settings.clip_norm / (squares.sqrt() + 1e-6)).clamp(max=1.0)
             for name, parameter in stack.items():
                 g = gradients[name]
                 parameter.grad = g * scale.view(-1, *[1] * (g.dim() - 1))

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 
-from .model import BATCH_SIZE, SETTINGS, Vade
+from jvade.core.settings import Hyperparameters
+
+from .model import BATCH_SIZE, Vade
 
 #: Steps whose noise is drawn at once.
 DRAWN_STEPS = 64
@@ -16,6 +18,7 @@ def train(
     training: torch.Tensor,
     validation: torch.Tensor,
     epochs: int,
+    settings: Hyperparameters,
     *,
     forward: Callable[..., Any] | None = None,
 ) -> list[float]:
@@ -26,13 +29,14 @@ def train(
         training: rows, on the device.
         validation: rows, on the device.
         epochs: to run.
+        settings: learning rate, weight decay and clipping are read.
         forward: the model as it is called: itself, or what `torch.compile` made of it.
     """
     call = model if forward is None else forward
     parameters = list(model.parameters())
     latent_dim, device = model.decode.in_features, training.device
     optimizer = torch.optim.AdamW(
-        parameters, SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay, fused=True
+        parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     held_out = torch.randn(len(validation), latent_dim, device=device)
     losses = []
@@ -43,7 +47,7 @@ def train(
                 noise = torch.randn(DRAWN_STEPS, BATCH_SIZE, latent_dim, device=device)
             x = training.index_select(0, rows)
             call(x, noise[i % DRAWN_STEPS, : len(x)]).mean().backward()
-            torch.nn.utils.clip_grad_norm_(parameters, SETTINGS.clip_norm, foreach=True)
+            torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():

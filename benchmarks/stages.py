@@ -1,0 +1,50 @@
+"""What each stage of the study takes, from the first word of the command to the last.
+
+    .venv/bin/python benchmarks/stages.py --out benchmarks/results/stages.json
+
+Runs `jvade paper` anew, each time as a process of its own in an empty folder without a compilation cache, and
+reports seconds by stage (with the compilation of their programs) and the peak memory.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import report
+
+
+def run(preset: str) -> dict[str, Any]:
+    """Return the manifest of one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        code = "from jvade.cli import main; main()"
+        environment = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
+        subprocess.run(
+            [sys.executable, "-c", code, "paper", "--preset", preset, "--out", str(out)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return json.loads((out / "run.json").read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description="Seconds of each stage of the study.")
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    runs = [run(options.preset) for _ in range(options.repeats)]
+    seconds = {name: report.spread([one["seconds"][name] for one in runs]) for name in runs[0]["seconds"]}
+    memory = report.spread([one["peak_memory_gb"] for one in runs])
+    report.write("benchmarks/stages.py", options, {"seconds": seconds, "peak_memory_gb": memory}, options.out)
+
+
+if __name__ == "__main__":
+    main()
