@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from jvade.paper.stages.cohort import describe_source, variables
 from jvade.paper.stages.grid import doubtful
 from jvade.report.folder import RunFolder
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMOKE = ["paper", "--preset", "smoke"]
 DATA = Path(study.__file__).parents[1] / "data" / "published"
 TABLES = {
@@ -155,6 +158,27 @@ def test_the_page_has_every_table_and_figure_in_the_order_of_the_study(smoke):
     document = (smoke / "paper.html").read_text()
     assert document.count("<table>") == page.count("\n| :--") + page.count("\n| --:")
     assert "http" not in document.replace("http-equiv", "")
+
+
+def test_the_page_of_a_whole_simulated_run_can_be_published(smoke, tmp_path):
+    publish = runpy.run_path(str(SCRIPTS / "publish.py"))["publish"]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "old.png").touch()
+    page = publish(smoke, "two cores", tmp_path).read_text()
+    assert page.splitlines()[0] == (smoke / "paper.md").read_text().splitlines()[0]
+    assert "`scripts/paper.py --preset smoke` on two cores" in page
+    links = re.findall(r"\]\((results/[^)]*)\)", page)
+    assert {Path(link).stem for link in links} == set(FIGURES)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {"results.md", *links}
+
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    whole = json.loads((smoke / "run.json").read_text())
+    for change in ({"complete": False}, {"settings": whole["settings"] | {"visits": "admissions.parquet"}}):
+        (copy / "run.json").write_text(json.dumps(whole | change))
+        with pytest.raises(ValueError, match=r"copy (has not all stages|is of real visits)"):
+            publish(copy, "two cores", tmp_path)
 
 
 def test_smoke_tables_hold_together(smoke):
@@ -530,7 +554,7 @@ def test_settings_become_plain_values_without_paths():
 
 def test_the_script_is_the_command():
     done = subprocess.run(
-        [sys.executable, Path(__file__).parents[2] / "scripts" / "paper.py", "--help"],
+        [sys.executable, SCRIPTS / "paper.py", "--help"],
         capture_output=True,
         text=True,
         check=False,
