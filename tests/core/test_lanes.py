@@ -148,6 +148,37 @@ def test_a_padded_lane_equals_the_unpadded_run(x64):
         np.testing.assert_allclose(got, alone.finetuned.params.mixture.means[0], **TOLERANCE)
 
 
+def test_a_long_training_runs_each_lane_at_its_own_size_to_the_same_result(x64, monkeypatch):
+    sizes = [(2, 3), (3, 5)]
+    wide = Architecture(6, latent_dim=4, n_clusters=6, widths=(16,))
+    stack = lanes.stack([7, 8], [HYPER._replace(latent_dim=d, n_clusters=k) for d, k in sizes])
+    means = jnp.asarray(np.random.default_rng(1).normal(size=(2, 6, 4)))
+    start = lanes.init(stack, wide)._replace(mixture=Mixture(means[:, :, 0], means, means))
+    training, ran = Training(64, 4, block_epochs=2, layout="map"), []
+    side_by_side = lanes.layouts.side_by_side
+
+    def watched(function, calls):
+        used = [static.get("architecture") for _, static in calls]
+        ran.append([(one.latent_dim, one.n_clusters) for one in used if one])
+        return side_by_side(function, calls)
+
+    padded = lanes.train(rows(), start, stack, "fine-tuning", wide, training)
+    monkeypatch.setattr(lanes, "LONG", 4 * 9)  # batches of an epoch
+    monkeypatch.setattr(lanes.layouts, "side_by_side", watched)
+    own = lanes.train(rows(), start, stack, "fine-tuning", wide, training)
+    assert [used for used in ran if used] == [sizes, sizes], "two blocks"
+    for i, (d, k) in enumerate(sizes):
+        assert_same_lane(own.history, i, padded.history, i)
+        small = Architecture(6, latent_dim=d, n_clusters=k, widths=(16,))
+        one, other = (model.unpad(take_lane(found.params, i), small) for found in (own, padded))
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, **TOLERANCE)
+    monkeypatch.setattr(lanes, "LONG", 4 * 9 + 1)
+    ran.clear()
+    lanes.train(rows(), start, stack, "fine-tuning", wide, training)
+    assert {size for used in ran for size in used} == {(4, 6)}
+
+
 def test_best_parameters_are_returned():
     """The validation loss of the returned parameters is the lowest of the history."""
     stack = lanes.stack([1], HYPER._replace(learning_rate=5e-2, patience=4))
@@ -281,6 +312,9 @@ def test_a_padded_lane_without_its_padding_is_the_lane(x64):
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(alone), strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, **TOLERANCE)
+    padded = take_lane(lanes.init(stack, wide), 0)
+    for a, b in zip(jax.tree.leaves(model.pad(params, padded)), jax.tree.leaves(padded), strict=True):
+        np.testing.assert_array_equal(a, b)
     mixed = alone._replace(mixture=Mixture(jnp.zeros(3), jnp.ones((3, 2)), jnp.zeros((3, 2))))
     back = model.Parameters.from_arrays(mixed.to_arrays())
     assert jax.tree.structure(back) == jax.tree.structure(mixed)

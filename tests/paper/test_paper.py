@@ -24,7 +24,6 @@ from jvade.core.layout import take_lane
 from jvade.data.variables import Account, Variable, VisitTable
 from jvade.paper import manifest, study
 from jvade.paper.settings import PRESETS, PaperSettings
-from jvade.paper.stages import training
 from jvade.paper.stages.cohort import describe_source, variables
 from jvade.paper.stages.grid import doubtful
 from jvade.report.folder import RunFolder
@@ -561,13 +560,3 @@ def test_the_script_is_the_command():
     )
     assert done.returncode == 0
     assert "--visits" in done.stdout
-
-
-def test_lanes_are_padded_alike_side_by_side_and_no_further_than_they_must_one_by_one():
-    settings = dataclasses.replace(PRESETS["quick"], model=PRESETS["quick"].model._replace(latent_dim=5))
-    beside = dataclasses.replace(settings, training=dataclasses.replace(settings.training, layout="vmap"))
-    alone = dataclasses.replace(settings, training=dataclasses.replace(settings.training, layout="map"))
-    assert training.share_a_program(beside) == [(2, 5, 10, 15, 20, 25, 30)]
-    assert training.share_a_program(alone) == [(2, 5), (10, 15, 20, 25, 30)]
-    widest = dataclasses.replace(alone, model=alone.model._replace(latent_dim=40))
-    assert training.share_a_program(widest) == [(2, 5, 10, 15, 20, 25, 30, 40)]

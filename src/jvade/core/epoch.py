@@ -6,7 +6,7 @@ functions over a stack.
 
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,8 @@ class History(NamedTuple):
 class TrainState(NamedTuple):
     """What the next epoch needs, and what early stopping keeps.
 
-    `params` and `best_params` are `Parameters`; within a block of epochs each is one vector.
+    `params`, `best_params` and the moments in `opt_state` are `Parameters`; within a block of epochs each of
+    them is one vector.
     """
 
     key: Key[Array, ""]
@@ -91,7 +92,7 @@ def start(params: Parameters, lane: Lane, stage: str, training: Training) -> Tra
     return TrainState(
         key=named_key(lane.key, stage),
         params=params,
-        opt_state=_optimizer(lane.hyperparameters).init(ravel_pytree(params)[0]),
+        opt_state=_optimizer(lane.hyperparameters).init(cast(Any, params)),
         best_params=params,
         # Explicit types: a weakly typed start would compile the first block twice.
         best_loss=jnp.full((), jnp.inf, empty.dtype),
@@ -100,6 +101,18 @@ def start(params: Parameters, lane: Lane, stage: str, training: Training) -> Tra
         finite=jnp.array(True),
         history=History(terms, terms),
     )
+
+
+def map_parameters(function: Callable[..., Any], state: TrainState, *rest: TrainState) -> TrainState:
+    """Apply a function to every set of `Parameters` of a state, and to what the states of `rest` have there.
+
+    All else is that of the last state.
+    """
+
+    def one(node: Any, *others: Any) -> Any:
+        return function(node, *others) if isinstance(node, Parameters) else (others or (node,))[-1]
+
+    return jax.tree.map(one, state, *rest, is_leaf=lambda node: isinstance(node, Parameters))
 
 
 def loss(terms: ElboTerms, hyperparameters: Hyperparameters) -> Float[Array, "*rows"]:
@@ -247,14 +260,13 @@ def run_block(
 ) -> TrainState:
     """Run epochs until epoch number `until`, or until the lane stops. Where blocks end changes no result."""
     # One vector instead of a dozen arrays: a step is fewer, larger programs, and compiles in less time.
-    params, unravel = ravel_pytree(state.params)
-    best_params, _ = ravel_pytree(state.best_params)
-    state = jax.lax.while_loop(
+    unravel = ravel_pytree(state.params)[1]
+    after = jax.lax.while_loop(
         lambda s: is_active(s, lane, training) & (s.epoch < until),
         lambda s: run_epoch(s, x, lane, unravel, architecture, training),
-        state._replace(params=params, best_params=best_params),
+        map_parameters(lambda params: ravel_pytree(params)[0], state),
     )
-    return state._replace(params=unravel(state.params), best_params=unravel(state.best_params))
+    return map_parameters(lambda _, vector: unravel(vector), state, after)
 
 
 def init(lane: Lane, architecture: Architecture) -> Parameters:

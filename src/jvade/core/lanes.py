@@ -5,6 +5,7 @@ that have finished, and reports. A run of one is a stack of one.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jvade.core import epoch
+from jvade.core import epoch, model
 from jvade.core import layout as layouts
 from jvade.core.epoch import History, Lane, TrainState
 from jvade.core.model import Parameters
@@ -96,9 +97,33 @@ def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, 
     return jax.vmap(lambda s, lane: epoch.is_active(s, lane, training))(states, lanes)
 
 
-_block = layouts.over_lanes(
-    epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"), donate_argnums=(0,)
-)
+_block = layouts.over_lanes(epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"))
+_block_alone = jax.jit(epoch.run_block, static_argnames=("architecture", "training"))
+
+#: Steps of a lane from which a program of its own size pays for its compilation: some 5 s, against 1 to 2 ms
+#: that a step of few latents takes longer when it is padded to 30.
+LONG = 5_000
+
+
+def _run_unpadded(
+    states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
+) -> TrainState:
+    """Run a block of every lane at the lane's own size, as many at a time as there are cores."""
+    n_lanes = len(states.epoch)
+    wide, each = layouts.split_lanes(states, n_lanes), layouts.split_lanes(lanes, n_lanes)
+    calls = []
+    for state, lane in zip(wide, each, strict=True):
+        own = replace(architecture, latent_dim=int(lane.hyperparameters.latent_dim))
+        if state.params.mixture is not None:
+            own = replace(own, n_clusters=int(lane.hyperparameters.n_clusters))
+        narrow = epoch.map_parameters(lambda params, own=own: model.unpad(params, own), state)
+        calls.append(((narrow, x, lane, until), {"architecture": own, "training": training}))
+    after = layouts.side_by_side(_block_alone, calls)
+    padded = [
+        epoch.map_parameters(lambda params, new: model.pad(new, params), *pair)
+        for pair in zip(wide, after, strict=True)
+    ]
+    return layouts.stack_lanes(padded)
 
 
 @jax.jit
@@ -106,7 +131,7 @@ def _take(tree: Any, index: Array) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-@partial(jax.jit, donate_argnums=0)
+@jax.jit
 def _put(tree: Any, index: Array, part: Any) -> Any:
     return jax.tree.map(lambda leaf, new: leaf.at[index].set(new), tree, part)
 
@@ -162,13 +187,16 @@ def train(
         keeper: keeps the states after every block, and knows those that an earlier run kept: from there
             the stage goes on, to the result it would have had.
     """
-    training.split_sizes(x.shape[0])
+    n_train, _ = training.split_sizes(x.shape[0])
     states = _start(params, lanes, layout=training.layout, stage=stage, training=training)
     if keeper is not None:
         states = keeper.resume(stage, states)
     active = np.asarray(_active(states, lanes, training))
 
     run = partial(_block, layout=training.layout, architecture=architecture, training=training)
+    n_steps = training.max_epochs * -(-n_train // training.batch_size)
+    if layouts.resolve(training.layout) == "map" and n_steps >= LONG:
+        run = partial(_run_unpadded, architecture=architecture, training=training)
 
     begun = int(states.epoch.max())
 

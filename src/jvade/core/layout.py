@@ -83,7 +83,6 @@ def over_lanes(
     function: Callable[..., T],
     in_axes: tuple[int | None, ...],
     static_argnames: tuple[str, ...] = (),
-    donate_argnums: tuple[int, ...] = (),
 ) -> Callable[..., T]:
     """Return a function of one lane, compiled, as a function of a stack of lanes.
 
@@ -95,9 +94,8 @@ def over_lanes(
         function: of one lane.
         in_axes: of each positional argument: 0 where it is stacked, None where the lanes share it.
         static_argnames: arguments that shape the program.
-        donate_argnums: arguments whose memory the result may take.
     """
-    compiled = partial(jax.jit, static_argnames=static_argnames, donate_argnums=donate_argnums)
+    compiled = partial(jax.jit, static_argnames=static_argnames)
     one = compiled(function)
 
     @compiled
@@ -105,8 +103,7 @@ def over_lanes(
     def all_lanes(*arguments: Any, **static: Any) -> T:
         return jax.vmap(partial(function, **static), in_axes)(*arguments)
 
-    # Its arguments are sent on from where they lie, so there is nothing to donate.
-    @partial(jax.jit, static_argnames=static_argnames)
+    @compiled
     @wraps(function)
     def on_all_devices(*arguments: Any, **static: Any) -> T:
         found = jax.vmap(partial(function, **static), in_axes, spmd_axis_name="lanes")(*arguments)
@@ -128,12 +125,30 @@ def over_lanes(
             for a, axis in zip(arguments, in_axes, strict=True)
         ]
         each = list(zip(*lanes, strict=True))
-        # Compiled here: a thread of the pool would not know of settings that hold in this one, as x64 may.
-        program = one.lower(*each[0], **static).compile()
-        with ThreadPoolExecutor(min(n_lanes, THREADS)) as pool:
-            return stack_lanes(list(pool.map(lambda parts: jax.block_until_ready(program(*parts)), each)))
+        return stack_lanes(side_by_side(one, [(parts, static) for parts in each]))
 
     return run
+
+
+def side_by_side(function: Any, calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
+    """Return what a compiled function makes of each of some arguments, as many at a time as there are cores.
+
+    Args:
+        function: as `jax.jit` returns it.
+        calls: positional arguments, and the static ones by name; where these are alike, so are the shapes.
+    """
+    # Compiled here: a thread of the pool would not know of settings that hold in this one, as x64 may.
+    programs: dict[Any, Any] = {}
+    for arguments, static in calls:
+        if (name := frozenset(static.items())) not in programs:
+            programs[name] = function.lower(*arguments, **static).compile()
+
+    def call(one: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        arguments, static = one
+        return jax.block_until_ready(programs[frozenset(static.items())](*arguments))
+
+    with ThreadPoolExecutor(min(len(calls), THREADS)) as pool:
+        return list(pool.map(call, calls))
 
 
 def split_lanes(stack: T, n_lanes: int) -> list[T]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Key
 
@@ -77,16 +78,34 @@ def init(key: Key[Array, ""], architecture: Architecture, latent_dim: Count) -> 
 
 
 def unpad(params: Parameters, architecture: Architecture) -> Parameters:
-    """Return the networks of a padded lane as those of a smaller architecture; a mixture is left out.
+    """Return the parameters of a padded lane as those of a smaller architecture.
 
     Args:
-        params: of one lane, padded to more latents than `architecture` has.
-        architecture: as many latents as the lane uses, the widths of the padded one.
+        params: of one lane, padded to more latents or clusters than `architecture` has; on the host or not.
+        architecture: as many of them as the lane uses, the widths of the padded one.
     """
-    small = jax.eval_shape(lambda: init(jax.random.key(0), architecture, architecture.latent_dim))
+
+    def small() -> Parameters:
+        networks = init(jax.random.key(0), architecture, architecture.latent_dim)
+        if params.mixture is None:
+            return networks
+        means = jnp.zeros((architecture.n_clusters, architecture.latent_dim))
+        return networks._replace(mixture=Mixture(means[:, 0], means, means))
+
     return jax.tree.map(
-        lambda leaf, like: leaf[tuple(slice(n) for n in like.shape)], params._replace(mixture=None), small
+        lambda leaf, like: leaf[tuple(slice(n) for n in like.shape)], params, jax.eval_shape(small)
     )
+
+
+def pad(params: Parameters, wide: Parameters) -> Parameters:
+    """Return what `unpad` cut out put back into the padded parameters `wide`; on the host."""
+
+    def put(leaf: Any, into: Any) -> np.ndarray:
+        whole = np.array(into)
+        whole[tuple(slice(n) for n in leaf.shape)] = leaf
+        return whole
+
+    return jax.tree.map(put, params, wide)
 
 
 def encode(

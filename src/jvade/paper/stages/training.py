@@ -11,13 +11,11 @@ from matplotlib.figure import Figure
 
 from jvade.analysis.comparison import number_by_cross_rate
 from jvade.core import fit, gmm, lanes, model
-from jvade.core import layout as layouts
 from jvade.core.epoch import Lane
 from jvade.core.lanes import Progress, Trained
 from jvade.core.layout import take_lane
 from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Hyperparameters
-from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
@@ -80,60 +78,43 @@ def unfinished(name: str, converged: Mapping[str, bool]) -> list[str]:
     ]
 
 
-def share_a_program(settings: PaperSettings) -> list[tuple[int, ...]]:
-    """Return the numbers of latents, parted by which VAEs are padded to one width.
-
-    As one wide batch all lanes are one program. Where each lane runs for itself, it pays for its own padding,
-    and a step of 30 latents takes twice as long as one of 2: those up to the model's own are not padded
-    beyond it.
-    """
-    dims, own = settings.latent_dims, settings.model.latent_dim
-    if layouts.resolve(settings.training.layout) == "vmap":
-        return [dims]
-    parts = (tuple(d for d in dims if d <= own), tuple(d for d in dims if d > own))
-    return [part for part in parts if part]
-
-
 def pretrain(study: Study) -> Outcome:
-    """Train a VAE of every latent dimension, as lanes of padded programs."""
-    settings = study.settings
-    tables: dict[str, pd.DataFrame] = {}
-    values: dict[str, list[Any]] = {"latent_dims": [], "best_loss": [], "epochs": []}
+    """Train a VAE of every latent dimension, as lanes of one stack."""
+    settings, dims = study.settings, study.settings.latent_dims
+    stack = lanes.stack([settings.seed] * len(dims), [settings.model._replace(latent_dim=d) for d in dims])
+    padded = architecture(study, max(dims))
+    trained = lanes.train(
+        device_matrix(study),
+        lanes.init(stack, padded),
+        stack,
+        "pretraining",
+        padded,
+        settings.training,
+        show(study.terminal),
+        study.checkpoints("pretraining"),
+    )
+    names = [f"{d} latents" for d in dims]
+    bad = [name for name, finite in zip(names, np.asarray(trained.finite), strict=True) if not finite]
+    if bad:
+        raise TrainingError(
+            f"the VAE of {', '.join(bad)} went non-finite in the pretraining and was stopped; "
+            "try a lower learning rate or a larger noise variance"
+        )
     arrays: dict[str, Any] = {}
-    converged: dict[str, bool] = {}
-    for dims in share_a_program(settings):
-        stack = lanes.stack(
-            [settings.seed] * len(dims), [settings.model._replace(latent_dim=d) for d in dims]
-        )
-        padded = architecture(study, max(dims))
-        trained = lanes.train(
-            device_matrix(study),
-            lanes.init(stack, padded),
-            stack,
-            "pretraining",
-            padded,
-            settings.training,
-            show(study.terminal),
-            study.checkpoints("pretraining"),
-        )
-        names = [f"{d} latents" for d in dims]
-        bad = [name for name, finite in zip(names, np.asarray(trained.finite), strict=True) if not finite]
-        if bad:
-            raise TrainingError(
-                f"the VAE of {', '.join(bad)} went non-finite in the pretraining and was stopped; "
-                "try a lower learning rate or a larger noise variance"
-            )
-        values["latent_dims"] += dims
-        values["best_loss"] += np.asarray(trained.best_loss, float).tolist()
-        values["epochs"] += np.asarray(trained.n_epochs).tolist()
-        converged |= zip(names, np.asarray(trained.converged).tolist(), strict=True)
-        for i, d in enumerate(dims):
-            # Each lane is kept without its padding: what it would be alone.
-            params = model.unpad(take_lane(trained.params, i), architecture(study, d))
-            arrays |= {f"{d}/{name}": value for name, value in params.to_arrays().items()}
-            if d == settings.model.latent_dim:
-                tables["fig3_pretraining"] = history(trained, i, settings.model.kl_weight)
-    return Outcome(tables, values, arrays, warnings=tuple(unfinished("pretraining", converged)))
+    for i, d in enumerate(dims):
+        # Each lane is kept without its padding: what it would be alone.
+        params = model.unpad(take_lane(trained.params, i), architecture(study, d))
+        arrays |= {f"{d}/{name}": value for name, value in params.to_arrays().items()}
+    own = history(trained, dims.index(settings.model.latent_dim), settings.model.kl_weight)
+    values = {
+        "latent_dims": dims,
+        "best_loss": np.asarray(trained.best_loss, float).tolist(),
+        "epochs": np.asarray(trained.n_epochs).tolist(),
+    }
+    converged = dict(zip(names, np.asarray(trained.converged).tolist(), strict=True))
+    return Outcome(
+        {"fig3_pretraining": own}, values, arrays, warnings=tuple(unfinished("pretraining", converged))
+    )
 
 
 def pretrained(study: Study, latent_dim: int) -> Parameters:
