@@ -90,7 +90,7 @@ def test_flags_named_in_the_readme_exist(capsys):
     from jvade import cli
 
     known: set[str] = set()
-    for command in (["paper"], ["features"], ["simulate"], ["mapping", "init"]):
+    for command in (["paper"], ["features"], ["simulate"], ["mapping", "init"], ["sweep"]):
         with pytest.raises(SystemExit):
             cli.main([*command, "--help"])
         known |= set(re.findall(r"--[a-z][a-z.-]+", capsys.readouterr().out))

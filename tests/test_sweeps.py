@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,8 +13,10 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 import jvade
+from jvade.checkpoints import Checkpoints
 from jvade.cli import main
-from jvade.commands import Over
+from jvade.commands import sweep as sweeping
+from jvade.commands.sweep import Over
 from jvade.core import fit, lanes
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Hyperparameters, Training
@@ -82,7 +85,9 @@ def test_each_row_is_the_training_it_names(x, found):
 
 def test_rank_is_by_the_mean_over_seeds_and_failures_come_last(found):
     table = found.table
-    assert list(table.columns[:4]) == ["rank", "noise_variance", "learning_rate", "seed"]
+    assert list(table.columns[:5]) == ["rank", "lane", "noise_variance", "learning_rate", "seed"]
+    rates = np.asarray(found.lanes.hyperparameters.noise_variance)[table["lane"]]
+    np.testing.assert_allclose(rates, table["noise_variance"], rtol=1e-6)
     assert table["rank"].tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
     means = table.groupby("rank")["elbo"].mean()
     assert means[1] > means[2]
@@ -95,12 +100,11 @@ def test_rank_is_by_the_mean_over_seeds_and_failures_come_last(found):
 
 
 def test_agreement_and_sizes_are_those_of_the_labels(found):
-    # Lanes are in the order of the combinations: 0.3 with 3e-3 is the first.
     ours = found.table.query("noise_variance == 0.3 and learning_rate == 0.003")
-    expected = adjusted_rand_score(found.labels[0], found.labels[1])
+    expected = adjusted_rand_score(*found.labels[ours["lane"]])
     np.testing.assert_allclose(ours["agreement"], expected, rtol=1e-12)
-    for row, labels in zip(ours.itertuples(), found.labels[:2], strict=True):
-        sizes = np.unique(labels, return_counts=True)[1]
+    for row in ours.itertuples():
+        sizes = np.unique(found.labels[row.lane], return_counts=True)[1]
         assert row.clusters == len(sizes)
         np.testing.assert_allclose(row.smallest_share, 100 * sizes.min() / 400)
 
@@ -110,6 +114,8 @@ def test_the_summary_has_a_row_for_each_setting(found):
     assert summary["rank"].tolist() == [1, 2, 3, 4]
     one = found.table.query("rank == 1")
     np.testing.assert_allclose(summary.loc[0, "elbo"], one["elbo"].mean())
+    np.testing.assert_allclose(summary.loc[0, "elbo_sd"], abs(np.diff(one["elbo"])[0]) / 2**0.5)
+    assert summary.loc[0, "converged"] == one["converged"].all()
     assert summary.loc[0, "fewest_clusters"] == one["clusters"].min()
 
 
@@ -123,13 +129,50 @@ def test_the_command_line_knows_every_setting():
     assert {one.name for one in fields(Over)} == set(Hyperparameters._fields)
 
 
-def test_the_command_writes_the_table_and_refuses_what_cannot_be(tmp_path, capsys):
-    flags = ["sweep", "--visits", EXAMPLES / "visits.csv", "--mapping", EXAMPLES / "visits.toml"]
-    flags += ["--out", tmp_path / "out", "--seeds", 1, 2, "--model.n-clusters", 9]
-    flags += ["--over.noise-variance", 0.1, 0.3, "--training.max-epochs", 2, "--training.batch-size", 256]
-    flags += ["--mixture.n-init", 4]
-    flags = [str(flag) for flag in flags]
+def test_rows_and_seeds_that_cannot_be_are_refused(x):
+    with pytest.raises(ValueError, match="got 1 of 400 with a NaN"):
+        jvade.sweep(np.where(np.arange(400)[:, None] == 7, np.nan, x), {}, base=BASE, **OPTIONS)
+    with pytest.raises(ValueError, match="seeds: expected each value once"):
+        jvade.sweep(x, {}, seeds=(1, 1), base=BASE, **OPTIONS)
+
+
+@pytest.fixture
+def flags(tmp_path) -> list[str]:
+    """A small sweep of the example visits."""
+    words = ["sweep", "--visits", EXAMPLES / "visits.csv", "--mapping", EXAMPLES / "visits.toml"]
+    words += ["--out", tmp_path / "out", "--seeds", 1, 2, "--model.n-clusters", 9, "--mixture.n-init", 4]
+    words += ["--over.noise-variance", 0.1, 0.3, "--training.max-epochs", 2, "--training.batch-size", 256]
+    return [*map(str, words), "--training.block-epochs", "1"]
+
+
+def test_the_command_stopped_goes_on_and_writes_the_table(flags, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sweeping, "Checkpoints", partial(Checkpoints, every=0))
+    show, seen, stops = sweeping.show, [], [("fine-tuning", 1)]
+
+    def stopping(terminal):
+        def on_block(progress):
+            seen.append((progress.stage, progress.epoch))
+            show(terminal)(progress)
+            if seen[-1] in stops:
+                stops.clear()
+                raise KeyboardInterrupt
+
+        return on_block
+
+    monkeypatch.setattr(sweeping, "show", stopping)
+    with pytest.raises(SystemExit) as stopped:
+        main(flags)
+    assert stopped.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().out
+    private = tmp_path / "out" / "private"
+    assert private.stat().st_mode & 0o077 == 0
+    assert list(private.glob("checkpoints/sweep/*/fine-tuning*"))
+    assert not (tmp_path / "out" / "run.json").exists()
+
+    seen.clear()
     main(flags)
+    assert seen == [("pretraining", 2), ("fine-tuning", 1), ("fine-tuning", 2)]
+    assert not private.exists()
     table = pd.read_csv(tmp_path / "out" / "sweep.csv")
     assert table["rank"].tolist() == [1, 1, 2, 2]
     assert set(table["noise_variance"]) == {0.1, 0.3}
@@ -137,11 +180,24 @@ def test_the_command_writes_the_table_and_refuses_what_cannot_be(tmp_path, capsy
     assert manifest["files"] == ["sweep.csv"]
     assert manifest["settings"]["over"]["noise_variance"] == [0.1, 0.3]
     assert set(manifest["input"]) == {"visits", "mapping"}
-    assert not list((tmp_path / "out" / "private").glob("**/*.npz"))
-    assert "The best 2 of 2 settings, means of 2 seeds" in capsys.readouterr().out
+    assert "The best of 2 settings, means of 2 seeds" in capsys.readouterr().out
 
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--over.clip-norm 0", "clip_norm: expected above 0, got 0.0"),
+        ("--over.learning-rate nan", "expected finite numbers"),
+        ("--over.n-clusters 2001", "visits are too few for 2001 clusters"),
+        ("--seeds 1 1", "--seeds: expected each once, got 1 1"),
+        ("--seeds -1", "--seeds: expected at least 0, got -1"),
+        ("--widths 0", "--widths: expected at least 1, got 0"),
+        ("--mixture.n-init 0", "--mixture.n-init: expected at least 1, got 0"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be(flags, tmp_path, capsys, words, expected):
     with pytest.raises(SystemExit) as stopped:
-        main([*flags, "--over.clip-norm", "0", "--out", str(tmp_path / "none")])
+        main([*flags, *words.split()])
     assert stopped.value.code == 2
-    assert "clip_norm: expected above 0, got 0.0" in capsys.readouterr().err
-    assert not (tmp_path / "none").exists()
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

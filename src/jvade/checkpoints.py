@@ -30,6 +30,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, every: float = EVERY) -> None:
+        if jax.process_count() > 1:
+            raise ValueError("checkpoints are kept by one process; several would have to agree on the moment")
         self.folder, self.every = folder.resolve(), every
         self._began = self._kept = time.monotonic()
         try:

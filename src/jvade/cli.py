@@ -16,8 +16,10 @@ from jvade.data.errors import InputError
 try:
     import tyro
 
-    from jvade import commands
-    from jvade.commands import FeaturesSettings, SimulateSettings, SweepSettings
+    from jvade.commands import sweep as sweeping
+    from jvade.commands import tables
+    from jvade.commands.sweep import SweepSettings
+    from jvade.commands.tables import FeaturesSettings, SimulateSettings
     from jvade.paper import study
     from jvade.paper.settings import PRESETS, PaperSettings
     from jvade.report.terminal import Terminal
@@ -61,18 +63,18 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     @whole.command
     def features(settings: Annotated[FeaturesSettings, tyro.conf.arg(name="")]) -> None:
         """Turn a table of visits into the inputs of the study, as Parquet."""
-        commands.features(settings, Terminal())
+        tables.features(settings, Terminal())
 
     @whole.command
     def simulate(settings: Annotated[SimulateSettings, tyro.conf.arg(name="")]) -> None:
         """Write the raw tables of a simulated district, in the shape of Table 7."""
-        commands.simulate(settings, Terminal())
+        tables.simulate(settings, Terminal())
 
     @whole.command
     def sweep(settings: Annotated[SweepSettings, tyro.conf.arg(name="")]) -> None:
         """Train VaDE with every combination of some settings from several seeds, and rank the settings."""
         use_device(settings.device)
-        commands.sweep(settings, Terminal())
+        sweeping.run(settings, Terminal())
 
     @mapping.command
     def init(file: tyro.conf.Positional[Path], out: Path | None = None) -> None:
@@ -82,7 +84,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
             file: the visits: CSV, Parquet, or a folder of parts.
             out: file to write the draft to; the terminal if not given.
         """
-        commands.draft_mapping(file, out)
+        tables.draft_mapping(file, out)
 
     whole.command(mapping, name="mapping")
     return whole

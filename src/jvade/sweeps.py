@@ -16,7 +16,6 @@ from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
 from jvade.core.lanes import Keeper, Progress
 from jvade.core.layout import take_lane
-from jvade.core.objective import ElboTerms
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 
@@ -24,9 +23,9 @@ class Sweep(NamedTuple):
     """What a sweep found.
 
     Args:
-        table: a row per lane, the best setting first; see `sweep`.
-        labels: cluster of each row in each lane, 0 to K-1, in the order of `lanes`; of a lane that failed
-            they mean nothing.
+        table: a row per lane, the best setting first; see `sweep`. Its column `lane` is the place of the run
+            in all that follows.
+        labels: cluster of each row in each lane, 0 to K-1; of a lane that failed they mean nothing.
         fit: both stages of every lane.
         lanes: seed and settings of every lane.
         architecture: sizes of the padded lanes, for `core.fit.assign`.
@@ -41,12 +40,18 @@ class Sweep(NamedTuple):
     failures: list[str]
 
     def summary(self) -> pd.DataFrame:
-        """Return a row per setting, the best first: means over the seeds, and their fewest clusters."""
-        tried = list(self.table.columns)[1 : list(self.table.columns).index("seed")]
+        """Return a row per setting, the best first: means over the seeds.
+
+        Beside them the standard deviation (ddof 1) of the ELBO, the fewest clusters, and whether all seeds
+        converged.
+        """
+        names = list(self.table.columns)
+        settings = ["rank", *names[names.index("lane") + 1 : names.index("seed")]]
         means = ("elbo", "kl", "epochs", "agreement", "smallest_share")
         taken: dict[str, Any] = {name: (name, lambda column: column.mean(skipna=False)) for name in means}
-        taken["fewest_clusters"] = ("clusters", "min")
-        return self.table.groupby(["rank", *tried], as_index=False, dropna=False).agg(**taken)
+        taken |= {"elbo_sd": ("elbo", lambda column: column.std(ddof=1, skipna=False))}
+        taken |= {"fewest_clusters": ("clusters", "min"), "converged": ("converged", "all")}
+        return self.table.groupby(settings, as_index=False, dropna=False).agg(**taken)
 
 
 def combinations(base: Hyperparameters, over: Mapping[str, Sequence[float]]) -> list[Hyperparameters]:
@@ -64,17 +69,21 @@ def combinations(base: Hyperparameters, over: Mapping[str, Sequence[float]]) -> 
         for name in over
         if name not in Hyperparameters._fields
     ]
-    problems += [
-        f"{name}: expected one value or more, got none" for name, values in over.items() if not values
-    ]
-    problems += [
-        f"{name}: expected each value once, got {list(values)}"
-        for name, values in over.items()
-        if len(set(values)) < len(values)
-    ]
+    lists = {name: list(values) for name, values in over.items()}
+    problems += _unlike_a_list_of_different(lists)
     if problems:
         raise ValueError("; ".join(problems))
-    return [base._replace(**dict(zip(over, values, strict=True))) for values in product(*over.values())]
+    return [base._replace(**dict(zip(lists, values, strict=True))) for values in product(*lists.values())]
+
+
+def _unlike_a_list_of_different(lists: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return a line for each list that is empty or has a value twice."""
+    empty = [f"{name}: expected one value or more, got none" for name, values in lists.items() if not values]
+    return empty + [
+        f"{name}: expected each value once, got {values}"
+        for name, values in lists.items()
+        if len(set(values)) < len(values)
+    ]
 
 
 def sweep(
@@ -91,10 +100,12 @@ def sweep(
 ) -> Sweep:
     """Train two-stage VaDE with every combination of settings from every seed, and rank the settings.
 
-    The rank needs no labels: it falls with the mean over seeds of the held-out ELBO at weight 1 of its KL
-    terms, a lower bound of the log-likelihood of the same rows for every setting (the seed chooses them).
-    It says which model explains the visits best, not which clusters are the most useful: look at their
-    number, the smallest share and the agreement of the seeds too. Settings of which a lane failed come last.
+    The rank needs no labels: it falls with the mean over seeds of the validation ELBO at weight 1 of its KL
+    terms, a lower bound of the log-likelihood of rows that no step was taken on, the same for every setting
+    (the seed chooses them). They do choose the epoch, for all settings alike, so the number is a little too
+    good; and their patients may have other visits in the training. The rank says which model explains the
+    visits best, not which clusters are the most useful: look at their number, the smallest share and the
+    agreement of the seeds too. Settings of which a lane failed come last.
 
     Args:
         x: standardised rows, finite.
@@ -108,29 +119,35 @@ def sweep(
         keeper: see `core.fit.fit`.
 
     Returns:
-        Among others a table with a row per combination and seed: `rank` from 1, the settings tried, `seed`,
-        `elbo`, `reconstruction` and `kl` (held out, nats per row), `epochs` (of both stages), `converged`,
-        `finite`, `clusters` (those that hold rows), `smallest_share` (of them, percent of the rows) and
-        `agreement` (mean adjusted Rand index with the other sound seeds of the setting; NaN if there is
-        none). A lane that failed has 0 clusters, and NaN where nothing was measured.
+        Among others a table with a row per combination and seed: `rank` from 1, `lane`, the settings tried,
+        `seed`, `elbo`, `reconstruction` and `kl` (validation, nats per row), `epochs` (of both stages),
+        `converged`, `finite`, `clusters` (those that hold rows), `smallest_share` (of them, percent of the
+        rows) and `agreement` (mean adjusted Rand index with the other sound seeds of the setting; NaN if
+        there is none). A lane that failed has 0 clusters, and NaN where nothing was measured.
 
     Raises:
-        ValueError: a setting or a value that cannot be.
+        ValueError: a setting, a value or a seed that cannot be, or rows that are not finite.
     """
     each = combinations(base, over)
+    if problems := _unlike_a_list_of_different({"seeds": list(seeds)}):
+        raise ValueError("; ".join(problems))
     settings = [one for one in each for _ in seeds]
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
     architecture = Architecture(np.shape(x)[1], widths=widths, **most)
-    rows = jnp.asarray(x, jnp.float32)
+    rows = jnp.asarray(x, float)
+    if n_bad := int(jnp.sum(~jnp.isfinite(rows).all(axis=1))):
+        raise ValueError(f"expected finite rows, got {n_bad} of {len(rows)} with a NaN or an infinity")
     found = fit.fit(rows, stack, architecture, training, mixture, on_block, keeper)
     labels = np.stack([_label(found, rows, stack, lane, architecture) for lane in range(len(settings))])
 
-    best = best_terms(found.finetuned.history.validation, stack)
+    kept = jnp.arange(len(settings)), found.finetuned.best_epoch
+    best = jax.tree.map(lambda term: term[kept], found.finetuned.history.validation)
     finite = np.asarray(found.sound)
     shares = [100 * np.unique(one, return_counts=True)[1] / len(one) for one in labels]
     ends = [stage for stage in (found.pretrained, found.finetuned) if stage is not None]
-    columns: dict[str, Any] = {name: [getattr(one, name) for one in settings] for name in over}
+    columns: dict[str, Any] = {"lane": np.arange(len(settings))}
+    columns |= {name: [getattr(one, name) for one in settings] for name in over}
     columns |= {
         "seed": [*seeds] * len(each),
         "elbo": np.where(finite, best.elbo(), np.nan),
@@ -148,7 +165,7 @@ def sweep(
     order = np.argsort(-mean, kind="stable")  # NaN last
     table.insert(0, "rank", np.repeat(np.argsort(order) + 1, len(seeds)))
     names = [
-        ", ".join(f"{name} {getattr(one, name):g}" for name in over) + f", seed {seed}"
+        ", ".join([*(f"{name} {getattr(one, name):g}" for name in over), f"seed {seed}"])
         for one in each
         for seed in seeds
     ]
@@ -160,13 +177,6 @@ def sweep(
         architecture,
         fit.failures(found, names),
     )
-
-
-def best_terms(history: ElboTerms, stack: Lane) -> ElboTerms:
-    """Return the terms of each lane at the epoch whose parameters it kept; NaN if it has none."""
-    elbo = history.elbo(jnp.asarray(stack.hyperparameters.kl_weight)[:, None])
-    kept = jnp.argmax(jnp.where(jnp.isnan(elbo), -jnp.inf, elbo), axis=1)
-    return jax.tree.map(lambda term: term[jnp.arange(len(kept)), kept], history)
 
 
 def _label(found: Fit, x: Array, stack: Lane, lane: int, architecture: Architecture) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jvade.core import layout
-from jvade.core.layout import on_every_device, spread_rows
+from jvade.core.layout import place, spread_rows
 
 SCRIPT, SRC = Path(devices.__file__), Path(__file__).parents[2] / "src"
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-8}  # of double precision; sums are taken in another order
@@ -40,13 +40,13 @@ def assert_equal(path: Path, found: object) -> None:
             np.testing.assert_allclose(kept[name].astype(float), array.astype(float), **TOLERANCE)
 
 
-def test_two_devices_train_what_one_trains(x64, tmp_path):
-    """One lane, whose rows they share, and two lanes, one each, of which one stops early."""
-    other = begin(tmp_path / "two.npz", 2)
-    found = {"one lane": devices.finetune(1), "two lanes": devices.finetune(2)}
+def test_four_devices_train_what_one_trains(x64, tmp_path):
+    """One lane, whose rows all share, and three lanes, parted in two, one of which stops early."""
+    other = begin(tmp_path / "four.npz", 4)
+    found = {"one lane": devices.finetune(1), "three lanes": devices.finetune(3)}
     end(other)
-    assert found["two lanes"].n_epochs.tolist()[1] < 6
-    assert_equal(tmp_path / "two.npz", found)
+    assert found["three lanes"].n_epochs.tolist()[1] < 6
+    assert_equal(tmp_path / "four.npz", found)
 
 
 @pytest.mark.long
@@ -64,14 +64,14 @@ def test_two_processes_train_one_model_as_one_does(x64, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n_lanes", "n_devices", "parts"), [(1, 4, (1, 4)), (6, 4, (2, 2)), (35, 5, (5, 1)), (8, 8, (8, 1))]
+    ("n_lanes", "n_devices", "grid"), [(1, 4, (1, 4)), (3, 4, (2, 2)), (5, 4, (4, 1)), (35, 8, (8, 1))]
 )
-def test_devices_are_parted_among_lanes_first(monkeypatch, n_lanes, n_devices, parts):
+def test_devices_are_parted_among_lanes_first(monkeypatch, n_lanes, n_devices, grid):
     monkeypatch.setattr(jax, "device_count", lambda: n_devices)
-    assert layout._parts(n_lanes) == parts
+    assert layout._grid(n_lanes) == grid
 
 
 def test_one_device_is_left_alone():
     x = jax.numpy.ones((3, 2))
-    assert on_every_device(x) is x
+    assert place(x, "vmap") is x
     assert spread_rows(x, 0) is x

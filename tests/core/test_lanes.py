@@ -190,6 +190,7 @@ def test_best_parameters_are_returned():
     assert np.all(np.isnan(history[n:]))
     np.testing.assert_allclose(-np.nanmax(history), got.best_loss[0], rtol=1e-6)
     assert n == np.nanargmax(history) + 1 + 4 or n == 12
+    assert int(got.best_epoch[0]) == np.nanargmax(history) < n - 1, "else this test shows nothing"
     # Score once more from the returned parameters with the stage's fixed validation noise.
     lane = jax.tree.map(lambda a: a[0], stack)
     params = jax.tree.map(lambda a: a[0], got.params)

@@ -15,7 +15,7 @@ from jvade.core.em import GmmFit
 from jvade.core.epoch import Lane, draw_noise, named_key, split_row
 from jvade.core.gmm import EmSettings
 from jvade.core.lanes import Keeper, Progress, Trained
-from jvade.core.layout import on_every_device, over_lanes
+from jvade.core.layout import over_lanes, place
 from jvade.core.mixture import Mixture, mask
 from jvade.core.model import Assignment, Parameters
 from jvade.core.settings import Architecture, Training
@@ -141,7 +141,7 @@ def fit(
         on_block: called with a `Progress` when a stage begins and after every block of its epochs.
         keeper: keeps the states of both stages, see `lanes.train`.
     """
-    x = on_every_device(x)
+    x = place(x, training.layout)
     params = lanes_.init(lanes, architecture)
     pretrained = lanes_.train(x, params, lanes, "pretraining", architecture, training, on_block, keeper)
     fit = fine_tune(x, pretrained.params, lanes, architecture, training, mixture_start, on_block, keeper)

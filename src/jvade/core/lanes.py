@@ -58,6 +58,7 @@ class Trained(NamedTuple):
         best_loss: lowest validation loss, natural log per row, lower is better.
         converged: patience ran out; False where the epochs did first.
         finite: False where a lane went non-finite; its `params` are the best before that.
+        best_epoch: epoch of `params`, from 0; -1 where none had a finite loss.
     """
 
     params: Parameters
@@ -66,6 +67,7 @@ class Trained(NamedTuple):
     best_loss: Array
     converged: Array
     finite: Array
+    best_epoch: Array
 
 
 def stack(seeds: Sequence[int], hyperparameters: Hyperparameters | Sequence[Hyperparameters]) -> Lane:
@@ -188,6 +190,7 @@ def train(
             the stage goes on, to the result it would have had.
     """
     n_train, _ = training.split_sizes(x.shape[0])
+    x = layouts.place(x, training.layout)
     states = _start(params, lanes, layout=training.layout, stage=stage, training=training)
     if keeper is not None:
         states = keeper.resume(stage, states)
@@ -226,4 +229,5 @@ def train(
         best_loss=states.best_loss,
         converged=states.epochs_since_best >= lanes.hyperparameters.patience,
         finite=states.finite,
+        best_epoch=states.epoch - 1 - states.epochs_since_best,
     )

@@ -1,12 +1,11 @@
 """How a stack of lanes shares a device, or several.
 
-Under "vmap" every device there is takes part: they form a grid of lanes by rows, with as many parts of lanes
-as divide both the stack and the devices. What is left shares the rows of every batch, so one lane alone uses
-all devices as well. Each device holds all visits; results come back whole to every device, and to every
-process of `jax.distributed`.
+Under "vmap" every device there is takes part: they form a grid of lanes by rows. The lanes are parted among
+as many devices as there are lanes (the stack is filled up with copies, so that they come out even); what
+devices are left share the rows of every batch, so one lane alone is trained by all. Each device holds all
+visits; results come back whole to every device, and to every process of `jax.distributed`.
 """
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +27,10 @@ THREADS = os.cpu_count() or 1
 
 
 def resolve(layout: Layout) -> Layout:
-    """Return the layout in force: "map" on one CPU, where a lane alone uses the caches best, else "vmap"."""
+    """Return the layout in force: "map" on a CPU, where a lane alone uses the caches best, else "vmap"."""
     if layout != "auto":
         return layout
-    return "map" if jax.default_backend() == "cpu" and jax.device_count() == 1 else "vmap"
+    return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
 def rows_at_once() -> int:
@@ -39,43 +38,45 @@ def rows_at_once() -> int:
     return 4096 if jax.default_backend() == "cpu" else 131_072
 
 
-def _parts(n_lanes: int) -> tuple[int, int]:
-    """Return how many parts of lanes and of rows the devices are a grid of."""
-    of_lanes = math.gcd(n_lanes, jax.device_count())
-    return of_lanes, jax.device_count() // of_lanes
+def _grid(n_lanes: int) -> tuple[int, int]:
+    """Return among how many devices the lanes are parted, and the rows of each of these parts."""
+    n_devices = jax.device_count()
+    of_lanes = max(n for n in range(1, min(n_lanes, n_devices) + 1) if n_devices % n == 0)
+    return of_lanes, n_devices // of_lanes
 
 
-def _mesh(n_lanes: int) -> Mesh:
-    return jax.make_mesh(_parts(n_lanes), ("lanes", "rows"), axis_types=(AxisType.Auto,) * 2)
+def _mesh(shape: tuple[int, int]) -> Mesh:
+    return jax.make_mesh(shape, ("lanes", "rows"), axis_types=(AxisType.Auto,) * 2)
 
 
-def on_every_device(x: Any) -> Array:
-    """Return an array that every device holds, sent once."""
-    return jnp.asarray(x) if jax.device_count() == 1 else _send(x, _mesh(1), PartitionSpec())
+def place(tree: T, layout: Layout) -> T:
+    """Return arrays where the layout wants them: under "vmap" on every device, sent once.
 
-
-def _send(tree: T, mesh: Mesh, spec: PartitionSpec) -> T:
-    """Return arrays laid out over the devices; of several processes, each has the same before."""
-    sharding = NamedSharding(mesh, spec)
+    Every process of several has the same arrays.
+    """
+    if resolve(layout) == "map" or jax.device_count() == 1:
+        return jax.tree.map(jnp.asarray, tree)
+    everywhere = NamedSharding(_mesh((1, jax.device_count())), PartitionSpec())
 
     def send(leaf: Any) -> Array:
-        if isinstance(leaf, Array) and _is_key(leaf):
-            return jax.random.wrap_key_data(send(jax.random.key_data(leaf)))
-        here = not isinstance(leaf, Array) or leaf.is_fully_addressable
-        return jax.device_put(np.asarray(leaf) if here and jax.process_count() > 1 else leaf, sharding)
+        if not isinstance(leaf, Array) or not leaf.is_fully_addressable or jax.process_count() == 1:
+            return jax.device_put(leaf, everywhere)
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(send(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        return jax.device_put(np.asarray(leaf), everywhere)
 
     return jax.tree.map(send, tree)
 
 
 def spread_rows(x: T, axis: int) -> T:
     """Return arrays in a program of several devices with the rows along an axis parted among them."""
-    if jax.sharding.get_abstract_mesh().empty:
+    if "rows" not in jax.sharding.get_abstract_mesh().axis_names:
         return x
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*[None] * axis, "rows"))
 
 
-def take_lane(stack: T, lane: int | Int[Array, ""]) -> T:
-    """Return one lane of anything stacked: lanes, parameters, results."""
+def take_lane(stack: T, lane: int | slice | Int[Array, ""] | Int[np.ndarray, " S"]) -> T:
+    """Return one lane, or some, of anything stacked: lanes, parameters, results."""
     return jax.tree.map(lambda leaf: leaf[lane], stack)
 
 
@@ -106,18 +107,25 @@ def over_lanes(
     @compiled
     @wraps(function)
     def on_all_devices(*arguments: Any, **static: Any) -> T:
-        found = jax.vmap(partial(function, **static), in_axes, spmd_axis_name="lanes")(*arguments)
-        return jax.lax.with_sharding_constraint(found, PartitionSpec())
+        n_lanes, parts = count_lanes(arguments), jax.sharding.get_abstract_mesh().shape["lanes"]
+        filled = np.arange(-(-n_lanes // parts) * parts) % n_lanes
+        parted = partial(jax.lax.with_sharding_constraint, shardings=PartitionSpec("lanes"))
+        spread = [
+            a if axis is None else parted(take_lane(a, filled))
+            for a, axis in zip(arguments, in_axes, strict=True)
+        ]
+        found = jax.vmap(partial(function, **static), in_axes, spmd_axis_name="lanes")(*spread)
+        return jax.lax.with_sharding_constraint(take_lane(found, slice(n_lanes)), PartitionSpec())
+
+    def count_lanes(arguments: tuple[Any, ...]) -> int:
+        stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
+        return len(jax.tree.leaves(stacked)[0])
 
     def run(*arguments: Any, layout: Layout, **static: Any) -> T:
-        stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
-        n_lanes = len(jax.tree.leaves(stacked)[0])
+        n_lanes = count_lanes(arguments)
         if resolve(layout) == "vmap" and jax.device_count() > 1:
-            mesh = _mesh(n_lanes)
-            specs = [PartitionSpec() if axis is None else PartitionSpec("lanes") for axis in in_axes]
-            placed = [_send(a, mesh, spec) for a, spec in zip(arguments, specs, strict=True)]
-            with jax.set_mesh(mesh):
-                return on_all_devices(*placed, **static)
+            with jax.set_mesh(_mesh(_grid(n_lanes))):
+                return on_all_devices(*place(arguments, layout), **static)
         if resolve(layout) == "vmap":
             return all_lanes(*arguments, **static)
         lanes = [

@@ -49,8 +49,8 @@ class Training:
         max_epochs: epochs at most, of each stage.
         validation_fraction: share of the rows held out for early stopping, in (0, 1).
         block_epochs: epochs between two visits to the host (progress, compaction). Changes no result.
-        layout: how lanes share a device: "vmap" (one wide batch, for accelerators), "map" (a program
-            each, as many at a time as there are cores, for CPUs), "auto" (by the default device).
+        layout: how lanes share the devices: "vmap" (one wide batch over all of them, for accelerators),
+            "map" (a program each, as many at a time as there are cores, for CPUs), "auto" (by their kind).
     """
 
     batch_size: int = 1024

@@ -181,10 +181,10 @@ class PaperSettings:
                 f"--{name}.clusters": (low, 2),
                 f"--{name}.index-rows": (search.index_rows, 3),
             }
-            at_least |= _em_limits(f"--{name}.em", search.em, high)
+            at_least |= em_limits(f"--{name}.em", search.em, high)
             if low > high:
                 problems.append(f"--{name}.clusters: expected the smaller number first, got {low} {high}")
-        at_least |= _em_limits("--mixture", self.mixture, model.n_clusters)
+        at_least |= em_limits("--mixture", self.mixture, model.n_clusters)
         above_zero = {
             "--model.learning-rate": model.learning_rate,
             "--model.noise-variance": model.noise_variance,
@@ -218,13 +218,21 @@ class PaperSettings:
             self.grid.clusters[1],
             self.sensitivity.clusters[1],
         )
-        if n_visits <= most:
-            raise InputError(
-                [f"{n_visits} visits are too few for {most} clusters; give more or ask for fewer clusters"]
-            )
+        check_size(n_visits, most)
 
 
-def _em_limits(flag: str, em: EmSettings, most_clusters: int) -> dict[str, tuple[float, float]]:
+def check_size(n_visits: int, most_clusters: int) -> None:
+    """Refuse a table too small for so many clusters.
+
+    Raises:
+        InputError: how many visits there are and how many it takes.
+    """
+    if n_visits <= most_clusters:
+        advice = "give more or ask for fewer clusters"
+        raise InputError([f"{n_visits} visits are too few for {most_clusters} clusters; {advice}"])
+
+
+def em_limits(flag: str, em: EmSettings, most_clusters: int) -> dict[str, tuple[float, float]]:
     """Return each setting of EM with the least it may be."""
     return {
         f"{flag}.n-rows": (em.n_rows, most_clusters + 1),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from jvade.analysis.comparison import number_by_cross_rate
 from jvade.core import fit, gmm, lanes, model
+from jvade.core import layout as layouts
 from jvade.core.epoch import Lane
 from jvade.core.lanes import Progress, Trained
 from jvade.core.layout import take_lane
@@ -53,7 +54,10 @@ def architecture(study: Study, latent_dim: int | None = None) -> Architecture:
 
 def device_matrix(study: Study) -> jax.Array:
     """Return the inputs on the device, sent once a run."""
-    return study.derived("device matrix", lambda: jnp.asarray(cohort.load(study).matrix))
+    layout = study.settings.training.layout
+    return study.derived(
+        "device matrix", lambda: layouts.place(jnp.asarray(cohort.load(study).matrix), layout)
+    )
 
 
 def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:

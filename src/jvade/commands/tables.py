@@ -1,29 +1,21 @@
-"""What the commands beside `jvade paper` do: `features`, `simulate`, `mapping init`, `sweep`."""
+"""What the commands around tables do: `jvade features`, `jvade simulate`, `jvade mapping init`."""
 
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import pyarrow.parquet as pq
 
-from jvade import sweeps
 from jvade.analysis import fidelity
-from jvade.checkpoints import Checkpoints
-from jvade.core.fit import MixtureStart
-from jvade.core.settings import Architecture, Hyperparameters, Training
 from jvade.data import draft, published
 from jvade.data.district import tables
 from jvade.data.engines import EngineSettings, scratch
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits, write_features
 from jvade.data.mapping import read_mapping
-from jvade.data.matrix import Encoding, fit_scaling, to_matrix
+from jvade.data.matrix import Encoding
 from jvade.paper import manifest
-from jvade.paper.stage import CHECKPOINTS, PRIVATE
-from jvade.paper.stages.training import show
-from jvade.report.document import number
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
@@ -66,62 +58,6 @@ class SimulateSettings:
     patients: int | None = None
     seed: int = 42
     check: bool = False
-    tables: EngineSettings = field(default_factory=EngineSettings)
-
-
-@dataclass(frozen=True)
-class Over:
-    """Values to try of each setting; one without values is that of --model.
-
-    Args:
-        learning_rate: of AdamW.
-        weight_decay: of AdamW.
-        clip_norm: largest norm of a gradient.
-        noise_variance: of the decoder.
-        kl_weight: factor of the KL terms in training; the ranking is at 1.
-        patience: epochs without a better validation loss before a run stops.
-        latent_dim: latents.
-        n_clusters: clusters.
-    """
-
-    learning_rate: tuple[float, ...] = ()
-    weight_decay: tuple[float, ...] = ()
-    clip_norm: tuple[float, ...] = ()
-    noise_variance: tuple[float, ...] = ()
-    kl_weight: tuple[float, ...] = ()
-    patience: tuple[int, ...] = ()
-    latent_dim: tuple[int, ...] = ()
-    n_clusters: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class SweepSettings:
-    """Train VaDE with every combination of some settings from several seeds, and rank the settings.
-
-    Args:
-        visits: your visit table: CSV, Parquet, or a folder of parts.
-        mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
-        out: folder of the results: sweep.csv (a row per combination and seed, the best first) and run.json.
-        over: the values to try.
-        seeds: seeds that each combination is trained from.
-        device: where to compute; "auto" takes an accelerator if JAX finds one.
-        widths: hidden widths of the encoder; the decoder mirrors them.
-        model: the settings that are not tried.
-        training: batches, epochs, split.
-        mixture: how the mixture starts.
-        tables: where tables are computed.
-    """
-
-    visits: Path
-    mapping: Path
-    out: Path
-    over: Over = field(default_factory=Over)
-    seeds: tuple[int, ...] = (1, 2, 3)
-    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
-    widths: tuple[int, ...] = Architecture.widths
-    model: Hyperparameters = field(default_factory=Hyperparameters)
-    training: Training = field(default_factory=Training)
-    mixture: MixtureStart = field(default_factory=MixtureStart)
     tables: EngineSettings = field(default_factory=EngineSettings)
 
 
@@ -206,67 +142,6 @@ def simulate(settings: SimulateSettings, terminal: Terminal) -> None:
         notes[f"visits per patient, {name}"] for name in ("mean", "standard deviation", "most")
     )
     terminal.say(f"visits per patient: mean {mean:.2f}, standard deviation {spread:.2f}, at most {most:.0f}")
-
-
-def sweep(settings: SweepSettings, terminal: Terminal) -> None:
-    """Train every combination of settings, and write and print how they rank.
-
-    Raises:
-        InputError: the visits, the mapping or a value to try cannot be used; nothing was written.
-    """
-    began = datetime.now(UTC)
-    over = {name: values for name, values in vars(settings.over).items() if values}
-    try:
-        for one in sweeps.combinations(settings.model, over):
-            one.check()
-    except ValueError as error:
-        raise InputError([str(error)], "settings") from None
-    key = manifest.key(
-        settings=manifest.plain(settings), input=manifest.fingerprints(settings.visits, settings.mapping)
-    )
-    with terminal.step("features"):
-        table = read_visits(settings.visits, read_mapping(settings.mapping), settings=settings.tables)
-    for line in table.account.lines():
-        terminal.say(f"  {line}")
-    folder = RunFolder(settings.out)
-    checkpoints = settings.out / PRIVATE / CHECKPOINTS
-    with terminal.step("sweep"):
-        found = sweeps.sweep(
-            to_matrix(table.frame, fit_scaling(table.frame, table.inputs)),
-            over,
-            seeds=settings.seeds,
-            base=settings.model,
-            widths=settings.widths,
-            training=settings.training,
-            mixture=settings.mixture,
-            on_block=show(terminal),
-            keeper=Checkpoints(checkpoints / key[:16]),
-        )
-    folder.table("sweep", found.table)
-    folder.finish(
-        {
-            "jvade": manifest.versions()["jvade"],
-            "began": began.isoformat(timespec="seconds"),
-            "seconds": terminal.seconds,
-            "peak_memory_gb": round(manifest.peak_memory_gb(), 2),
-            "device": manifest.device(),
-            "versions": manifest.versions(),
-            "settings": manifest.plain(settings),
-            "input": manifest.fingerprints(settings.visits, settings.mapping),
-            "account": manifest.plain(table.account),
-            "warnings": found.failures,
-        }
-    )
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    for failure in found.failures:
-        terminal.say(f"  warning: {failure}", "yellow")
-    means = found.summary().head(10)
-    terminal.table(
-        f"The best {len(means)} of {len(found.table) // len(settings.seeds)} settings, means of"
-        f" {len(settings.seeds)} seeds; held-out ELBO in nats per visit, higher is better",
-        means.map(number),
-    )
-    terminal.say(f"Everything is in {settings.out}.")
 
 
 def draft_mapping(file: Path, out: Path | None) -> None:

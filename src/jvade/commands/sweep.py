@@ -1,0 +1,201 @@
+"""What `jvade sweep` does: settings in, a ranked table out."""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from jvade import sweeps
+from jvade.checkpoints import Checkpoints
+from jvade.core.fit import MixtureStart
+from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.data.engines import EngineSettings
+from jvade.data.errors import InputError
+from jvade.data.features import read_visits
+from jvade.data.mapping import read_mapping
+from jvade.data.matrix import fit_scaling, to_matrix
+from jvade.paper import manifest
+from jvade.paper.settings import check_size, em_limits
+from jvade.paper.stage import CHECKPOINTS, PRIVATE
+from jvade.paper.stages.training import TrainingError, show
+from jvade.report.document import number
+from jvade.report.folder import RunFolder
+from jvade.report.terminal import Terminal
+
+#: Formats of the printed columns, where three digits will not do.
+FORMS = {"elbo": ".3f", "elbo_sd": ".3f", "kl": ".3f", "epochs": ".0f", "agreement": ".2f"}
+
+
+@dataclass(frozen=True)
+class Over:
+    """Values to try of each setting; one without values is that of --model.
+
+    Args:
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        clip_norm: largest norm of a gradient.
+        noise_variance: of the decoder.
+        kl_weight: factor of the KL terms in training; the ranking is at 1.
+        patience: epochs without a better validation loss before a run stops.
+        latent_dim: latents.
+        n_clusters: clusters.
+    """
+
+    learning_rate: tuple[float, ...] = ()
+    weight_decay: tuple[float, ...] = ()
+    clip_norm: tuple[float, ...] = ()
+    noise_variance: tuple[float, ...] = ()
+    kl_weight: tuple[float, ...] = ()
+    patience: tuple[int, ...] = ()
+    latent_dim: tuple[int, ...] = ()
+    n_clusters: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Train VaDE with every combination of some settings from several seeds, and rank the settings.
+
+    Args:
+        visits: your visit table: CSV, Parquet, or a folder of parts.
+        mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
+        out: folder of the results: sweep.csv (a row per combination and seed, the best first) and run.json.
+        over: the values to try.
+        seeds: seeds that each combination is trained from.
+        device: where to compute; "auto" takes an accelerator if JAX finds one.
+        widths: hidden widths of the encoder; the decoder mirrors them.
+        model: the settings that are not tried.
+        training: batches, epochs, split.
+        mixture: how the mixture starts.
+        tables: where tables are computed.
+    """
+
+    visits: Path
+    mapping: Path
+    out: Path
+    over: Over = field(default_factory=Over)
+    seeds: tuple[int, ...] = (1, 2, 3)
+    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    widths: tuple[int, ...] = Architecture.widths
+    model: Hyperparameters = field(default_factory=Hyperparameters)
+    training: Training = field(default_factory=Training)
+    mixture: MixtureStart = field(default_factory=MixtureStart)
+    tables: EngineSettings = field(default_factory=EngineSettings)
+
+    @property
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """The values to try, by name of a setting."""
+        return {name: values for name, values in vars(self.over).items() if values}
+
+    @property
+    def most_clusters(self) -> int:
+        """The largest number of clusters tried."""
+        return max(self.over.n_clusters, default=self.model.n_clusters)
+
+    def check(self) -> None:
+        """Refuse settings that cannot work, before any file is read.
+
+        Raises:
+            InputError: what was expected, and what came.
+        """
+        at_least = {"--seeds": (min(self.seeds, default=-1), 0), "--widths": (min(self.widths, default=0), 1)}
+        at_least |= em_limits("--mixture", self.mixture, self.most_clusters)
+        problems = [
+            f"{flag}: expected at least {least}, got {value}"
+            for flag, (value, least) in at_least.items()
+            if not value >= least
+        ]
+        if len(set(self.seeds)) < len(self.seeds):
+            problems.append(f"--seeds: expected each once, got {' '.join(map(str, self.seeds))}")
+        try:
+            for one in sweeps.combinations(self.model, self.values):
+                one.check()
+                if not np.isfinite(one).all():
+                    raise ValueError(f"expected finite numbers, got {one}")
+        except ValueError as error:
+            problems.append(str(error))
+        if problems:
+            raise InputError(problems, "settings")
+
+
+def run(settings: SweepSettings, terminal: Terminal) -> None:
+    """Train every combination of settings, and write and print how they rank.
+
+    Raises:
+        InputError: the visits, the mapping or a value to try cannot be used; nothing was written.
+        TrainingError: no run stayed finite; the table says so.
+    """
+    began = datetime.now(UTC)
+    settings.check()
+    source = manifest.fingerprints(settings.visits, settings.mapping)
+    with terminal.step("features"):
+        table = read_visits(settings.visits, read_mapping(settings.mapping), settings=settings.tables)
+    for line in table.account.lines():
+        terminal.say(f"  {line}")
+    check_size(table.account.kept, settings.most_clusters)
+    folder = RunFolder(settings.out)
+    # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
+    training = replace(settings.training, block_epochs=1)
+    trained_by = (
+        settings.values,
+        settings.seeds,
+        settings.widths,
+        settings.model,
+        training,
+        settings.mixture,
+    )
+    key = manifest.key(source=source, settings=[manifest.plain(one) for one in trained_by])
+    checkpoints = settings.out / PRIVATE / CHECKPOINTS / "sweep" / key[:16]
+    (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = Checkpoints(checkpoints)
+    try:
+        with terminal.step("sweep"):
+            found = sweeps.sweep(
+                to_matrix(table.frame, fit_scaling(table.frame, table.inputs)),
+                settings.values,
+                seeds=settings.seeds,
+                base=settings.model,
+                widths=settings.widths,
+                training=settings.training,
+                mixture=settings.mixture,
+                on_block=show(terminal),
+                keeper=kept,
+            )
+    except KeyboardInterrupt:
+        terminal.say(f"stopped; the same command goes on from the last half minute, in {settings.out}")
+        raise
+    folder.table("sweep", found.table)
+    folder.finish(
+        {
+            "jvade": manifest.versions()["jvade"],
+            "began": began.isoformat(timespec="seconds"),
+            "seconds": terminal.seconds | {"sweep": terminal.seconds["sweep"] + kept.seconds},
+            "peak_memory_gb": round(manifest.peak_memory_gb(), 2),
+            "device": manifest.device(),
+            "versions": manifest.versions(),
+            "settings": manifest.plain(settings),
+            "input": source,
+            "account": manifest.plain(table.account),
+            "warnings": found.failures,
+        }
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    for parent in (*checkpoints.parents[:2], settings.out / PRIVATE):
+        with suppress(OSError):  # unless another run keeps something there
+            parent.rmdir()
+    for failure in found.failures:
+        terminal.say(f"  warning: {failure}", "yellow")
+    if not found.table["finite"].to_numpy(bool).any():
+        raise TrainingError(f"no run stayed finite: {found.failures[0]}")
+    summary = found.summary()
+    best = {name: [number(value, FORMS.get(name, ".3g")) for value in summary[name][:10]] for name in summary}
+    terminal.table(
+        f"The best of {len(summary)} settings, means of {len(settings.seeds)} seeds; validation ELBO in nats"
+        " per visit, higher is better",
+        pd.DataFrame(best),
+    )
+    terminal.say(f"Everything is in {settings.out}.")
