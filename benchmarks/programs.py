@@ -1,6 +1,7 @@
 """The programs that `throughput.py` times: each trains the same lanes and returns their validation losses."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     training, validation = x[: task.n_train], x[task.n_train :]
     params, _, sizes = begin(task)
 
-    def model(i: int) -> Vade:
+    def begin_one(i: int) -> Vade:
         settings, transposed = task.each[i][1], name == "tuned, our weights"
         one, d = take_lane(params, i), settings.latent_dim
         alone = unpad(one, replace(sizes, latent_dim=d))
@@ -111,6 +112,9 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
         )
         return vade.load(alone.to_arrays()).to(device)
 
+    # Made once, as ours are; a call begins with copies.
+    models = [begin_one(i) for i in range(len(task.each))]
+
     def tuned_and_compiled(model: Vade, *rest: Any) -> list[float]:
         return tuned.train(model, *rest, forward=torch.compile(model, dynamic=False))
 
@@ -118,15 +122,17 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
         losses = []
         for i, (seed, settings) in enumerate(task.each):
             torch.manual_seed(seed)
-            losses.append(train(model(i), training, validation, task.epochs, settings))
+            losses.append(train(deepcopy(models[i]), training, validation, task.epochs, settings))
         return np.array(losses)
 
     def side_by_side() -> np.ndarray:
         losses: dict[int, list[float]] = {}
-        for settings in dict.fromkeys(one for _, one in task.each):  # models of one shape can be stacked
+        # Models of one shape can be stacked, if they share the settings of the optimizer.
+        for settings in dict.fromkeys(one for _, one in task.each):
             which = [i for i, (_, one) in enumerate(task.each) if one == settings]
             torch.manual_seed(0)
-            found = stacked.train([model(i) for i in which], training, validation, task.epochs, settings)
+            alike = [deepcopy(models[i]) for i in which]
+            found = stacked.train(alike, training, validation, task.epochs, settings)
             losses |= dict(zip(which, np.transpose(found).tolist(), strict=True))
         return np.array([losses[i] for i in range(len(task.each))])
 

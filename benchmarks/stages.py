@@ -1,4 +1,4 @@
-"""What each stage of the study takes, from the first word of the command to the last.
+"""What each stage of the study takes.
 
     .venv/bin/python benchmarks/stages.py --out benchmarks/results/stages.json
 

@@ -94,6 +94,8 @@ def describe(
 ) -> dict[str, Any]:
     """Return what the calls of one program show."""
     seconds, losses, memory = zip(*calls, strict=True)
+    if not np.isfinite(losses).all():
+        raise RuntimeError(f"{name}: a loss is not finite; a lane that stopped early did less than its work")
     few = [i for i, (_, one) in enumerate(task.each) if one.latent_dim == LATENT_DIMS[0]]
     last = losses[-1][few, -1] if few else losses[-1][:, -1]
     rows = len(task.each) * task.epochs * task.n_train
@@ -108,6 +110,7 @@ def describe(
         "peak_memory_mb": memory[-1],
         # Of the lanes of 2 latents, or of all if there are none: mean and standard deviation.
         "loss": [float(np.mean(last)), float(np.std(last, ddof=int(len(last) > 1)))],
+        "losses": losses[-1][:, -1].tolist(),
     }
 
 

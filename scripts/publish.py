@@ -25,16 +25,17 @@ def publish(run: Path, machine: str, docs: Path) -> Path:
     """
     manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
     settings = manifest["settings"]
-    if not manifest["complete"]:
+    if not manifest.get("complete"):
         raise ValueError(f"{run} has not all stages; run the command again without --only")
     if settings["visits"] is not None:
         raise ValueError(f"{run} is of real visits; only results of the simulated district are published")
     title, rest = (run / "paper.md").read_text(encoding="utf-8").split("\n", 1)
+    drawn = {name: (run / name).read_bytes() for _, name in FIGURE.findall(rest)}
     figures = docs / "results"
     shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True)
-    for _, name in FIGURE.findall(rest):
-        shutil.copyfile(run / name, figures / name)
+    for name, picture in drawn.items():
+        (figures / name).write_bytes(picture)
     made = (
         f"Made by `scripts/paper.py --preset {settings['preset']}` on {machine}, last run"
         f" {manifest['began'][:10]}; [seconds of each stage](#time)."
