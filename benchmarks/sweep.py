@@ -4,8 +4,8 @@
 
 64 settings by default (4 learning rates x 4 noise variances x 4 weight decays) of the paper's pretraining, as
 `throughput.py` times it, from one seed: both sides' losses are given setting by setting. What is left out on
-both sides is what `jvade.sweep` does besides: fine-tuning, the start of the mixture, the ranking. PyTorch stacked
-is no candidate: its fused optimizer takes one learning rate for all.
+both sides is what `jvade.sweep` does besides: fine-tuning, the start of the mixture, the ranking. PyTorch
+stacked is no candidate: its fused optimizer takes one learning rate for all.
 """
 
 import argparse

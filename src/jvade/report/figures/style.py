@@ -83,14 +83,15 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None
         axes: where; its limits must be final.
         ends: name of a line to its last x, last y and colour.
     """
-    low, high = axes.get_ylim()
+    height = axes.transData + axes.transAxes.inverted()  # as a share of the panel's, on any scale
     last = -np.inf
     for name, (x, y, color) in sorted(ends.items(), key=lambda item: item[1][1]):
-        last = max(y, last + (high - low) * 0.06)
+        last = max(height.transform((x, y))[1], last + 0.06)
         axes.annotate(
             name,
             (x, last),
             (6, 0),
+            xycoords=("data", "axes fraction"),
             textcoords="offset points",
             color=color,
             va="center",
