@@ -9,6 +9,8 @@ import re
 import shutil
 from pathlib import Path
 
+from PIL import Image
+
 FIGURE = re.compile(r"(!\[[^\]]*\]\()([\w-]+\.png)\)")
 
 
@@ -30,12 +32,13 @@ def publish(run: Path, machine: str, docs: Path) -> Path:
     if settings["visits"] is not None:
         raise ValueError(f"{run} is of real visits; only results of the simulated district are published")
     title, rest = (run / "paper.md").read_text(encoding="utf-8").split("\n", 1)
-    drawn = {name: (run / name).read_bytes() for _, name in FIGURE.findall(rest)}
+    # 256 colours: a third of the size, for a repository that keeps every version.
+    drawn = {name: Image.open(run / name).convert("RGB").quantize(256) for _, name in FIGURE.findall(rest)}
     figures = docs / "results"
     shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True)
     for name, picture in drawn.items():
-        (figures / name).write_bytes(picture)
+        picture.save(figures / name, optimize=True)
     made = (
         f"Made by `scripts/paper.py --preset {settings['preset']}` on {machine}, last run"
         f" {manifest['began'][:10]}; [seconds of each stage](#time)."
