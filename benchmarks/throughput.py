@@ -15,6 +15,7 @@ in `benchmarks/baselines`, and what they compute is checked against ours before 
 
 import argparse
 import multiprocessing
+import os
 import resource
 import statistics
 import time
@@ -36,6 +37,9 @@ from jvade.paper.settings import PaperSettings
 
 LATENT_DIMS = (2, 5, 10, 15, 20, 25, 30)
 WIDTH = Architecture.widths[0]
+
+# Several workers share an accelerator: none may take its memory beforehand.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 _run: Any = None  # the program of a worker
 
