@@ -59,11 +59,13 @@ def place(tree: T, layout: Layout) -> T:
     everywhere = NamedSharding(_mesh((1, jax.device_count())), PartitionSpec())
 
     def send(leaf: Any) -> Array:
-        if not isinstance(leaf, Array) or not leaf.is_fully_addressable or jax.process_count() == 1:
-            return jax.device_put(leaf, everywhere)
-        if _is_key(leaf):
-            return jax.random.wrap_key_data(send(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-        return jax.device_put(np.asarray(leaf), everywhere)
+        if jax.process_count() > 1 and isinstance(leaf, Array):
+            if _is_key(leaf):  # which only one process can send as it is
+                return jax.random.wrap_key_data(
+                    send(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
+                )
+            leaf = np.asarray(leaf) if leaf.is_fully_addressable else leaf
+        return jax.device_put(leaf, everywhere)
 
     return jax.tree.map(send, tree)
 
