@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import fit_scaling, to_matrix
 from jvade.paper import manifest
-from jvade.paper.settings import check_size, em_limits
+from jvade.paper.settings import DeviceName, below, check_size, em_limits
 from jvade.paper.stage import CHECKPOINTS, PRIVATE
 from jvade.paper.stages.training import TrainingError, show
 from jvade.report.document import number
@@ -79,7 +78,7 @@ class SweepSettings:
     out: Path
     over: Over = field(default_factory=Over)
     seeds: tuple[int, ...] = (1, 2, 3)
-    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    device: DeviceName = "auto"
     widths: tuple[int, ...] = Architecture.widths
     model: Hyperparameters = field(default_factory=Hyperparameters)
     training: Training = field(default_factory=Training)
@@ -104,11 +103,7 @@ class SweepSettings:
         """
         at_least = {"--seeds": (min(self.seeds, default=-1), 0), "--widths": (min(self.widths, default=0), 1)}
         at_least |= em_limits("--mixture", self.mixture, self.most_clusters)
-        problems = [
-            f"{flag}: expected at least {least}, got {value}"
-            for flag, (value, least) in at_least.items()
-            if not value >= least
-        ]
+        problems = below(at_least)
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"--seeds: expected each once, got {' '.join(map(str, self.seeds))}")
         try:

@@ -128,9 +128,7 @@ def _run_unpadded(
     return layouts.stack_lanes(padded)
 
 
-@jax.jit
-def _take(tree: Any, index: Array) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+_take = jax.jit(layouts.take_lane)
 
 
 @jax.jit

@@ -77,7 +77,7 @@ def spread_rows(x: T, axis: int) -> T:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*[None] * axis, "rows"))
 
 
-def take_lane(stack: T, lane: int | slice | Int[Array, ""] | Int[np.ndarray, " S"]) -> T:
+def take_lane(stack: T, lane: int | slice | Int[Array, "*lanes"] | Int[np.ndarray, " S"]) -> T:
     """Return one lane, or some, of anything stacked: lanes, parameters, results."""
     return jax.tree.map(lambda leaf: leaf[lane], stack)
 

@@ -1,5 +1,6 @@
 """The settings of a run of the study, and the presets that fill them in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
 
 PresetName = Literal["quick", "full", "smoke"]
+DeviceName = Literal["auto", "cpu", "gpu", "tpu"]
 StageName = Literal[
     "cohort",
     "pretraining",
@@ -107,7 +109,7 @@ class PaperSettings:
     fresh: bool = False
     n_visits: int = 200_000
     seed: int = 42
-    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    device: DeviceName = "auto"
     index_rows: int = 10_000
     index_subsets: int = 3
     grid: Search = Search(
@@ -191,12 +193,7 @@ class PaperSettings:
             "--model.clip-norm": model.clip_norm,
             "--readings.noise-variances": min(self.readings.noise_variances, default=1.0),
         }
-        # Asked this way round, NaN is refused as well.
-        problems += [
-            f"{flag}: expected at least {least}, got {value}"
-            for flag, (value, least) in at_least.items()
-            if not value >= least
-        ]
+        problems += below(at_least)
         problems += [
             f"{flag}: expected a number above 0, got {value}"
             for flag, value in above_zero.items()
@@ -230,6 +227,16 @@ def check_size(n_visits: int, most_clusters: int) -> None:
     if n_visits <= most_clusters:
         advice = "give more or ask for fewer clusters"
         raise InputError([f"{n_visits} visits are too few for {most_clusters} clusters; {advice}"])
+
+
+def below(at_least: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Return a line for each flag whose value is below the least it may be."""
+    # Asked this way round, NaN is refused as well.
+    return [
+        f"{flag}: expected at least {least}, got {value}"
+        for flag, (value, least) in at_least.items()
+        if not value >= least
+    ]
 
 
 def em_limits(flag: str, em: EmSettings, most_clusters: int) -> dict[str, tuple[float, float]]:
