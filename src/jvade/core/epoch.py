@@ -120,11 +120,6 @@ def loss(terms: ElboTerms, hyperparameters: Hyperparameters) -> Float[Array, "*r
     return -terms.elbo(hyperparameters.kl_weight)
 
 
-def _mean_terms(terms: ElboTerms, weights: Float[Array, " N"]) -> ElboTerms:
-    total = jnp.maximum(jnp.sum(weights), 1.0)
-    return ElboTerms(*(jnp.sum(jnp.where(weights > 0, t, 0.0)) / total for t in terms))
-
-
 def _pass(
     carry: Any,
     step: Any,
@@ -136,9 +131,11 @@ def _pass(
     latent_dim: int,
     batch_size: int,
 ) -> tuple[Any, ElboTerms]:
-    """Run `step(carry, rows, noise, weights)` over one span of the split; return the mean terms.
+    """Run `step(carry, rows, noise, weights)` over one span of the split; return carry and mean terms.
 
-    The last batch is filled up with rows of weight 0, so that every row of the span counts once.
+    The last batch is filled up with rows of weight 0, so that every row of the span counts once; the weights
+    of a batch sum to 1. A step returns the carry and the terms of each row: they are summed over the steps
+    place by place, and over the places once, at the end, so that no step waits for sums of its own.
     """
     first, last = positions
     size = last - first
@@ -148,7 +145,8 @@ def _pass(
 
     def draw(steps: Int[Array, " T"]) -> tuple[Array, Array, Array]:
         place = steps[:, None] * batch_size + jnp.arange(batch_size)
-        weights = (place < size).astype(x.dtype)
+        n_rows = jnp.minimum(size - steps[:, None] * batch_size, batch_size)
+        weights = jnp.where(place < size, 1 / n_rows.astype(x.dtype), 0.0)
         place = jnp.minimum(place, size - 1).ravel()
         if order is not None:
             place = shuffle.permute(order, place, size)
@@ -165,15 +163,14 @@ def _pass(
             carry, sums = inner
             rows, noise, weights = (part[j] for part in drawn)
             carry, terms = step(carry, rows, noise, weights)
-            n = jnp.sum(weights)
-            return carry, ElboTerms(*(s + n * t for s, t in zip(sums, terms, strict=True)))
+            return carry, jax.tree.map(lambda s, t: s + jnp.where(weights > 0, t, 0.0), sums, terms)
 
         return jax.lax.fori_loop(0, jnp.minimum(n_drawn, n_steps - begin), one_step, inner)
 
-    zero = jnp.zeros((), x.dtype)
-    start = (carry, ElboTerms(zero, zero, zero, zero))
+    zeros = jnp.zeros(batch_size, x.dtype)
+    start = (carry, ElboTerms(zeros, zeros, zeros, zeros))
     carry, sums = jax.lax.fori_loop(0, -(-n_steps // n_drawn), some_steps, start)
-    return carry, ElboTerms(*(s / size for s in sums))
+    return carry, jax.tree.map(lambda s: jnp.sum(s) / size, sums)
 
 
 def run_epoch(
@@ -195,8 +192,8 @@ def run_epoch(
     optimizer = _optimizer(hyperparameters)
 
     def mean_loss(params: Parameters, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
-        means = _mean_terms(elbo_terms(params, rows, noise, architecture, hyperparameters), weights)
-        return loss(means, hyperparameters), means
+        terms = elbo_terms(params, rows, noise, architecture, hyperparameters)
+        return jnp.where(weights > 0, loss(terms, hyperparameters), 0.0) @ weights, terms
 
     def train_step(carry: Any, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
         params, opt_state = carry

@@ -1,7 +1,7 @@
 """The model as pure functions of its parameters: start, encode, decode, and say which cluster."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -77,6 +77,20 @@ def init(key: Key[Array, ""], architecture: Architecture, latent_dim: Count) -> 
     )
 
 
+@cache
+def _shapes(architecture: Architecture, has_mixture: bool) -> Parameters:
+    """Return the shapes of the parameters."""
+
+    def parameters() -> Parameters:
+        networks = init(jax.random.key(0), architecture, architecture.latent_dim)
+        if not has_mixture:
+            return networks
+        means = jnp.zeros((architecture.n_clusters, architecture.latent_dim))
+        return networks._replace(mixture=Mixture(means[:, 0], means, means))
+
+    return jax.eval_shape(parameters)
+
+
 def unpad(params: Parameters, architecture: Architecture) -> Parameters:
     """Return the parameters of a padded lane as those of a smaller architecture.
 
@@ -84,17 +98,8 @@ def unpad(params: Parameters, architecture: Architecture) -> Parameters:
         params: of one lane, padded to more latents or clusters than `architecture` has; on the host or not.
         architecture: as many of them as the lane uses, the widths of the padded one.
     """
-
-    def small() -> Parameters:
-        networks = init(jax.random.key(0), architecture, architecture.latent_dim)
-        if params.mixture is None:
-            return networks
-        means = jnp.zeros((architecture.n_clusters, architecture.latent_dim))
-        return networks._replace(mixture=Mixture(means[:, 0], means, means))
-
-    return jax.tree.map(
-        lambda leaf, like: leaf[tuple(slice(n) for n in like.shape)], params, jax.eval_shape(small)
-    )
+    like = _shapes(architecture, params.mixture is not None)
+    return jax.tree.map(lambda leaf, small: leaf[tuple(slice(n) for n in small.shape)], params, like)
 
 
 def pad(params: Parameters, wide: Parameters) -> Parameters:

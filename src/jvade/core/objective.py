@@ -65,10 +65,13 @@ def elbo_terms(
 
     posterior = encode(params, x, architecture, latent_dim)
     variances = jnp.exp(posterior.log_variances)
-    z = posterior.means + jnp.sqrt(variances) * noise
+    z = posterior.means + jnp.exp(0.5 * posterior.log_variances) * noise
     means = decode(params, z, architecture, latent_dim)
 
-    log_gamma = jax.nn.log_softmax(mixtures.log_joint(z, prior, n_clusters, latent_dim), axis=-1)
+    if params.mixture is None:
+        log_gamma = jnp.zeros((x.shape[0], 1))  # the one cluster there is
+    else:
+        log_gamma = jax.nn.log_softmax(mixtures.log_joint(z, prior, n_clusters, latent_dim), axis=-1)
     gamma = jnp.exp(log_gamma)  # Jiang et al. 2017, Eq. (16)
     expected = mixtures.expected_log_normal(posterior.means, variances, prior, latent_dim)
     entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + posterior.log_variances)
