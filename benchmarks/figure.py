@@ -1,4 +1,4 @@
-"""Draw what `throughput.py` measured: seconds against the number of lanes, a line for each program.
+"""Draw what `throughput.py` measured: seconds of an epoch against the number of lanes, a line for each program.
 
     .venv/bin/python benchmarks/figure.py benchmarks/results/throughput.json
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from jvade.report.figures.style import BLUE, GREEN, MUTED, ORANGE, PURPLE, label_ends, styled
@@ -30,18 +31,17 @@ def draw(measured: dict[str, Any]) -> Figure:
             line = [one for one in results if one["stage"] == stage and one["program"] == name]
             lanes = [one["lanes"] for one in line]
             color = COLORS.get(name, MUTED)
-            medians = [one["seconds"]["median"] for one in line]
-            ranges = [
-                [one["seconds"]["median"] - one["seconds"]["least"] for one in line],
-                [one["seconds"]["most"] - one["seconds"]["median"] for one in line],
-            ]
+            least, medians, most = (
+                [one["seconds"][name] / one["epochs"] for one in line] for name in ("least", "median", "most")
+            )
+            ranges = [np.subtract(medians, least), np.subtract(most, medians)]
             axes.errorbar(lanes, medians, ranges, color=color, linewidth=1.6, marker="o", markersize=3)
             ends[name] = (lanes[-1], medians[-1], color)
         axes.set(xscale="log", yscale="log", title=TITLES[stage], xlabel="lanes")
         axes.set_xticks(options["lanes"], [str(n) for n in options["lanes"]], minor=False)
         axes.minorticks_off()
         label_ends(axes, ends)
-    panels[0].set_ylabel(f"seconds, {options['epochs']} epochs of {options['visits']:,} visits")
+    panels[0].set_ylabel(f"seconds for an epoch of {options['visits']:,} visits")
     return figure
 
 

@@ -47,7 +47,7 @@ def measure(kind: str, options: argparse.Namespace, x: np.ndarray) -> list[dict[
     for size, task, one in zip(SIZES[kind], tasks, found, strict=True):
         n = len(task.x) if kind == "rows" else size
         times = one["seconds"]["median"] / first
-        measured = {name: one[name] for name in ("seconds", "peak_memory_mb")}
+        measured = {name: one[name] for name in ("seconds", "peak_memory_gb")}
         lines.append({kind: n, "times_first": times} | measured)
         print(f"{kind} {n}: {one['seconds']['median']:.2f} s, {times:.2f} x", flush=True)
     return lines

@@ -9,8 +9,6 @@ The wanted limit is 30 s and 4 GB for the study's 3.65 million visits on two cor
 import argparse
 import json
 import multiprocessing
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from jvade.data.district import tables
+from jvade.paper import manifest
 
 
 def measure(n_visits: int, seed: int) -> dict[str, float]:
@@ -27,7 +26,6 @@ def measure(n_visits: int, seed: int) -> dict[str, float]:
         written = tables.write(Path(folder) / "district", n_visits, round(n_visits * 57 / 365), seed)
         seconds = time.perf_counter() - begin
         sizes = {path.name: path.stat().st_size for path in Path(folder).rglob("*.parquet")}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     parts = [size for name, size in sizes.items() if name.startswith("part-")]
     return {
         "visits wanted": n_visits,
@@ -35,7 +33,7 @@ def measure(n_visits: int, seed: int) -> dict[str, float]:
         "patients": written.patients,
         "seconds": seconds,
         "visits per second": written.visits / seconds,
-        "peak memory, GB": peak * (1 if sys.platform == "darwin" else 1024) / 1e9,
+        "peak memory, GB": manifest.peak_memory_gb(),
         "parts": written.parts,
         "visits table, MB": sum(parts) / 1e6,
         "largest part, MB": max(parts) / 1e6,

@@ -16,7 +16,6 @@ in `benchmarks/baselines`, and what they compute is checked against ours before 
 import argparse
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from programs import Task
 from visits import matrix
 
 from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.paper import manifest
 from jvade.paper.settings import PaperSettings
 
 LATENT_DIMS = (2, 5, 10, 15, 20, 25, 30)
@@ -69,11 +69,11 @@ def prepare(name: str, task: Task) -> float:
 
 
 def call() -> tuple[float, np.ndarray, float]:
-    """Return the seconds and losses of one call of this process's program, and the peak memory in MB."""
+    """Return the seconds and losses of one call of this process's program, and the peak memory in GB."""
     begin = time.perf_counter()
     losses = _run()
     seconds = time.perf_counter() - begin
-    return seconds, losses, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return seconds, losses, manifest.peak_memory_gb()
 
 
 def measure(runs: Sequence[tuple[str, Task]], repeats: int) -> list[dict[str, Any]]:
@@ -107,11 +107,12 @@ def describe(
         "program": name,
         "stage": task.stage,
         "lanes": len(task.each),
+        "epochs": task.epochs,
         "seconds": report.spread(seconds),
         "rows_x_lanes_per_second": rows / statistics.median(seconds),
         "gflop_per_second": flop(task) / statistics.median(seconds) / 1e9,
         "first_call_seconds": first,
-        "peak_memory_mb": memory[-1],
+        "peak_memory_gb": memory[-1],
         # Of the lanes of 2 latents, or of all if there are none: mean and standard deviation.
         "loss": [float(np.mean(last)), float(np.std(last, ddof=int(len(last) > 1)))],
         "losses": losses[-1][:, -1].tolist(),
@@ -137,10 +138,17 @@ def main() -> None:
         description="Training throughput: ours, PyTorch's, the matrix product's."
     )
     parser.add_argument("--visits", type=int, default=100_000)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, nargs="+", default=[12, 6, 3], help="for each of --lanes")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 5, 35])
     parser.add_argument("--stages", nargs="+", choices=programs.STAGES, default=list(programs.STAGES))
     parser.add_argument("--programs", nargs="+", choices=programs.NAMES, default=list(programs.NAMES))
+    parser.add_argument(
+        "--alone",
+        choices=programs.NAMES,
+        nargs="*",
+        default=[],
+        help="of these, time one lane only: the slow ones",
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -157,12 +165,14 @@ def main() -> None:
             for d in sorted({one.latent_dim for n in options.lanes for _, one in lanes_of(n)})
         }
     results, rates = [], []
-    for n_lanes in options.lanes:
+    for n_lanes, epochs in zip(options.lanes, options.epochs, strict=True):
         for stage in options.stages:
-            task = Task(x, n_train, stage, lanes_of(n_lanes), options.epochs)
+            task = Task(x, n_train, stage, lanes_of(n_lanes), epochs)
             rates += product_rate(options.repeats)
-            results += measure([(name, task) for name in options.programs], options.repeats)
-            for one in results[-len(options.programs) :]:
+            names = [name for name in options.programs if n_lanes == 1 or name not in options.alone]
+            found = measure([(name, task) for name in names], options.repeats)
+            results += found
+            for one in found:
                 print(
                     f"{stage}, {n_lanes} lanes, {one['program']}: {one['seconds']['median']:.2f} s",
                     flush=True,

@@ -145,3 +145,35 @@ def test_far_rows_and_extreme_log_variances_stay_finite():
     z = jnp.array([[0.0, 0.0, 0.0], [1e4, -1e4, 1e4]])
     assert np.all(np.isfinite(mixture.responsibilities(z, params)))
     assert np.all(np.isfinite(mixture.log_density(z, params)))
+
+
+@pytest.mark.parametrize(("n_latents", "n_clusters"), [(2, 7), (30, 10)])
+@pytest.mark.parametrize("by_variances", [False, True])
+@pytest.mark.parametrize(("dtype", "sd", "tolerance"), [("float64", 0.01, 1e-9), ("float32", 0.1, 1e-4)])
+def test_gradients_are_those_of_the_plain_sum(x64, n_latents, n_clusters, by_variances, dtype, sd, tolerance):
+    """Tight clusters away from 0, padding included; by norm of each gradient."""
+    rng = np.random.default_rng(n_latents)
+    wide = n_latents + 2
+    means = rng.normal(loc=3, size=(n_clusters, wide))
+    mixtures = Mixture(
+        rng.normal(size=n_clusters), means, np.log(sd) + 0.1 * rng.normal(size=(n_clusters, wide))
+    )
+    z = means[rng.integers(n_clusters, size=200)] + sd * rng.normal(size=(200, wide))
+    given = (z, sd**2 * rng.gamma(2, size=z.shape), mixtures, rng.normal(size=(200, n_clusters)))
+    z, variances, mixtures, slopes = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), given)
+
+    def plain(z, variances, params):
+        spread = (z[:, None] - params.means) ** 2
+        spread = spread + variances[:, None] if by_variances else spread
+        each = jnp.log(2 * jnp.pi) + params.log_variances + spread / jnp.exp(params.log_variances)
+        return -0.5 * each[..., :n_latents].sum(axis=-1)
+
+    def ours(z, variances, params):
+        return mixture.expected_log_normal(z, variances if by_variances else None, params, n_latents)
+
+    got, want = (
+        jax.grad(lambda *a, f=f: jnp.sum(f(*a) * slopes), (0, 1, 2))(z, variances, mixtures)
+        for f in (ours, plain)
+    )
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert jnp.linalg.norm(a - b) <= tolerance * jnp.linalg.norm(b)

@@ -56,14 +56,46 @@ def expected_log_normal(
     distance is summed directly; expanding the square would cancel in float32.
     """
     log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
-    precisions = jnp.exp(-log_variances)
-    # Rows last: sums over a few latents or clusters then run along the rows, which a CPU does many at a time.
-    squares = (means.T - mixture.means[:, :, None]) ** 2  # (K, L, N)
-    if variances is not None:
-        squares = squares + variances.T
-    per_latent = LOG_2PI + log_variances[:, :, None] + squares * precisions[:, :, None]
-    used = mask(means.shape[-1], latent_dim)[:, None]
-    return -0.5 * jnp.sum(jnp.where(used, per_latent, 0.0), axis=1).T
+    used = mask(means.shape[-1], latent_dim)
+    precisions = jnp.where(used, jnp.exp(-log_variances), 0.0)
+    normalizers = jnp.sum(jnp.where(used, LOG_2PI + log_variances, 0.0), axis=-1)
+    variances = jnp.zeros_like(means) if variances is None else variances
+    return -0.5 * (normalizers + _expected_squares(means, variances, mixture.means, precisions))
+
+
+def _squares(
+    means: Float[Array, "N L"], variances: Float[Array, "N L"], centers: Float[Array, "K L"]
+) -> Float[Array, "K L N"]:
+    """Return E[(z - center)^2] of every latent. Rows last: a CPU does many of them at a time."""
+    return (means.T - centers[:, :, None]) ** 2 + variances.T
+
+
+@jax.custom_vjp
+def _expected_squares(
+    means: Float[Array, "N L"],
+    variances: Float[Array, "N L"],
+    centers: Float[Array, "K L"],
+    precisions: Float[Array, "K L"],
+) -> Float[Array, "N K"]:
+    """Return E[(z - center)^2] summed over the latents, each times its precision."""
+    return jnp.sum(_squares(means, variances, centers) * precisions[:, :, None], axis=1).T
+
+
+def _forward(*arguments: Array) -> tuple[Array, tuple[Array, ...]]:
+    return _expected_squares(*arguments), arguments
+
+
+def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "N K"]) -> tuple[Array, ...]:
+    """Return the gradients by matrix products; differentiated, each would be a sum over (K, L, N)."""
+    means, variances, centers, precisions = arguments
+    to_variances = slopes @ precisions
+    to_means = 2 * (means * to_variances - slopes @ (centers * precisions))
+    to_centers = 2 * precisions * (jnp.sum(slopes, axis=0)[:, None] * centers - slopes.T @ means)
+    to_precisions = jnp.einsum("kln,nk->kl", _squares(means, variances, centers), slopes)
+    return to_means, to_variances, to_centers, to_precisions
+
+
+_expected_squares.defvjp(_forward, _backward)
 
 
 def log_joint(
