@@ -1,8 +1,8 @@
-"""Draw what `throughput.py` measured: seconds of an epoch against the number of lanes, a line for each program.
+"""Draw what `throughput.py` measured: seconds of an epoch against lanes, a line for each program.
 
     .venv/bin/python benchmarks/figure.py benchmarks/results/throughput.json
 
-The picture lies beside the file, as PNG.
+The picture lies beside the file, as PNG. Programs timed with one lane only have no line.
 """
 
 import json
@@ -25,22 +25,26 @@ def draw(measured: dict[str, Any]) -> Figure:
     results, options = measured["results"], measured["options"]
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     panels = figure.subplots(1, len(options["stages"]), sharey=True, squeeze=False)[0]
+    ends: list[dict[str, tuple[float, float, str]]] = []
     for axes, stage in zip(panels, options["stages"], strict=True):
-        ends = {}
+        ends.append({})
         for name in options["programs"]:
             line = [one for one in results if one["stage"] == stage and one["program"] == name]
             lanes = [one["lanes"] for one in line]
+            if len(lanes) == 1:
+                continue
             color = COLORS.get(name, MUTED)
             least, medians, most = (
                 [one["seconds"][name] / one["epochs"] for one in line] for name in ("least", "median", "most")
             )
             ranges = [np.subtract(medians, least), np.subtract(most, medians)]
             axes.errorbar(lanes, medians, ranges, color=color, linewidth=1.6, marker="o", markersize=3)
-            ends[name] = (lanes[-1], medians[-1], color)
+            ends[-1][name] = (lanes[-1], medians[-1], color)
         axes.set(xscale="log", yscale="log", title=TITLES[stage], xlabel="lanes")
         axes.set_xticks(options["lanes"], [str(n) for n in options["lanes"]], minor=False)
         axes.minorticks_off()
-        label_ends(axes, ends)
+    for axes, labels in zip(panels, ends, strict=True):  # once the axis that they share is settled
+        label_ends(axes, labels)
     panels[0].set_ylabel(f"seconds for an epoch of {options['visits']:,} visits")
     return figure
 

@@ -152,6 +152,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if len(options.epochs) != len(options.lanes):
+        parser.error(f"--epochs: expected one for each of --lanes, got {options.epochs} for {options.lanes}")
 
     x = np.asarray(matrix(PaperSettings(n_visits=options.visits, seed=0)))
     n_train, _ = Training().split_sizes(len(x))
