@@ -5,6 +5,7 @@ mixture. Everything stays in log space. Clusters and latents beyond those in use
 mixture gives the numbers of the unpadded one, and zero responsibility to the padding.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -86,12 +87,17 @@ def _forward(*arguments: Array) -> tuple[Array, tuple[Array, ...]]:
 
 
 def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "N K"]) -> tuple[Array, ...]:
-    """Return the gradients by matrix products; differentiated, each would be a sum over (K, L, N)."""
+    """Return the gradients by matrix products; differentiated, each would be a sum over (K, L, N).
+
+    They are differences of products: an accelerator must not round these to fewer digits.
+    """
     means, variances, centers, precisions = arguments
-    to_variances = slopes @ precisions
-    to_means = 2 * (means * to_variances - slopes @ (centers * precisions))
-    to_centers = 2 * precisions * (jnp.sum(slopes, axis=0)[:, None] * centers - slopes.T @ means)
-    to_precisions = jnp.einsum("kln,nk->kl", _squares(means, variances, centers), slopes)
+    exact = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+    to_variances = exact("nk,kl->nl", slopes, precisions)
+    to_means = 2 * (means * to_variances - exact("nk,kl->nl", slopes, centers * precisions))
+    to_centers = jnp.sum(slopes, axis=0)[:, None] * centers - exact("nk,nl->kl", slopes, means)
+    to_centers = 2 * precisions * to_centers
+    to_precisions = exact("kln,nk->kl", _squares(means, variances, centers), slopes)
     return to_means, to_variances, to_centers, to_precisions
 
 
