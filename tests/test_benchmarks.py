@@ -1,4 +1,4 @@
-"""What ours is timed against is the same model; needs PyTorch, which is none of our dependencies."""
+"""What ours is timed against is the same model (that needs PyTorch); tables are as the results say."""
 
 import importlib
 import sys
@@ -7,6 +7,17 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def test_the_tables_of_the_readme_are_those_of_the_results(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    fill = importlib.import_module("readme").fill
+    page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert fill(page, BENCHMARKS / "results") == page
+    other = page.replace("million rows", "rows")
+    assert fill(other, BENCHMARKS / "results") == page
+    with pytest.raises(ValueError, match="expected the marks"):
+        fill("no marks", BENCHMARKS / "results")
 
 
 @pytest.mark.parametrize(("latent_dim", "n_clusters"), [(2, 0), (5, 7)])
