@@ -35,7 +35,8 @@ def draw(measured: dict[str, Any]) -> Figure:
                 continue
             color = COLORS.get(name, MUTED)
             least, medians, most = (
-                [one["seconds"][name] / one["epochs"] for one in line] for name in ("least", "median", "most")
+                [one["seconds"][which] / one["epochs"] for one in line]
+                for which in ("least", "median", "most")
             )
             ranges = [np.subtract(medians, least), np.subtract(most, medians)]
             axes.errorbar(lanes, medians, ranges, color=color, linewidth=1.6, marker="o", markersize=3)

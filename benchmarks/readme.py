@@ -1,24 +1,21 @@
 """Write the tables of `benchmarks/README.md` from the files under `results/`, each between its two marks.
 
-    .venv/bin/python benchmarks/readme.py            # --check: only say whether they are as the files say
+    .venv/bin/python benchmarks/readme.py
 
 A table's marks are `<!-- NAME -->` and `<!-- end of NAME -->`; a name whose file is not there stays as it is.
 """
 
-import argparse
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from jvade.report.document import table
+
 HERE = Path(__file__).parent
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]], texts: int = 1) -> str:
-    """Return a Markdown table; the first columns are texts, the others numbers."""
-    rule = [":--" if i < texts else "--:" for i in range(len(header))]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (header, rule, *rows))
 
 
 def seconds(one: dict[str, float]) -> str:
@@ -36,55 +33,43 @@ def throughput(found: dict[str, Any]) -> str:
         if one["program"] == "jvade"
     }
     rows = [
-        (
-            one["stage"],
-            one["lanes"],
-            one["program"],
-            one["epochs"],
-            seconds(one["seconds"]),
-            f"{one['seconds']['median'] / ours[one['stage'], one['lanes']]:.1f}",
-            f"{one['rows_x_lanes_per_second'] / 1e6:.2f}",
-            f"{one['share_of_matrix_product']:.2f}",
-            f"{one['first_call_seconds']:.1f}",
-            f"{one['peak_memory_gb']:.1f}",
-            "{:.2f} ± {:.2f}".format(*one["loss"]),
-        )
+        {
+            "stage": one["stage"],
+            "lanes": one["lanes"],
+            "program": one["program"],
+            "epochs": one["epochs"],
+            "seconds (least to most)": seconds(one["seconds"]),
+            "times ours": one["seconds"]["median"] / ours[one["stage"], one["lanes"]],
+            "million rows x lanes a second": one["rows_x_lanes_per_second"] / 1e6,
+            "share of the matrix product": one["share_of_matrix_product"],
+            "first call, s": one["first_call_seconds"],
+            "peak memory, GB": one["peak_memory_gb"],
+            "loss, mean ± sd of the lanes of 2 latents": "{:.2f} ± {:.2f}".format(*one["loss"]),
+        }
         for one in found["results"]
     ]
+    forms = dict.fromkeys(("times ours", "first call, s", "peak memory, GB"), ".1f")
+    forms |= dict.fromkeys(("million rows x lanes a second", "share of the matrix product"), ".2f")
     rate = found["matrix_product_gflops"]
     worst = {kind: max(one[kind] for one in found["agreement"].values()) for kind in ("float64", "float32")}
-    header = (
-        "stage",
-        "lanes",
-        "program",
-        "epochs",
-        "seconds (least to most)",
-        "times ours",
-        "million rows x lanes a second",
-        "share of the matrix product",
-        "first call, s",
-        "peak memory, GB",
-        "loss, mean ± sd of the lanes of 2 latents",
-    )
     return (
         f"Float32 matrix product in the same run: {rate['median']:.0f} GFLOP/s ({rate['least']:.0f} to "
         f"{rate['most']:.0f}). Largest relative difference of loss and gradients between PyTorch's model "
         f"and ours, before anything was timed: {worst['float64']:.0e} in double, "
-        f"{worst['float32']:.0e} in single precision.\n\n{table(header, rows, 3)}"
+        f"{worst['float32']:.0e} in single precision.\n\n{table(pd.DataFrame(rows), forms)}"
     )
 
 
 def em(found: dict[str, Any]) -> str:
     """Return both sides, and by how much they differ."""
-    options, both = found["options"], found["seconds"]
-    rows = [(name, seconds(one)) for name, one in both.items()]
-    clusters = options["clusters"]
+    options, clusters = found["options"], found["options"]["clusters"]
+    rows = [{"program": name, "seconds": seconds(one)} for name, one in found["seconds"].items()]
     return (
         f"{len(clusters)} numbers of clusters from {min(clusters)} to {max(clusters)}, "
         f"{options['restarts']} restarts of each, {options['rows']:,} x {options['latents']}: "
         f"**{found['times_as_fast']:.1f} times as fast**; compilation {found['compile_seconds']:.1f} s; "
         f"mean log-likelihoods differ by {found['largest_difference_in_mean_log_likelihood']:.0e} at the "
-        f"most.\n\n{table(('', 'seconds'), rows)}"
+        f"most.\n\n{table(pd.DataFrame(rows))}"
     )
 
 
@@ -92,56 +77,52 @@ def growth(found: dict[str, Any]) -> str:
     """Return a table of each thing that grows, one below the other."""
     names = {"rows": "visits", "lanes": "lanes", "n_clusters": "clusters", "latent_dim": "latents"}
     rows = [
-        (
-            names[kind],
-            f"{one[kind]:,}",
-            seconds(one["seconds"]),
-            f"{one['times_first']:.2f}",
-            f"{one['peak_memory_gb']:.1f}",
-        )
+        {
+            "what grows": names[kind],
+            "to": one[kind],
+            "seconds": seconds(one["seconds"]),
+            "times the first": one["times_first"],
+            "peak memory, GB": one["peak_memory_gb"],
+        }
         for kind, lines in found["growth"].items()
         for one in lines
     ]
-    return table(("what grows", "to", "seconds", "times the first", "peak memory, GB"), rows)
+    return table(pd.DataFrame(rows), {"to": ",", "times the first": ".2f", "peak memory, GB": ".1f"})
 
 
 def sweep(found: dict[str, Any]) -> str:
     """Return a table of the programs."""
     rows = [
-        (
-            one["program"],
-            seconds(one["seconds"]),
-            f"{one['times_ours']:.1f}",
-            f"{one['first_call_seconds']:.1f}",
-            f"{min(one['losses']):.2f} to {max(one['losses']):.2f}",
-        )
+        {
+            "program": one["program"],
+            "seconds": seconds(one["seconds"]),
+            "times ours": one["times_ours"],
+            "first call, s": one["first_call_seconds"],
+            "losses of the settings": f"{min(one['losses']):.2f} to {max(one['losses']):.2f}",
+        }
         for one in found["results"]
     ]
-    return table(
-        ("program", "seconds", "times ours", "first call, s", "losses of the settings"),
-        rows,
-    )
+    return table(pd.DataFrame(rows), {"times ours": ".1f", "first call, s": ".1f"})
 
 
 def stages(found: dict[str, Any]) -> str:
     """Return a table of the stages, and the memory."""
-    rows = [(name, seconds(one)) for name, one in found["seconds"].items()]
-    memory = found["peak_memory_gb"]
-    return f"Peak memory {memory['median']:.1f} GB.\n\n{table(('stage', 'seconds'), rows)}"
+    rows = [{"stage": name, "seconds": seconds(one)} for name, one in found["seconds"].items()]
+    return f"Peak memory {found['peak_memory_gb']['median']:.1f} GB.\n\n{table(pd.DataFrame(rows))}"
 
 
 def distances(found: dict[str, Any]) -> str:
     """Return a table of both sides by number of columns."""
     rows = [
-        (
-            one["columns"],
-            seconds(one["ours"]),
-            seconds(one["scipy"]),
-            f"{one['scipy']['median'] / one['ours']['median']:.1f}",
-        )
+        {
+            "columns": one["columns"],
+            "ours, s": seconds(one["ours"]),
+            "SciPy's, s": seconds(one["scipy"]),
+            "times ours": one["scipy"]["median"] / one["ours"]["median"],
+        }
         for one in found["seconds"]
     ]
-    return table(("columns", "ours, s", "SciPy's, s", "times ours"), rows, 0)
+    return table(pd.DataFrame(rows), {"times ours": ".1f"})
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -163,19 +144,6 @@ def fill(text: str, results: Path) -> str:
     return text
 
 
-def main() -> None:
-    """Write the page, or check it."""
-    parser = argparse.ArgumentParser(description="Tables of the benchmarks' README.")
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
-    page = HERE / "README.md"
-    old = page.read_text(encoding="utf-8")
-    new = fill(old, HERE / "results")
-    if options.check and new != old:
-        raise SystemExit("benchmarks/README.md is not as its results say: run benchmarks/readme.py")
-    if not options.check:
-        page.write_text(new, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    page = HERE / "README.md"
+    page.write_text(fill(page.read_text(encoding="utf-8"), HERE / "results"), encoding="utf-8")

@@ -172,9 +172,9 @@ def main() -> None:
             task = Task(x, n_train, stage, lanes_of(n_lanes), epochs)
             rates += product_rate(options.repeats)
             names = [name for name in options.programs if n_lanes == 1 or name not in options.alone]
-            found = measure([(name, task) for name in names], options.repeats)
-            results += found
-            for one in found:
+            measured = measure([(name, task) for name in names], options.repeats)
+            results += measured
+            for one in measured:
                 print(
                     f"{stage}, {n_lanes} lanes, {one['program']}: {one['seconds']['median']:.2f} s",
                     flush=True,
