@@ -48,7 +48,7 @@ def throughput(found: dict[str, Any]) -> str:
         }
         for one in found["results"]
     ]
-    forms = dict.fromkeys(("times ours", "first call, s", "peak memory, GB"), ".1f")
+    forms: dict[str, str] = dict.fromkeys(("times ours", "first call, s", "peak memory, GB"), ".1f")
     forms |= dict.fromkeys(("million rows x lanes a second", "share of the matrix product"), ".2f")
     rate = found["matrix_product_gflops"]
     worst = {kind: max(one[kind] for one in found["agreement"].values()) for kind in ("float64", "float32")}
