@@ -9,7 +9,8 @@ from jvade.core import epoch, fit, lanes, shuffle
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
-from jvade.core.objective import elbo_terms
+from jvade.core.model import decode, encode
+from jvade.core.objective import ElboTerms, elbo_terms
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 N, N_TRAIN, BATCH = 100, 80, 32
@@ -109,18 +110,59 @@ def test_training_and_validation_rows_are_kept_apart(x64, poisoned):
     x = x.at[rows].set(jnp.nan)
     seen = {}
 
-    def keep(carry, batch, noise, weights):
+    def keep(carry, batch, seen, noise, weights):
         return carry, elbo_terms(params, batch, noise, ARCHITECTURE, still)
 
     spans = {"train": (0, N_TRAIN), "validation": (N_TRAIN, N)}
     for name, span in spans.items():
-        _, terms = epoch._pass(0, keep, lane, x, jax.random.key(0), span, None, 2, BATCH)
+        _, terms = epoch._pass(0, keep, lane, x, jax.random.key(0), span, None, 2, TRAINING)
         seen[name] = bool(np.isfinite(np.array(terms)).all())
     assert seen == {"train": poisoned != "train", "validation": poisoned != "validation"}
     # And the epoch uses these spans: it is frozen, because one of its two scores is not finite.
     state = epoch.start(params, lane, "fine-tuning", TRAINING)
     state = run_block(state, x, lane, state.epoch + 1, ARCHITECTURE, TRAINING)
     assert not bool(state.finite)
+
+
+def test_the_encoder_misses_a_share_of_the_inputs_and_the_decoder_names_all():
+    """Hidden inputs are at their mean, others as they are; every row and step hides others."""
+    x, lane, _ = case()
+    training = Training(batch_size=BATCH, max_epochs=2, input_dropout=0.3)
+
+    def keep(carry, rows, seen, noise, weights):
+        zeros = jnp.zeros(BATCH)
+        step, batches = carry
+        batches = batches.at[step].set(jnp.stack([rows, seen]))
+        return (step + 1, batches), ElboTerms(zeros, zeros, zeros, zeros)
+
+    def draw(key, training=training):
+        begin = (0, jnp.zeros((3, 2, BATCH, 5)))
+        (_, batches), _ = epoch._pass(begin, keep, lane, x, jax.random.key(key), (0, 80), None, 2, training)
+        rows, seen = np.asarray(batches[:, 0]), np.asarray(batches[:, 1])
+        hidden = np.isclose(seen, np.asarray(x).mean(axis=0), atol=1e-6)
+        np.testing.assert_array_equal(seen[~hidden], rows[~hidden])
+        return hidden
+
+    hidden = draw(0)
+    assert abs(hidden.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / hidden.size)
+    # As many distinct patterns as 96 draws of five coins would show, and others under another key.
+    assert len(np.unique(hidden[0], axis=0)) > 10
+    assert (hidden[0] != hidden[1]).any()
+    assert (hidden != draw(1)).any()
+    np.testing.assert_array_equal(hidden, draw(0))
+    assert not draw(0, TRAINING).any()
+
+
+def test_the_bound_of_hidden_inputs_is_taken_on_all_of_them():
+    x, _, params = case()
+    seen, noise = x.at[:, 2:].set(0.0), jnp.zeros((N, 2))
+    terms = elbo_terms(params, x, noise, ARCHITECTURE, HYPER, seen)
+    blind = elbo_terms(params, seen, noise, ARCHITECTURE, HYPER)
+    for name in ("categorical_kl", "gaussian_cross_entropy", "posterior_entropy"):
+        np.testing.assert_allclose(getattr(terms, name), getattr(blind, name), rtol=1e-6)
+    means = decode(params, encode(params, seen, ARCHITECTURE, 2).means, ARCHITECTURE, 2)
+    want = -0.5 * np.sum((means - x) ** 2 / 0.4 + np.log(2 * np.pi * 0.4), axis=1)
+    np.testing.assert_allclose(terms.reconstruction, want, rtol=1e-5)
 
 
 def test_every_seed_has_its_own_split_order_and_noise():

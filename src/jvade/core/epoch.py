@@ -129,21 +129,27 @@ def _pass(
     positions: tuple[int, int],
     order: Key[Array, ""] | None,
     latent_dim: int,
-    batch_size: int,
+    training: Training,
 ) -> tuple[Any, ElboTerms]:
-    """Run `step(carry, rows, noise, weights)` over one span of the split; return carry and mean terms.
+    """Run `step(carry, rows, seen, noise, weights)` over one span of the split; return carry and mean terms.
 
     The last batch is filled up with rows of weight 0, so that every row of the span counts once; the weights
     of a batch sum to 1. A step returns the carry and the terms of each row: they are summed over the steps
     place by place, and over the places once, at the end, so that no step waits for sums of its own.
+    `seen` is what the encoder sees of the rows: of an input that is hidden, its mean.
     """
     first, last = positions
     size = last - first
-    batch_size = min(batch_size, size)
+    batch_size = min(training.batch_size, size)
+    means = jnp.mean(x, axis=0) if training.input_dropout else None
     n_steps = -(-size // batch_size)
     n_drawn = min(DRAWN_STEPS, n_steps)
 
-    def draw(steps: Int[Array, " T"]) -> tuple[Array, Array, Array]:
+    def hidden(step: Int[Array, ""]) -> Bool[Array, "B D"]:
+        step_key = jax.random.fold_in(named_key(key, "hidden"), step)
+        return jax.random.bernoulli(step_key, training.input_dropout, (batch_size, x.shape[1]))
+
+    def draw(steps: Int[Array, " T"]) -> tuple[Array, ...]:
         place = steps[:, None] * batch_size + jnp.arange(batch_size)
         n_rows = jnp.minimum(size - steps[:, None] * batch_size, batch_size)
         weights = jnp.where(place < size, 1 / n_rows.astype(x.dtype), 0.0)
@@ -153,7 +159,9 @@ def _pass(
         index = split_row(lane, first + place, x.shape[0]).reshape(len(steps), batch_size)
         noise = jax.vmap(lambda i: draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim))(steps)
         index, noise, weights = spread_rows((index, noise, weights), axis=1)
-        return x[index], noise, weights
+        rows = x[index]
+        seen = rows if means is None else jnp.where(jax.vmap(hidden)(steps), means, rows)
+        return rows, seen, noise, weights
 
     def some_steps(i: Int[Array, ""], inner: tuple[Any, ElboTerms]) -> tuple[Any, ElboTerms]:
         begin = i * n_drawn
@@ -161,8 +169,8 @@ def _pass(
 
         def one_step(j: Int[Array, ""], inner: tuple[Any, ElboTerms]) -> tuple[Any, ElboTerms]:
             carry, sums = inner
-            rows, noise, weights = (part[j] for part in drawn)
-            carry, terms = step(carry, rows, noise, weights)
+            *batch, weights = (part[j] for part in drawn)
+            carry, terms = step(carry, *batch, weights)
             return carry, jax.tree.map(lambda s, t: s + jnp.where(weights > 0, t, 0.0), sums, terms)
 
         return jax.lax.fori_loop(0, jnp.minimum(n_drawn, n_steps - begin), one_step, inner)
@@ -191,18 +199,20 @@ def run_epoch(
     n_train, _ = training.split_sizes(x.shape[0])
     optimizer = _optimizer(hyperparameters)
 
-    def mean_loss(params: Parameters, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
-        terms = elbo_terms(params, rows, noise, architecture, hyperparameters)
+    def mean_loss(
+        params: Parameters, rows: Any, seen: Any, noise: Any, weights: Any
+    ) -> tuple[Any, ElboTerms]:
+        terms = elbo_terms(params, rows, noise, architecture, hyperparameters, seen)
         return jnp.where(weights > 0, loss(terms, hyperparameters), 0.0) @ weights, terms
 
-    def train_step(carry: Any, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
+    def train_step(carry: Any, *batch: Any) -> tuple[Any, ElboTerms]:
         params, opt_state = carry
-        gradients, terms = jax.grad(mean_loss, has_aux=True)(unravel(params), rows, noise, weights)
+        gradients, terms = jax.grad(mean_loss, has_aux=True)(unravel(params), *batch)
         updates, opt_state = optimizer.update(ravel_pytree(gradients)[0], opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), terms
 
-    def score_step(params: Any, rows: Any, noise: Any, weights: Any) -> tuple[Any, ElboTerms]:
-        return params, mean_loss(unravel(params), rows, noise, weights)[1]
+    def score_step(params: Any, *batch: Any) -> tuple[Any, ElboTerms]:
+        return params, mean_loss(unravel(params), *batch)[1]
 
     epoch_key = jax.random.fold_in(named_key(state.key, "train"), state.epoch)
     (params, opt_state), train = _pass(
@@ -214,7 +224,7 @@ def run_epoch(
         (0, n_train),
         named_key(epoch_key, "order"),
         architecture.latent_dim,
-        training.batch_size,
+        training,
     )
     _, validation = _pass(
         params,
@@ -225,7 +235,7 @@ def run_epoch(
         (n_train, x.shape[0]),
         None,
         architecture.latent_dim,
-        training.batch_size,
+        training,
     )
 
     validation_loss = loss(validation, hyperparameters)

@@ -49,6 +49,7 @@ def elbo_terms(
     noise: Float[Array, "N L"],
     architecture: Architecture,
     hyperparameters: Hyperparameters,
+    seen: Float[Array, "N D"] | None = None,
 ) -> ElboTerms:
     """Return the terms of the ELBO of each row, at z = mean + sd * noise.
 
@@ -58,12 +59,14 @@ def elbo_terms(
         noise: standard normal draws, one row each.
         architecture: static sizes.
         hyperparameters: `noise_variance`, `latent_dim` and `n_clusters` are read.
+        seen: the rows as the encoder sees them, where some inputs are hidden from it; None: all of x. Any q
+            gives a bound, so does one that knows less.
     """
     latent_dim = hyperparameters.latent_dim
     prior = params.prior(architecture.latent_dim)
     n_clusters = None if params.mixture is None else hyperparameters.n_clusters
 
-    posterior = encode(params, x, architecture, latent_dim)
+    posterior = encode(params, x if seen is None else seen, architecture, latent_dim)
     variances = jnp.exp(posterior.log_variances)
     z = posterior.means + jnp.exp(0.5 * posterior.log_variances) * noise
     means = decode(params, z, architecture, latent_dim)

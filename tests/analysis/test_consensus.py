@@ -1,0 +1,112 @@
+"""The consensus of runs against co-association counted pair by pair, and what it must not depend on."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from jvade.analysis import consensus
+
+
+def noisy(truth, n_runs, share, rng, n_clusters=4):
+    """Runs that name the true groups by numbers of their own and misplace a share of the rows."""
+    runs = []
+    for _ in range(n_runs):
+        run = rng.permutation(n_clusters)[truth]
+        wrong = rng.random(len(truth)) < share
+        run[wrong] = rng.integers(0, n_clusters, wrong.sum())
+        runs.append(run)
+    return runs
+
+
+def test_scores_are_average_co_associations_with_the_members():
+    """Brute force: in what share of the runs a row is with a member, averaged over the members."""
+    rng = np.random.default_rng(0)
+    runs = [rng.integers(0, 5, 40) for _ in range(6)]
+    found = consensus.agree(runs, 3, seed=0, n_rows=40, smallest_share=0.1)
+    together = np.mean([run[:, None] == run for run in runs], axis=0)
+    groups = consensus._cut(np.stack(runs), 3, 0.1)
+    names = np.unique(groups[groups >= 0])
+    scores = np.stack([together[:, groups == name].mean(axis=1) for name in names], axis=1)
+    np.testing.assert_allclose(found.support, scores.max(axis=1), atol=1e-12)
+    assert adjusted_rand_score(scores.argmax(axis=1), found.labels) == 1.0
+    # By falling size.
+    assert (np.diff(np.bincount(found.labels)) <= 0).all()
+
+
+def test_runs_that_are_mostly_right_agree_on_what_is_right():
+    """Each run misplaces four rows in ten, and no two agree well; together they find the groups."""
+    rng = np.random.default_rng(1)
+    truth = rng.choice(4, 3_000, p=[0.7, 0.2, 0.08, 0.02])
+    runs = noisy(truth, 15, 0.4, rng)
+    assert adjusted_rand_score(runs[0], runs[1]) < 0.4
+    found = consensus.agree(runs, 4, seed=0, n_rows=1_000)
+    assert adjusted_rand_score(truth, found.labels) > 0.99
+    # A row that all runs place well has more support than one that few do.
+    right = np.mean([run == np.bincount(run[truth == 0]).argmax() for run in runs], axis=0)[truth == 0]
+    assert np.corrcoef(right, found.support[truth == 0])[0, 1] > 0.9
+
+
+def test_splits_that_differ_from_run_to_run_are_joined_again():
+    rng = np.random.default_rng(2)
+    truth = rng.choice(3, 4_000, p=[0.8, 0.15, 0.05])
+    runs = []
+    for _ in range(12):  # every run cuts the largest group in three, elsewhere each time
+        runs.append(np.where(truth == 0, 2 + rng.integers(1, 4, 4_000), truth))
+    found = consensus.agree(runs, 3, seed=0, n_rows=1_500)
+    assert adjusted_rand_score(truth, found.labels) == 1.0
+
+
+def test_names_order_of_runs_and_rows_change_nothing():
+    rng = np.random.default_rng(3)
+    truth = rng.choice(4, 500, p=[0.5, 0.3, 0.15, 0.05])
+    runs = noisy(truth, 8, 0.2, rng)
+    found = consensus.agree(runs, 4, seed=0, n_rows=500)
+    renamed = [rng.permutation(4)[run] for run in runs[::-1]]
+    again = consensus.agree(renamed, 4, seed=0, n_rows=500)
+    np.testing.assert_array_equal(found.labels, again.labels)
+    np.testing.assert_allclose(found.support, again.support)
+    order = rng.permutation(500)
+    moved = consensus.agree([run[order] for run in runs], 4, seed=0, n_rows=500)
+    np.testing.assert_array_equal(moved.labels, found.labels[order])
+
+
+def test_new_rows_are_placed_as_old_ones_are_whatever_comes_with_them(monkeypatch):
+    rng = np.random.default_rng(4)
+    truth = rng.choice(4, 800)
+    runs = noisy(truth, 6, 0.3, rng)
+    found = consensus.agree(runs, 4, seed=0, n_rows=300)
+    monkeypatch.setattr(consensus, "CHUNK_ROWS", 7)
+    labels, support = consensus.assign(found.votes, [run[5:50] for run in runs])
+    np.testing.assert_array_equal(labels, found.labels[5:50])
+    np.testing.assert_array_equal(support, found.support[5:50])
+
+
+def test_groups_that_are_too_small_are_no_clusters():
+    truth = np.repeat([0, 1, 2, 3], [600, 300, 97, 3])
+    found = consensus.agree([truth, truth], 3, seed=0, smallest_share=0.01)
+    assert np.bincount(found.labels).tolist() == [603, 300, 97]  # the three go somewhere
+    found = consensus.agree([truth, truth], 4, seed=0, smallest_share=0.0)
+    assert np.bincount(found.labels).tolist() == [600, 300, 97, 3]
+
+
+@pytest.mark.parametrize("n_clusters", [1, 5])
+def test_fewer_groups_than_asked_for(n_clusters):
+    """Runs that all say the same two groups have no more to give; one run of one row is a cluster."""
+    run = np.repeat([0, 1], [60, 40])
+    found = consensus.agree([run, 1 - run], n_clusters, seed=0)
+    assert len(np.unique(found.labels)) == min(n_clusters, 2)
+    assert consensus.agree([np.zeros(1, int)], 1, seed=0).labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("runs", "n_clusters", "words"),
+    [
+        ([], 2, "expected one or more runs"),
+        ([np.zeros(3, int), np.zeros(4, int)], 2, r"got rows: \[3, 4\]"),
+        ([np.zeros(3, int)], 0, r"expected 1 to the number of rows \(3\), got 0"),
+        ([np.zeros(3, int)], 4, "got 4"),
+    ],
+)
+def test_bad_input_is_named(runs, n_clusters, words):
+    with pytest.raises(ValueError, match=words):
+        consensus.agree(runs, n_clusters, seed=0)
