@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
 
+from jvade import clustering
 from jvade.analysis import stability
 from jvade.core import fit, lanes
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
 from jvade.core.lanes import Keeper, Progress
-from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 
@@ -139,7 +139,9 @@ def sweep(
     if n_bad := int(jnp.sum(~jnp.isfinite(rows).all(axis=1))):
         raise ValueError(f"expected finite rows, got {n_bad} of {len(rows)} with a NaN or an infinity")
     found = fit.fit(rows, stack, architecture, training, mixture, on_block, keeper)
-    labels = np.stack([_label(found, rows, stack, lane, architecture) for lane in range(len(settings))])
+    labels = np.stack(
+        [clustering.label(found, rows, stack, lane, architecture)[0] for lane in range(len(settings))]
+    )
 
     kept = jnp.arange(len(settings)), found.finetuned.best_epoch
     best = jax.tree.map(lambda term: term[kept], found.finetuned.history.validation)
@@ -177,11 +179,6 @@ def sweep(
         architecture,
         fit.failures(found, names),
     )
-
-
-def _label(found: Fit, x: Array, stack: Lane, lane: int, architecture: Architecture) -> np.ndarray:
-    placed = fit.assign(take_lane(found.finetuned.params, lane), x, take_lane(stack, lane), architecture)
-    return np.asarray(jnp.argmax(placed.responsibilities, axis=-1)).astype(np.int16)
 
 
 def _agreement(

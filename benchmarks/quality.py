@@ -1,0 +1,320 @@
+"""How good the clusterings are: against the planted types, between seeds, and by what no label is needed for.
+
+    .venv/bin/python benchmarks/quality.py --quick
+    .venv/bin/python benchmarks/quality.py --cohorts 201 202 203 --seeds 20 --half-seeds 5 \
+        --out benchmarks/results/quality.json
+
+Simulated districts that nothing was chosen on. A fifth of the patients of each is kept aside: every method is
+fitted to the visits of the others and measured on those of this fifth. A seed redraws weights, split, row
+order, noise and the starts of EM; methods share nothing between seeds. With --half-seeds a method is also
+fitted twice, to disjoint halves of the patients, and the two are compared.
+
+Two ceilings stand beside: gradient boosting that is shown the types of the patients it is fitted to, and a
+mixture of the right families (normal, categorical, Bernoulli) on the raw variables, started at the types and
+left to EM: what a likelihood without labels makes of the truth.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import report
+from scipy.special import logsumexp
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.mixture import GaussianMixture
+
+from jvade import clustering
+from jvade.analysis import comparison, stability
+from jvade.analysis.indices import Scorer, draw_subset
+from jvade.clustering import PAPER, ROBUST, Configuration
+from jvade.core import em, fit, gmm, lanes, model
+from jvade.core.layout import take_lane
+from jvade.core.settings import Architecture
+from jvade.data.district.draw import blocks
+from jvade.data.district.inputs import inputs
+from jvade.data.matrix import fit_scaling, to_matrix
+from jvade.data.variables import DIAGNOSES, LEVELS, OUTCOME, STUDY_INPUTS
+
+N_CLUSTERS = 7
+#: A cluster counts as alive from this share of the visits on, and for the highest cross rate from the other.
+ALIVE, SIZABLE = 0.001, 0.002
+
+
+class Cohort(NamedTuple):
+    """A district: its visits, their columns as the networks see them, and whose visits are kept aside."""
+
+    frame: pd.DataFrame
+    x: np.ndarray
+    test: np.ndarray
+
+    @property
+    def types(self) -> np.ndarray:
+        """Planted type of each visit kept aside."""
+        return self.frame["planted_type"].to_numpy()[self.test]
+
+
+class Found(NamedTuple):
+    """What a method makes of the visits kept aside: cluster, how sure, and its validation ELBO if any."""
+
+    labels: np.ndarray
+    sure: np.ndarray | None = None
+    elbo: float | None = None
+
+
+def draw(n_visits: int, seed: int) -> Cohort:
+    """Return a simulated district; the scaling is that of the visits that methods are fitted to."""
+    patients = round(n_visits * 57 / 365)
+    frame = pd.concat([inputs(block) for block in blocks(n_visits, patients, seed)], ignore_index=True)
+    frame = frame[frame["cost"].notna()].reset_index(drop=True)
+    aside = np.random.default_rng(seed).random(patients + 1) < 0.2
+    test = aside[frame["patient"].to_numpy()]
+    return Cohort(frame, to_matrix(frame, fit_scaling(frame[~test], STUDY_INPUTS)), test)
+
+
+def kmeans(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
+    """Return the clusters of K-Means on the inputs."""
+    labels = comparison.kmeans(x, N_CLUSTERS, seed)
+    centers = np.stack([x[labels == k].mean(axis=0) for k in np.unique(labels)])
+    return Found(np.argmin(((new[:, None] - centers) ** 2).sum(axis=2), axis=1))
+
+
+def raw_mixture(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
+    """Return the clusters of scikit-learn's diagonal mixture on the inputs."""
+    found = GaussianMixture(N_CLUSTERS, covariance_type="diag", reg_covar=1e-3, random_state=seed).fit(x)
+    sure = found.predict_proba(new)
+    return Found(sure.argmax(axis=1), sure.max(axis=1))
+
+
+def study(
+    paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[int]
+) -> dict[str, list[Found]]:
+    """Return, for every seed, the methods of the study that share a VAE: its lanes are trained once."""
+    rows, others = jnp.asarray(x), jnp.asarray(new)
+    sizes, stack = Architecture(x.shape[1]), lanes.stack(list(seeds), paper.model)
+    result = fit.fit(rows, stack, sizes, paper.training, paper.mixture)
+    assert result.pretrained is not None
+    found: dict[str, list[Found]] = {"VAE + K-Means": [], "VAE + GMM": [], "VaDE, paper": []}
+    for lane, seed in enumerate(seeds):
+        vae = take_lane(result.pretrained.params, lane)
+        latents, elsewhere = (
+            np.asarray(model.assign(vae, part, sizes, paper.model.latent_dim, 1).latents)
+            for part in (rows, others)
+        )
+        found["VAE + K-Means"].append(kmeans(latents, elsewhere, seed))
+        options = paper.mixture.options
+        few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
+        start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], **options)
+        found["VAE + GMM"].append(_by_mixture(take_lane(start, 0), elsewhere))
+        placed = fit.assign(
+            take_lane(result.finetuned.params, lane), others, take_lane(stack, lane), sizes
+        ).responsibilities
+        best = -float(result.finetuned.best_loss[lane])
+        found["VaDE, paper"].append(
+            Found(np.asarray(placed).argmax(axis=1), np.asarray(placed).max(axis=1), best)
+        )
+    return found
+
+
+def _by_mixture(one: Any, z: np.ndarray) -> Found:
+    sure = np.asarray(jax.nn.softmax(em.log_joint(jnp.asarray(z), one.components), axis=-1))
+    return Found(sure.argmax(axis=1), sure.max(axis=1))
+
+
+def configured(configuration: Configuration, x: np.ndarray, new: np.ndarray, seed: int) -> Found:
+    """Return the clusters of a configuration, and the mean of its runs' bounds."""
+    found = clustering.cluster(x, N_CLUSTERS, seed, configuration)
+    elbo = -float(np.mean(np.asarray(found.fit.finetuned.best_loss)[found.sound]))
+    return Found(*clustering.place(found, new), elbo)
+
+
+def supervised(cohort: Cohort) -> Found:
+    """Return the types as a classifier names them that is shown those of the other patients."""
+    names = [variable.name for variable in STUDY_INPUTS]
+    x, types = cohort.frame[names].to_numpy(np.float32), cohort.frame["planted_type"].to_numpy()
+    found = HistGradientBoostingClassifier(
+        max_iter=60,
+        learning_rate=0.2,
+        min_samples_leaf=200,
+        l2_regularization=200.0,
+        early_stopping=False,  # pyright: ignore[reportArgumentType]
+        random_state=0,
+    ).fit(x[~cohort.test], types[~cohort.test])
+    sure = found.predict_proba(x[cohort.test])
+    return Found(found.classes_[sure.argmax(axis=1)], sure.max(axis=1))
+
+
+def right_families(cohort: Cohort, n_iter: int = 300) -> Found:
+    """Return the clusters of EM on the raw variables, started at the planted types."""
+    frame = cohort.frame
+    skewed = ("cost", "visits_this_year", "days_since_last_visit")
+    normal = np.column_stack([frame["age"] / 20, *(np.log1p(frame[name]) for name in skewed)])
+    known = ~np.isnan(normal)  # a first visit has no gap
+    normal = np.nan_to_num(normal)
+    flags = frame[["female", "hypertension", "diabetes", "crossed_before", "specialty"]].to_numpy(float)
+    homes = [name for name in frame if name.startswith("subdistrict")]
+    groups = [frame[list(g)].to_numpy(float) for g in ([v.name for v in LEVELS], _names(DIAGNOSES), homes)]
+    groups = [np.column_stack([one, 1 - one.sum(axis=1)]) for one in groups]
+    types = frame["planted_type"].to_numpy() - 1
+    gamma = np.eye(N_CLUSTERS)[types[~cohort.test]]
+
+    def joint(rows: np.ndarray, parameters: Any) -> np.ndarray:
+        shares, means, variances, chances, tables = parameters
+        total = np.log(shares) + flags[rows] @ np.log(chances).T + (1 - flags[rows]) @ np.log1p(-chances).T
+        for d in range(normal.shape[1]):
+            squares = (normal[rows, d, None] - means[:, d]) ** 2 / variances[:, d]
+            total += known[rows, d, None] * -0.5 * (squares + np.log(2 * np.pi * variances[:, d]))
+        for one, table in zip(groups, tables, strict=True):
+            total += one[rows] @ np.log(table).T
+        return total
+
+    def maximise(rows: np.ndarray, gamma: np.ndarray) -> Any:
+        sizes = gamma.sum(axis=0)[:, None] + 1e-9
+        seen = gamma.T @ known[rows] + 1e-9
+        means = gamma.T @ normal[rows] / seen
+        variances = gamma.T @ normal[rows] ** 2 / seen - means**2 + 1e-2
+        chances = np.clip(gamma.T @ flags[rows] / sizes, 1e-4, 1 - 1e-4)
+        tables = [(gamma.T @ one[rows] + 0.1) / (sizes + 0.1 * one.shape[1]) for one in groups]
+        return sizes[:, 0] / sizes.sum(), means, variances, chances, tables
+
+    for _ in range(n_iter):
+        parameters = maximise(~cohort.test, gamma)
+        logs = joint(~cohort.test, parameters)
+        gamma = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
+    logs = joint(cohort.test, parameters)
+    sure = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
+    return Found(sure.argmax(axis=1), sure.max(axis=1))
+
+
+def _names(variables: Sequence[Any]) -> list[str]:
+    return [variable.name for variable in variables]
+
+
+def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> dict[str, float]:
+    """Return what one clustering is worth: with the planted types, by the outcome, and by itself."""
+    crossed = cohort.frame[OUTCOME].to_numpy(float)[cohort.test]
+    shares = np.bincount(found.labels) / len(found.labels)
+    rates = np.bincount(found.labels, weights=crossed) / np.maximum(np.bincount(found.labels), 1)
+    some = shares[shares > 0]
+    (indices,) = scorer.score(cohort.x[cohort.test][rows], [found.labels[rows]])
+    values = {
+        "ari": adjusted_rand_score(cohort.types, found.labels),
+        "nmi": normalized_mutual_info_score(cohort.types, found.labels),
+        "alive": int((shares >= ALIVE).sum()),
+        "effective_clusters": float(np.exp(-(some * np.log(some)).sum())),
+        "largest_share": shares.max(),
+        "highest_cross_ratio": (rates[shares >= SIZABLE] / crossed.mean()).max(),
+        "calibration_gap": np.nan if found.sure is None else calibration_gap(found, cohort.types),
+        "elbo": np.nan if found.elbo is None else found.elbo,
+    }
+    return {name: float(value) for name, value in (values | indices._asdict()).items()}
+
+
+def calibration_gap(found: Found, types: np.ndarray) -> float:
+    """Return how far sureness and truth lie apart, on average over ten bins of sureness.
+
+    A row is right where its planted type is the commonest one of its cluster.
+    """
+    assert found.sure is not None
+    shared = stability.overlaps(found.labels, types)
+    right = shared.argmax(axis=1)[found.labels] == types
+    place = np.minimum((10 * found.sure).astype(int), 9)
+    sizes = np.bincount(place, minlength=10)
+    gaps = np.bincount(place, weights=found.sure, minlength=10) - np.bincount(place, right, 10)
+    return float(np.abs(gaps).sum() / sizes.sum())
+
+
+def methods(
+    cohort: Cohort, seeds: Sequence[int], paper: Configuration, robust: Configuration
+) -> Iterator[tuple[str, list[Found], float]]:
+    """Yield name, findings of every seed, and seconds of each method."""
+    x, new = cohort.x[~cohort.test], cohort.x[cohort.test]
+    each: dict[str, Callable[[], list[Found]]] = {
+        "supervised (ceiling)": lambda: [supervised(cohort)],
+        "right families from the truth (ceiling without labels)": lambda: [right_families(cohort)],
+        "K-Means": lambda: [kmeans(x, new, seed) for seed in seeds],
+        "GMM": lambda: [raw_mixture(x, new, seed) for seed in seeds],
+        "VaDE, robust": lambda: [configured(robust, x, new, seed) for seed in seeds],
+    }
+    for name, run in each.items():
+        begin = time.perf_counter()
+        yield name, run(), time.perf_counter() - begin
+    begin = time.perf_counter()
+    found = study(paper, x, new, seeds)
+    for name, runs in found.items():
+        yield name, runs, (time.perf_counter() - begin) / len(found)
+
+
+def halves(cohort: Cohort, seeds: Sequence[int], configuration: Configuration) -> list[float]:
+    """Return the agreement, on the visits kept aside, of models fitted to disjoint halves of the patients."""
+    patient, found = cohort.frame["patient"].to_numpy(), []
+    for seed in seeds:
+        first = np.random.default_rng(seed).random(patient.max() + 1) < 0.5
+        one, two = (
+            configured(
+                configuration, cohort.x[~cohort.test & half[patient]], cohort.x[cohort.test], 1000 * i + seed
+            )
+            for i, half in enumerate((first, ~first))
+        )
+        found.append(float(adjusted_rand_score(one.labels, two.labels)))
+    return found
+
+
+def summary(name: str, lines: list[dict[str, float]], runs: list[Found], seconds: float) -> dict[str, Any]:
+    """Return mean and standard deviation (ddof 1) of every measure, and how the seeds agree."""
+    table = pd.DataFrame(lines)
+    pairs = stability.pairwise_ari([run.labels for run in runs])[np.triu_indices(len(runs), 1)]
+    return {
+        "method": name,
+        "seeds": len(runs),
+        "mean": table.mean().to_dict(),
+        "sd": table.std(ddof=1).to_dict(),
+        "alive_least": int(table["alive"].min()),
+        "four_times": int((table["highest_cross_ratio"] >= 4).sum()),
+        "agreement": {"mean": float(pairs.mean()), "least": float(pairs.min())} if len(pairs) else None,
+        "seconds_per_seed": seconds / len(runs),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Quality of the clusterings.")
+    parser.add_argument("--quick", action="store_true", help="20,000 visits, two seeds, few epochs: a check")
+    parser.add_argument("--visits", type=int, default=200_000)
+    parser.add_argument("--cohorts", type=int, nargs="+", default=[201])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--half-seeds", type=int, default=0, help="seeds of the disjoint halves")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    paper, robust, n_visits, n_seeds = PAPER, ROBUST, options.visits, options.seeds
+    if options.quick:
+        n_visits, n_seeds = 20_000, 2
+        paper = replace(PAPER, training=replace(PAPER.training, max_epochs=4))
+        robust = replace(ROBUST, training=replace(ROBUST.training, max_epochs=4), n_runs=3)
+    found: dict[str, Any] = {}
+    for seed in options.cohorts:
+        cohort, scorer = draw(n_visits, seed), Scorer()
+        rows = draw_subset(int(cohort.test.sum()), 10_000, seed)
+        lines = []
+        for name, runs, seconds in methods(cohort, range(1, n_seeds + 1), paper, robust):
+            measures = [measure(run, cohort, scorer, rows) for run in runs]
+            lines.append(summary(name, measures, runs, seconds))
+            print(lines[-1], flush=True)
+        found[str(seed)] = {"methods": lines}
+        if options.half_seeds:
+            seeds = range(1, options.half_seeds + 1)
+            each = {"VaDE, robust": robust, "VaDE, paper": paper}
+            found[str(seed)]["halves"] = {name: halves(cohort, seeds, one) for name, one in each.items()}
+            print(found[str(seed)]["halves"], flush=True)
+    report.write("benchmarks/quality.py", options, {"cohorts": found}, options.out)
+
+
+if __name__ == "__main__":
+    main()
