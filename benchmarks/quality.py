@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import report
-from scipy.special import logsumexp
+from scipy.special import softmax
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
@@ -73,10 +73,10 @@ def draw(n_visits: int, seed: int) -> Cohort:
     """Return a simulated district; the scaling is that of the visits that methods are fitted to."""
     patients = round(n_visits * 57 / 365)
     frame = pd.concat([inputs(block) for block in blocks(n_visits, patients, seed)], ignore_index=True)
-    frame = frame[frame["cost"].notna()].reset_index(drop=True)
+    frame = frame.dropna(subset=["cost"]).reset_index(drop=True)
     aside = np.random.default_rng(seed).random(patients + 1) < 0.2
-    test = aside[frame["patient"].to_numpy()]
-    return Cohort(frame, to_matrix(frame, fit_scaling(frame[~test], STUDY_INPUTS)), test)
+    test = aside[np.asarray(frame["patient"])]
+    return Cohort(frame, to_matrix(frame, fit_scaling(frame.loc[~test], STUDY_INPUTS)), test)
 
 
 def kmeans(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
@@ -184,12 +184,10 @@ def right_families(cohort: Cohort, n_iter: int = 300) -> Found:
         tables = [(gamma.T @ one[rows] + 0.1) / (sizes + 0.1 * one.shape[1]) for one in groups]
         return sizes[:, 0] / sizes.sum(), means, variances, chances, tables
 
+    parameters = maximise(~cohort.test, gamma)
     for _ in range(n_iter):
-        parameters = maximise(~cohort.test, gamma)
-        logs = joint(~cohort.test, parameters)
-        gamma = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
-    logs = joint(cohort.test, parameters)
-    sure = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
+        parameters = maximise(~cohort.test, softmax(joint(~cohort.test, parameters), axis=1))
+    sure = softmax(joint(cohort.test, parameters), axis=1)
     return Found(sure.argmax(axis=1), sure.max(axis=1))
 
 
@@ -270,14 +268,19 @@ def halves(cohort: Cohort, seeds: Sequence[int], configuration: Configuration) -
 def summary(name: str, lines: list[dict[str, float]], runs: list[Found], seconds: float) -> dict[str, Any]:
     """Return mean and standard deviation (ddof 1) of every measure, and how the seeds agree."""
     table = pd.DataFrame(lines)
+    mean, sd = (
+        {str(key): None if np.isnan(value) else float(value) for key, value in column.items()}
+        for column in (table.mean(), table.std(ddof=1))
+    )
+    ratios = table["highest_cross_ratio"].to_numpy()
     pairs = stability.pairwise_ari([run.labels for run in runs])[np.triu_indices(len(runs), 1)]
     return {
         "method": name,
         "seeds": len(runs),
-        "mean": table.mean().to_dict(),
-        "sd": table.std(ddof=1).to_dict(),
-        "alive_least": int(table["alive"].min()),
-        "four_times": int((table["highest_cross_ratio"] >= 4).sum()),
+        "mean": mean,
+        "sd": sd,
+        "alive_least": int(table["alive"].to_numpy().min()),
+        "four_times": int((ratios >= 4).sum()),
         "agreement": {"mean": float(pairs.mean()), "least": float(pairs.min())} if len(pairs) else None,
         "seconds_per_seed": seconds / len(runs),
     }

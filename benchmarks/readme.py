@@ -1,8 +1,9 @@
-"""Write the tables of `benchmarks/README.md` from the files under `results/`, each between its two marks.
+"""Write the tables of `README.md` here and of `docs/method.md` from the files under `results/`.
 
     .venv/bin/python benchmarks/readme.py
 
-A table's marks are `<!-- NAME -->` and `<!-- end of NAME -->`; a name whose file is not there stays as it is.
+Each stands between its two marks, `<!-- NAME -->` and `<!-- end of NAME -->`; a name whose file is not there
+stays as it is.
 """
 
 import json
@@ -125,14 +126,88 @@ def distances(found: dict[str, Any]) -> str:
     return table(pd.DataFrame(rows), {"times ours": ".1f"})
 
 
+def quality(found: dict[str, Any]) -> str:
+    """Return a table of the methods, cohort by cohort."""
+    rows = []
+    for cohort, one in found["cohorts"].items():
+        for line in one["methods"]:
+            mean, sd, agreement = line["mean"], line["sd"], line["agreement"]
+            cv = [sd[name] / abs(mean[name]) for name in INDICES] if agreement else []
+            rows.append(
+                {
+                    "district": cohort,
+                    "method": line["method"],
+                    "seeds": line["seeds"],
+                    "ARI with the types": _mean(mean, sd, "ari", 3),
+                    "NMI": mean["nmi"],
+                    "clusters alive, least": line["alive_least"],
+                    "effective clusters": mean["effective_clusters"],
+                    "largest share, %": 100 * mean["largest_share"],
+                    "seeds agree: mean ARI": agreement["mean"] if agreement else None,
+                    "least": agreement["least"] if agreement else None,
+                    "highest cross rate, times overall": _mean(mean, sd, "highest_cross_ratio", 1),
+                    "seeds at 4 times": line["four_times"],
+                    "gap of sureness": mean["calibration_gap"],
+                    "largest CV of an index": max(cv) if cv else None,
+                }
+            )
+    forms: dict[str, str] = dict.fromkeys(("NMI", "seeds agree: mean ARI", "least"), ".2f")
+    forms |= dict.fromkeys(("gap of sureness", "largest CV of an index"), ".2f")
+    forms |= {"effective clusters": ".1f", "largest share, %": ".0f"}
+    text = table(pd.DataFrame(rows), forms)
+    halves = [
+        f"{name} {sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f}, {len(values)} "
+        f"pairs, district {cohort})"
+        for cohort, one in found["cohorts"].items()
+        for name, values in one.get("halves", {}).items()
+    ]
+    return text + (f"\n\nFitted to disjoint halves of the patients: {'; '.join(halves)}." if halves else "")
+
+
+def _mean(mean: dict[str, float], sd: dict[str, float | None], name: str, digits: int) -> str:
+    known = "" if sd[name] is None else f" ± {sd[name]:.{digits}f}"  # one run has no spread
+    return f"{mean[name]:.{digits}f}{known}"
+
+
+def ablation(found: dict[str, Any]) -> str:
+    """Return a table of the variants."""
+    rows = []
+    for name, one in found["variants"].items():
+        row = {
+            "variant": name,
+            "single runs agree": one["run_agreement"],
+            "alive in a single run": "{} to {}".format(*one["run_alive"]),
+            "consensuses agree": one["agreement"],
+            "alive": min(one["alive"]),
+            "largest share, %": 100 * sum(one["largest_share"]) / 2,
+        }
+        if "ari" in one:
+            row |= {"ARI of a run (not looked at)": one["run_ari"]}
+            row |= {"ARI of the consensus (not looked at)": sum(one["ari"]) / 2}
+        rows.append(row)
+    forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree"), ".2f")
+    forms |= dict.fromkeys([name for name in rows[0] if name.startswith("ARI")], ".3f")
+    return table(pd.DataFrame(rows), forms | {"largest share, %": ".0f"})
+
+
+INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one for one in (throughput, em, growth, sweep, stages, distances)
 }
+#: The pages, and what makes the table of each name.
+PAGES = {
+    HERE / "README.md": TABLES,
+    HERE.parent / "docs" / "method.md": {
+        "quality": quality,
+        "ablation": ablation,
+        "ablation_real": ablation,
+    },
+}
 
 
-def fill(text: str, results: Path) -> str:
+def fill(text: str, results: Path, tables: dict[str, Callable[[dict[str, Any]], str]] = TABLES) -> str:
     """Return the text with every table as the files say."""
-    for name, make in TABLES.items():
+    for name, make in tables.items():
         path = results / f"{name}.json"
         if not path.exists():
             continue
@@ -145,5 +220,5 @@ def fill(text: str, results: Path) -> str:
 
 
 if __name__ == "__main__":
-    page = HERE / "README.md"
-    page.write_text(fill(page.read_text(encoding="utf-8"), HERE / "results"), encoding="utf-8")
+    for path, tables in PAGES.items():
+        path.write_text(fill(path.read_text(encoding="utf-8"), HERE / "results", tables), encoding="utf-8")

@@ -23,11 +23,13 @@ MAY_IMPORT = {
     "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report"}),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))
-MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "sweeps"})
+MAY_IMPORT["clustering"] = ({"jax"}, {"core", "analysis", "clustering"})
+MAY_IMPORT["health"] = ({"jax", "pandas"}, {"core", "analysis", "clustering", "health"})
+MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "clustering", "sweeps"})
 MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
 MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
 MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
-MAY_IMPORT["__init__"] = (set(), {"sweeps"})  # loaded when asked for
+MAY_IMPORT["__init__"] = (set(), {"clustering", "health", "sweeps"})  # loaded when asked for
 
 #: Modules of the data wing that work where no table engine is installed.
 NO_ENGINE = ("variables", "matrix", "published", "district.draw", "district.inputs")

@@ -67,6 +67,7 @@ class Clustering(NamedTuple):
         lanes: seed and settings of every lane.
         architecture: sizes of the lanes, for `fit.assign`.
         failures: what went wrong, a line for each lane that failed; its run has no vote.
+        n_clusters: as asked for.
     """
 
     labels: Int[np.ndarray, " N"]
@@ -78,6 +79,7 @@ class Clustering(NamedTuple):
     lanes: Lane
     architecture: Architecture
     failures: list[str]
+    n_clusters: int
 
 
 class AllRunsFailedError(RuntimeError):
@@ -129,9 +131,9 @@ def cluster(
     each = [label(found, rows, stack, lane, architecture) for lane in sound]
     runs = np.stack([labels for labels, _ in each])
     if alone:
-        return Clustering(*each[0], None, runs, sound, found, stack, architecture, failures)
+        return Clustering(*each[0], None, runs, sound, found, stack, architecture, failures, n_clusters)
     votes, labels, support = consensus.agree(list(runs), n_clusters, seed)
-    return Clustering(labels, support, votes, runs, sound, found, stack, architecture, failures)
+    return Clustering(labels, support, votes, runs, sound, found, stack, architecture, failures, n_clusters)
 
 
 def place(

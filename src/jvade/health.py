@@ -1,0 +1,143 @@
+"""How far a clustering can be trusted, by what needs no labels, and what to change."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from jvade.analysis import stability
+from jvade.clustering import Clustering
+from jvade.core import fit, model
+from jvade.core.layout import take_lane
+
+#: Share of the rows below which a cluster is called dead.
+ALIVE = 0.001
+#: Nats about a row that a latent must tell to count as used.
+USED = 0.05
+#: Mean adjusted Rand index of two runs below which a person should not trust a single one of them.
+AGREEMENT = 0.6
+#: Nats per row by which the loss of rows held out may pass that of the rows trained on.
+GAP = 0.1
+
+
+class Health(NamedTuple):
+    """A short report on a clustering.
+
+    Args:
+        clusters: how many hold a thousandth of the rows or more.
+        effective_clusters: exp of the entropy of the shares: K where all have the same.
+        smallest_share: of the clusters that hold rows, in [0, 1].
+        agreement: mean adjusted Rand index of two runs; NaN for a single run.
+        doubtful: share of the rows whose support is below a half.
+        runs: a row per sound run: `run` (from 1), `clusters` (as above), `overlap` (mean of 1 - the highest
+            responsibility: 0 where components lie apart), `used_latents`, `nats` (list, of each latent: how
+            much it tells about a row), `gap` (validation less training loss at the kept epoch, nats per row)
+            and `converged`.
+        warnings: what a person should know, and what to change.
+    """
+
+    clusters: int
+    effective_clusters: float
+    smallest_share: float
+    agreement: float
+    doubtful: float
+    runs: pd.DataFrame
+    warnings: list[str]
+
+
+def nats(posterior: model.Posterior) -> Float[np.ndarray, " L"]:
+    """Return how much each latent tells about a row, nats.
+
+    The mean of KL(q(z|x) || q(z)), with for q(z) the normal of its mean and variance: at least the mutual
+    information of row and latent, 0 for one that does not depend on the row.
+    """
+    variances = np.exp(posterior.log_variances)
+    total = variances.mean(axis=0) + np.var(posterior.means, axis=0)
+    # A masked latent has log-variance 0 and mean 0: it tells nothing.
+    return 0.5 * (np.log(total) - np.mean(posterior.log_variances, axis=0))
+
+
+def examine(
+    clustering: Clustering, x: Float[np.ndarray, "N D"] | Float[Array, "N D"], n_rows: int = 20_000
+) -> Health:
+    """Return how far a clustering can be trusted.
+
+    Args:
+        clustering: of `clustering.cluster`.
+        x: the rows it was made of.
+        n_rows: how many of them the latents and components are looked at on.
+    """
+    shares = np.bincount(clustering.labels) / len(clustering.labels)
+    some = shares[shares > 0]
+    few = jnp.asarray(x[np.linspace(0, len(x) - 1, min(n_rows, len(x))).astype(int)], float)
+    runs = pd.DataFrame([_run(clustering, place, few) for place in range(len(clustering.sound))])
+    pairs = stability.pairwise_ari(list(clustering.runs))[np.triu_indices(len(clustering.runs), 1)]
+    found = Health(
+        int((shares >= ALIVE).sum()),
+        float(np.exp(-(some * np.log(some)).sum())),
+        float(some.min()),
+        float(pairs.mean()) if len(pairs) else float("nan"),
+        float(np.mean(clustering.support < 0.5)),
+        runs,
+        [],
+    )
+    return found._replace(warnings=_warnings(clustering, found))
+
+
+def _run(clustering: Clustering, place: int, x: Array) -> dict[str, object]:
+    lane = clustering.sound[place]
+    finetuned, sizes = clustering.fit.finetuned, clustering.architecture
+    params, settings = take_lane(finetuned.params, lane), take_lane(clustering.lanes, lane)
+    posterior = model.encode_rows(params, x, sizes, settings.hyperparameters.latent_dim)
+    sure = np.asarray(fit.assign(params, x, settings, sizes).responsibilities).max(axis=1)
+    told = nats(jax.tree.map(np.asarray, posterior))
+    kept = lane, int(finetuned.best_epoch[lane])
+    weight = settings.hyperparameters.kl_weight
+    train, validation = (
+        -float(jax.tree.map(lambda term: term[kept], terms).elbo(weight)) for terms in finetuned.history
+    )
+    return {
+        "run": lane + 1,
+        "clusters": int((np.bincount(clustering.runs[place]) / clustering.runs.shape[1] >= ALIVE).sum()),
+        "overlap": float(1 - sure.mean()),
+        "used_latents": int((told >= USED).sum()),
+        "nats": told.tolist(),
+        "gap": validation - train,
+        "converged": bool(finetuned.converged[lane]),
+    }
+
+
+def _warnings(clustering: Clustering, found: Health) -> list[str]:
+    lines = list(clustering.failures)
+    asked = clustering.n_clusters
+    single = clustering.votes is None
+    if found.clusters < asked:
+        what = "the others died in the fine-tuning" if single else "the runs tell no more apart"
+        remedy = "ask for fewer, or take the robust configuration" if single else "ask for fewer clusters"
+        lines.append(f"{found.clusters} of {asked} clusters hold a thousandth of the rows: {what}; {remedy}")
+    if single:
+        lines.append("this is one run: another seed may end elsewhere; compare several, or use more runs")
+    elif found.agreement < AGREEMENT:
+        lines.append(
+            f"two runs agree at a mean ARI of {found.agreement:.2f} only; hide more inputs from the encoder "
+            "(training.input_dropout), ask for fewer clusters, and keep to rows of high support"
+        )
+    unused = [run for run, n in zip(found.runs["run"], found.runs["used_latents"], strict=True) if n == 0]
+    if unused:
+        lines.append(
+            f"run {', '.join(map(str, unused))}: no latent depends on the row, so its clusters mean nothing; "
+            "lower the noise variance or the KL weight"
+        )
+    apart = found.runs["gap"].to_numpy(float)
+    if (apart > GAP).any():
+        lines.append(
+            f"rows held out are explained {apart.max():.2f} nats worse than those trained on: the networks "
+            "learn rows by heart; use more rows, smaller widths or a larger weight decay"
+        )
+    if not found.runs["converged"].all():
+        n = int((~found.runs["converged"]).sum())
+        lines.append(f"{n} of {len(found.runs)} runs ended at training.max_epochs; more may improve them")
+    return lines

@@ -1,0 +1,115 @@
+"""Clustering by a configuration: what it is made of, what its seed decides, and rows that come later."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from jvade import clustering
+from jvade.analysis import consensus
+from jvade.clustering import PAPER, ROBUST, Configuration
+from jvade.core import fit, lanes
+from jvade.core.settings import Architecture, Hyperparameters, Training
+
+
+def test_the_named_configurations():
+    """Section 2.3 to the letter, and ours."""
+    assert set(clustering.CONFIGURATIONS) == {"paper", "robust"}
+    assert PAPER.model == Hyperparameters(learning_rate=1e-3, weight_decay=1e-5, clip_norm=1.0)
+    assert PAPER.model.latent_dim == 2
+    assert PAPER.model.patience == 5
+    assert PAPER.training == Training(batch_size=1024, max_epochs=100, validation_fraction=0.2)
+    assert PAPER.training.input_dropout == 0
+    assert (PAPER.widths, PAPER.n_runs) == ((256,), 1)
+    assert ROBUST.n_runs > 1
+    assert ROBUST.training.input_dropout > 0
+
+
+def test_groups_far_apart_are_found_by_all_runs(groups, found):
+    _, truth = groups
+    assert adjusted_rand_score(truth, found.labels) > 0.95
+    assert found.runs.shape == (3, 600)
+    assert found.sound == [0, 1, 2]
+    assert found.failures == []
+    assert found.support.mean() > 0.6
+
+
+def test_the_answer_is_the_consensus_of_the_runs(found):
+    votes, labels, support = consensus.agree(list(found.runs), 3, 0)
+    np.testing.assert_array_equal(found.labels, labels)
+    np.testing.assert_array_equal(found.support, support)
+    np.testing.assert_array_equal(found.votes, votes)
+
+
+def test_rows_that_come_later_are_placed_alike_alone_or_together(groups, found):
+    x, _ = groups
+    labels, support = clustering.place(found, x)
+    np.testing.assert_array_equal(labels, found.labels)
+    np.testing.assert_array_equal(support, found.support)
+    few, _ = clustering.place(found, x[5:9])
+    np.testing.assert_array_equal(few, found.labels[5:9])
+
+
+def test_a_single_run_is_the_fit_itself(groups, small):
+    x, _ = groups
+    one = clustering.cluster(x, 4, 7, replace(small, n_runs=1))
+    stack = lanes.stack([7], small.model)
+    sizes = Architecture(6, widths=(16,), n_clusters=4)
+    want = fit.fit(jnp.asarray(x, float), stack, sizes, small.training, small.mixture)
+    np.testing.assert_array_equal(one.fit.finetuned.best_loss, want.finetuned.best_loss)
+    labels, responsibilities = clustering.label(want, jnp.asarray(x, float), stack, 0, sizes)
+    np.testing.assert_array_equal(one.labels, labels)
+    np.testing.assert_array_equal(one.support, responsibilities)
+    assert one.votes is None
+    np.testing.assert_array_equal(clustering.place(one, x)[0], one.labels)
+
+
+def test_the_seed_decides_everything_and_neighbours_share_no_run(groups, small, found):
+    x, _ = groups
+    again = clustering.cluster(x, 3, 0, small)
+    np.testing.assert_array_equal(again.labels, found.labels)
+    other = clustering.cluster(x, 3, 1, small)
+    mine, theirs = (np.asarray(one.fit.finetuned.best_loss).tolist() for one in (found, other))
+    assert not set(mine) & set(theirs)
+
+
+def test_a_run_that_fails_has_no_vote_and_is_named(groups, small, monkeypatch):
+    x, _ = groups
+
+    whole = fit.fit
+
+    def broken(*arguments, **named):
+        result = whole(*arguments, **named)
+        finite = result.finetuned.finite.at[1].set(False)
+        return result._replace(finetuned=result.finetuned._replace(finite=finite))
+
+    monkeypatch.setattr(fit, "fit", broken)
+    found = clustering.cluster(x, 3, 0, small)
+    assert found.sound == [0, 2]
+    assert len(found.runs) == 2
+    assert found.failures[0].startswith("run 2 went non-finite in the fine-tuning")
+    assert len(clustering.place(found, x[:3])[0]) == 3
+
+
+def test_where_every_run_fails_the_error_says_so(groups, small):
+    hopeless = replace(small, model=small.model._replace(learning_rate=float("nan")))
+    with pytest.raises(clustering.AllRunsFailedError, match="run 1 went non-finite in the pretraining"):
+        clustering.cluster(groups[0], 3, 0, hopeless)
+
+
+@pytest.mark.parametrize(
+    ("change", "n_clusters", "words"),
+    [(np.nan, 3, "got 1 of 600 with a NaN"), (0.0, 0, "expected 1 to the number of rows"), (0.0, 601, "601")],
+)
+def test_bad_input_is_named(groups, small, change, n_clusters, words):
+    x = groups[0].copy()
+    x[3, 2] += change
+    with pytest.raises(ValueError, match=words):
+        clustering.cluster(x, n_clusters, 0, small)
+
+
+def test_a_configuration_of_no_run_is_refused():
+    with pytest.raises(ValueError, match="n_runs: expected at least 1, got 0"):
+        Configuration(n_runs=0)

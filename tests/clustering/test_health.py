@@ -1,0 +1,64 @@
+"""The health report: its numbers against brute force, and a warning for each thing that can be wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from jvade import clustering, health
+from jvade.core.model import Posterior
+
+
+def test_nats_are_the_mutual_information_of_a_linear_gaussian_latent():
+    """z = x + noise, of variance 3 and 1: log(4) / 2; a latent of noise alone tells nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, np.sqrt(3), 200_000)
+    means = np.column_stack([x, np.zeros_like(x)])
+    told = health.nats(Posterior(means, np.zeros_like(means)))
+    np.testing.assert_allclose(told, [0.5 * np.log(4), 0], atol=0.01)
+
+
+def test_the_numbers_are_those_of_the_clustering(groups, found):
+    report = health.examine(found, groups[0])
+    shares = np.bincount(found.labels) / 600
+    assert report.clusters == 3
+    assert report.smallest_share == shares.min()
+    assert report.effective_clusters == pytest.approx(np.prod(shares**-shares))
+    pairs = [adjusted_rand_score(found.runs[i], found.runs[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert report.agreement == pytest.approx(np.mean(pairs))
+    assert report.doubtful == np.mean(found.support < 0.5)
+    assert report.runs["run"].tolist() == [1, 2, 3]
+    assert (report.runs["used_latents"] > 0).all()
+    assert report.runs["overlap"].between(0, 0.75).all()
+    history = found.fit.finetuned.history
+    kept = int(found.fit.finetuned.best_epoch[1])
+    gap = history.train.elbo()[1, kept] - history.validation.elbo()[1, kept]
+    assert report.runs["gap"][1] == pytest.approx(float(gap), abs=1e-5)
+
+
+def test_every_warning_says_what_to_change(groups, found):
+    def warnings(one, **columns):
+        whole = health.examine(one, groups[0])
+        return " | ".join(health._warnings(one, whole._replace(runs=whole.runs.assign(**columns))))
+
+    assert "3 of 5 clusters hold a thousandth of the rows: the runs tell no more" in warnings(
+        found._replace(n_clusters=5)
+    )
+    rng = np.random.default_rng(0)
+    assert "hide more inputs from the encoder" in warnings(
+        found._replace(runs=rng.integers(0, 4, found.runs.shape))
+    )
+    assert "run 1, 3: no latent depends on the row" in warnings(found, used_latents=[0, 1, 0])
+    assert "0.30 nats worse than those trained on" in warnings(found, gap=[0.0, 0.3, -1.0])
+    assert "2 of 3 runs ended at training.max_epochs" in warnings(found, converged=[False, True, False])
+    assert "run 2 broke" in warnings(found._replace(failures=["run 2 broke"]))
+    sound = warnings(found, converged=True, gap=0.0)
+    assert ("agree at a mean ARI" in sound) == (health.examine(found, groups[0]).agreement < health.AGREEMENT)
+
+
+def test_a_single_run_says_that_it_is_one(groups, small):
+    one = clustering.cluster(groups[0], 4, 0, replace(small, n_runs=1))
+    report = health.examine(one, groups[0])
+    assert np.isnan(report.agreement)
+    assert any("this is one run" in line for line in report.warnings)
