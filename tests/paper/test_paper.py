@@ -45,6 +45,7 @@ TABLES = {
         "latent_map",
         "latent_ellipses",
     },
+    "robust": {"robust_runs"},
     "comparison": {"table5_comparison", "table5_cross_rates", "table5_lorenz"},
     "stability": {
         "table6_stability",
@@ -200,8 +201,16 @@ def test_smoke_tables_hold_together(smoke):
     zones = table7.loc[["inner", "middle", "outer"], "overall"].sum()
     assert zones == pytest.approx(100, abs=0.01)
     table5 = pd.read_csv(smoke / "table5_comparison.csv")
-    assert table5["method"].tolist() == ["K-Means", "VAE + K-Means", "VAE + GMM", "two-stage VaDE"]
-    np.testing.assert_equal(table5["silhouette_published"].to_numpy(), [0.0688, 0.3112, np.nan, 0.3060])
+    assert table5["method"].tolist() == [
+        "K-Means",
+        "VAE + K-Means",
+        "VAE + GMM",
+        "two-stage VaDE",
+        "robust VaDE",
+    ]
+    np.testing.assert_equal(
+        table5["silhouette_published"].to_numpy(), [0.0688, 0.3112, np.nan, 0.3060, np.nan]
+    )
     assert table5["ari_planted"].between(-1, 1).all()
     table6 = pd.read_csv(smoke / "table6_stability.csv").set_index("seed")
     runs = table6.loc[["1", "2"], "silhouette"]
@@ -230,12 +239,12 @@ def test_an_interrupted_run_goes_on_and_ends_as_an_uninterrupted_one(smoke, tmp_
         patched.setattr(KMeans, "fit_predict", interrupt)
         code, text, _ = run(capsys, *SMOKE, "--out", out)
     assert code == 130
-    assert "7 of 11 stages are finished" in text
+    assert "8 of 12 stages are finished" in text
     assert not (out / "run.json").exists()
     before = seconds(out)
     code, text, _ = run(capsys, *SMOKE, "--out", out)
     assert code == 0
-    assert "7 of 11 stages are finished already" in text
+    assert "8 of 12 stages are finished already" in text
     after = seconds(out)
     assert {name: after[name] for name in before} == before
     assert_same_tables(smoke, out)
@@ -261,7 +270,7 @@ def test_a_second_run_keeps_what_is_finished_and_computes_what_is_gone(smoke, tm
     time.sleep(1)  # the records tell the time in seconds
     code, text, _ = run(capsys, *SMOKE, "--out", out)
     assert code == 0
-    assert "9 of 11 stages are finished already" in text
+    assert "10 of 12 stages are finished already" in text
     after = seconds(out)
     assert {name for name in before if before[name] != after[name]} == {"profiles", "number-of-clusters"}
     assert not (out / "older.csv").exists()
@@ -349,7 +358,8 @@ def test_a_stage_brings_what_it_needs():
         ),
         ({"show_all": True, "out": Path("elsewhere")}, set()),
         ({"n_visits": 4000}, set(TABLES)),
-        ({"widths": (8,)}, set(TABLES) - {"cohort"}),
+        ({"widths": (8,)}, set(TABLES) - {"cohort", "robust"}),
+        ({"robust": dataclasses.replace(PRESETS["smoke"].robust, n_runs=3)}, {"robust", "comparison"}),
     ],
 )
 def test_a_setting_makes_stale_what_depends_on_it(tmp_path, change, stale):

@@ -95,8 +95,8 @@ def test_lorenz_draws_the_curves_and_names_them_by_falling_coefficient():
 
 
 def test_too_many_methods_are_refused():
-    with pytest.raises(ValueError, match="4 methods at most, got 5"):
-        concentration.lorenz({str(i): CURVES["K-Means"] for i in range(5)}, {str(i): 0.0 for i in range(5)})
+    with pytest.raises(ValueError, match="5 methods at most, got 6"):
+        concentration.lorenz({str(i): CURVES["K-Means"] for i in range(6)}, {str(i): 0.0 for i in range(6)})
 
 
 def test_words_are_legible_and_none_covers_another():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from jvade.analysis import profiles
+from jvade.clustering import ROBUST, Configuration
 from jvade.core.fit import MixtureStart
 from jvade.core.gmm import EmSettings
 from jvade.core.settings import Hyperparameters, Training
@@ -22,6 +23,7 @@ StageName = Literal[
     "number-of-clusters",
     "fine-tuning",
     "latents",
+    "robust",
     "comparison",
     "stability",
     "profiles",
@@ -99,6 +101,7 @@ class PaperSettings:
         model: the network and its optimiser.
         training: batches, epochs, split.
         mixture: how the mixture starts.
+        robust: our own configuration, beside the study's methods in Table 5.
     """
 
     preset: PresetName = "quick"
@@ -132,6 +135,7 @@ class PaperSettings:
     model: Hyperparameters = field(default_factory=Hyperparameters)
     training: Training = field(default_factory=Training)
     mixture: MixtureStart = field(default_factory=MixtureStart)
+    robust: Configuration = ROBUST
     tables: EngineSettings = field(default_factory=EngineSettings)
 
     @property
@@ -187,6 +191,7 @@ class PaperSettings:
             if low > high:
                 problems.append(f"--{name}.clusters: expected the smaller number first, got {low} {high}")
         at_least |= em_limits("--mixture", self.mixture, model.n_clusters)
+        at_least |= em_limits("--robust.mixture", self.robust.mixture, self.robust.model.n_clusters)
         above_zero = {
             "--model.learning-rate": model.learning_rate,
             "--model.noise-variance": model.noise_variance,
@@ -261,6 +266,11 @@ PRESETS: dict[PresetName, PaperSettings] = {
         training=Training(max_epochs=6),
         mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
         readings=Readings(n_rows=30_000, noise_variances=(1.0,)),
+        robust=replace(
+            ROBUST,
+            training=replace(ROBUST.training, max_epochs=10),
+            mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
+        ),
     ),
     "full": replace(
         _quick,
@@ -275,6 +285,8 @@ PRESETS: dict[PresetName, PaperSettings] = {
         sensitivity=replace(
             _quick.sensitivity, index_rows=5_000, em=replace(_quick.sensitivity.em, n_rows=20_000)
         ),
+        # Three times the steps of 40 epochs of 200,000 visits.
+        robust=replace(ROBUST, training=replace(ROBUST.training, max_epochs=7, block_epochs=1)),
     ),
     "smoke": replace(
         _quick,
@@ -290,5 +302,11 @@ PRESETS: dict[PresetName, PaperSettings] = {
         readings=Readings(n_rows=3_000, noise_variances=(1.0,), index_rows=(100, 200)),
         training=Training(batch_size=256, max_epochs=2),
         mixture=MixtureStart(n_rows=1_000, n_init=4),
+        robust=replace(
+            ROBUST,
+            training=Training(batch_size=256, max_epochs=2, input_dropout=0.5),
+            mixture=MixtureStart(n_rows=1_000, n_init=4),
+            n_runs=2,
+        ),
     ),
 }

@@ -15,6 +15,7 @@ from jvade.paper.stages import (
     latents,
     profiles,
     readings,
+    robust,
     stability,
     training,
 )
@@ -35,6 +36,7 @@ STAGES: dict[str, Stage] = {
         grid.NUMBER_OF_CLUSTERS,
         training.FINE_TUNING,
         latents.STAGE,
+        robust.STAGE,
         comparison.STAGE,
         stability.STAGE,
         profiles.STAGE,
@@ -43,7 +45,8 @@ STAGES: dict[str, Stage] = {
 }
 
 NOTE = """This folder holds a row for every visit: visits.parquet (the inputs), labels.parquet (row of the
-visit in your file, its cluster, how sure the model is of it) and arrays of the models. It is for the analyst
+visit in your file, its cluster, how sure the model is of it), robust_labels.parquet (the same by our own
+configuration) and arrays of the models. It is for the analyst
 who ran the study and must not be passed on. Everything outside this folder is made of aggregates.
 """
 

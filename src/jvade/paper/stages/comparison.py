@@ -21,7 +21,7 @@ from jvade.paper.stages import cohort, grid, training
 from jvade.report.figures import clusters
 from jvade.report.figures import concentration as lorenz_figures
 
-VADE = "two-stage VaDE"
+VADE, ROBUST = "two-stage VaDE", "robust VaDE"
 
 
 def methods(study: Study) -> dict[str, Clustering]:
@@ -32,15 +32,17 @@ def methods(study: Study) -> dict[str, Clustering]:
 
     def cluster(name: str, points: np.ndarray, found: np.ndarray) -> None:
         labels[name] = points, comparison.number_by_cross_rate(found, visits.table.outcome)
-        study.terminal.progress("comparison", len(labels), 4, "methods")
+        study.terminal.progress("comparison", len(labels), 5, "methods")
 
-    study.terminal.progress("comparison", 0, 4, "methods")
+    study.terminal.progress("comparison", 0, 5, "methods")
     cluster(
         "K-Means", visits.matrix, comparison.kmeans(visits.matrix, settings.kmeans_clusters, settings.seed)
     )
     cluster("VAE + K-Means", latents, comparison.kmeans(latents, settings.vae_kmeans_clusters, settings.seed))
     cluster("VAE + GMM", latents, mixture(study, latents))
     cluster(VADE, tuned.arrays["latents"], tuned.arrays["labels"])
+    # Its runs have latents of their own each: the space that all share is the inputs.
+    cluster(ROBUST, visits.matrix, study.outcome("robust").arrays["labels"])
     return {name: Clustering(*found) for name, found in labels.items()}
 
 
@@ -130,7 +132,7 @@ def draw(study: Study, found: Outcome) -> Mapping[str, Figure]:
 STAGE = Stage(
     "comparison",
     "section 3.3, Table 5",
-    ("cohort", "pretraining", "fine-tuning"),
+    ("cohort", "pretraining", "fine-tuning", "robust"),
     (
         "seed",
         "kmeans_clusters",

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jvade.report.figures.style import BLUE, GREEN, MUTED, ORANGE, PURPLE, label_ends, one_axes, styled
+from jvade.report.figures.style import BLUE, GREEN, MUTED, ORANGE, PURPLE, SKY, label_ends, one_axes, styled
 
-COLORS = (ORANGE, BLUE, GREEN, PURPLE)
+COLORS = (ORANGE, BLUE, GREEN, PURPLE, SKY)
 STEP = 7  # percent between the names of two lines
 
 
@@ -16,11 +16,11 @@ def lorenz(curves: Mapping[str, pd.DataFrame], ginis: Mapping[str, float]) -> Fi
     """Draw what share of crossing the clusters with the highest rates hold, a line per method.
 
     Args:
-        curves: as `analysis.concentration.lorenz` returns them, by method; four at most.
+        curves: as `analysis.concentration.lorenz` returns them, by method; five at most.
         ginis: Gini coefficient of each.
 
     Raises:
-        ValueError: there are more than four methods.
+        ValueError: there are more than five methods.
     """
     if len(curves) > len(COLORS):
         raise ValueError(f"{len(COLORS)} methods at most, got {len(curves)}")

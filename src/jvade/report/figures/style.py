@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e3e7eb"
 #: Distinguishable with any of the common colour-vision deficiencies (Okabe & Ito 2008).
-BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
+BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#56b4e9"
 #: Around words that lie on what is drawn.
 HALO = [withStroke(linewidth=3, foreground="white")]
 

@@ -1,0 +1,48 @@
+"""The same visits by our own configuration, whose row stands beside the study's methods in Table 5."""
+
+import numpy as np
+import pandas as pd
+
+from jvade import clustering, health
+from jvade.analysis.comparison import number_by_cross_rate
+from jvade.paper.stage import Outcome, Stage, Study
+from jvade.paper.stages import cohort, training
+
+
+def compute(study: Study) -> Outcome:
+    """Cluster the visits, and say how far that can be trusted."""
+    settings, visits = study.settings, cohort.load(study)
+    x = training.device_matrix(study)
+    show, kept = training.show(study.terminal), study.checkpoints("robust")
+    try:
+        found = clustering.cluster(x, settings.model.n_clusters, settings.seed, settings.robust, show, kept)
+    except clustering.AllRunsFailedError as failed:
+        raise training.TrainingError(str(failed)) from None
+    report = health.examine(found, x)
+    labels = number_by_cross_rate(found.labels, visits.table.outcome)
+    placed = {
+        "row": visits.table.frame["row"],
+        "cluster": labels.astype(np.int16),
+        "support": found.support,
+    }
+    return Outcome(
+        {"robust_runs": report.runs.drop(columns="nats")},
+        {
+            "clusters": report.clusters,
+            "effective_clusters": report.effective_clusters,
+            "agreement": None if np.isnan(report.agreement) else report.agreement,
+            "doubtful": report.doubtful,
+        },
+        {"labels": labels},
+        {"robust_labels": pd.DataFrame(placed)},
+        tuple(f"robust: {line}" for line in report.warnings),
+    )
+
+
+STAGE = Stage(
+    "robust",
+    "beyond the study: a consensus of runs",
+    ("cohort",),
+    ("seed", "model", "robust"),
+    compute,
+)
