@@ -185,7 +185,7 @@ def right_families(cohort: Cohort, n_iter: int = 300) -> Found:
         return sizes[:, 0] / sizes.sum(), means, variances, chances, tables
 
     parameters = maximise(~cohort.test, gamma)
-    for _ in range(n_iter):
+    for _ in range(n_iter - 1):
         parameters = maximise(~cohort.test, softmax(joint(~cohort.test, parameters), axis=1))
     sure = softmax(joint(cohort.test, parameters), axis=1)
     return Found(sure.argmax(axis=1), sure.max(axis=1))
