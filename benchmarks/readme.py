@@ -132,7 +132,8 @@ def quality(found: dict[str, Any]) -> str:
     for cohort, one in found["cohorts"].items():
         for line in one["methods"]:
             mean, sd, agreement = line["mean"], line["sd"], line["agreement"]
-            cv = [sd[name] / abs(mean[name]) for name in INDICES] if agreement else []
+            known = [name for name in INDICES if agreement and mean[name] and sd[name] is not None]
+            cv = [sd[name] / abs(mean[name]) for name in known]
             rows.append(
                 {
                     "district": cohort,
@@ -147,12 +148,11 @@ def quality(found: dict[str, Any]) -> str:
                     "least": agreement["least"] if agreement else None,
                     "highest cross rate, times overall": _mean(mean, sd, "highest_cross_ratio", 1),
                     "seeds at 4 times": line["four_times"],
-                    "gap of sureness": mean["calibration_gap"],
                     "largest CV of an index": max(cv) if cv else None,
                 }
             )
     forms: dict[str, str] = dict.fromkeys(("NMI", "seeds agree: mean ARI", "least"), ".2f")
-    forms |= dict.fromkeys(("gap of sureness", "largest CV of an index"), ".2f")
+    forms |= dict.fromkeys(("largest CV of an index",), ".2f")
     forms |= {"effective clusters": ".1f", "largest share, %": ".0f"}
     text = table(pd.DataFrame(rows), forms)
     halves = [
@@ -182,8 +182,8 @@ def ablation(found: dict[str, Any]) -> str:
             "largest share, %": 100 * sum(one["largest_share"]) / 2,
         }
         if "ari" in one:
-            row |= {"ARI of a run (not looked at)": one["run_ari"]}
-            row |= {"ARI of the consensus (not looked at)": sum(one["ari"]) / 2}
+            row |= {"ARI of a run (seen while exploring)": one["run_ari"]}
+            row |= {"ARI of the consensus (seen while exploring)": sum(one["ari"]) / 2}
         rows.append(row)
     forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree"), ".2f")
     forms |= dict.fromkeys([name for name in rows[0] if name.startswith("ARI")], ".3f")

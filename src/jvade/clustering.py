@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jvade.analysis import consensus
+from jvade.analysis.consensus import Agreed
 from jvade.core import fit, lanes
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
@@ -41,16 +41,13 @@ class Configuration:
             raise ValueError(f"n_runs: expected at least 1, got {self.n_runs}")
 
 
-#: Exactly section 2.3, with our reading of what it leaves open: the noise variance.
+#: Section 2.3, with our readings of what it leaves open: the noise variance, and how the mixture starts.
 PAPER = Configuration()
 
-#: Our best, chosen without labels (docs/method.md): runs that see half of the inputs agree on their latents;
-#: with twice the clusters none has to cut at random; what the runs agree on is the answer.
+#: Our best (docs/method.md): what runs agree on that see half of the inputs and have clusters to spare.
 ROBUST = Configuration(
     Hyperparameters(latent_dim=4, n_clusters=15), Training(max_epochs=40, input_dropout=0.5), n_runs=6
 )
-
-CONFIGURATIONS = MappingProxyType({"paper": PAPER, "robust": ROBUST})
 
 
 class Clustering(NamedTuple):
@@ -58,9 +55,9 @@ class Clustering(NamedTuple):
 
     Args:
         labels: cluster of each row; of a consensus 0 to K-1 by falling size, else the component's number.
-        support: of each row in [0, 1]: of a consensus, the share of the runs that put it with the rest of its
-            cluster; of a single run, the responsibility of its cluster.
-        votes: see `consensus.Consensus`; None for a single run.
+        support: of each row in [0, 1]: of a consensus, the share of the runs that agree on its cluster, see
+            `consensus.Consensus`; of a single run, the responsibility of its cluster.
+        agreed: what places rows by a consensus; None for a single run.
         runs: cluster of each row in each sound run.
         sound: places of these runs among the lanes.
         fit: both stages of every lane.
@@ -72,7 +69,7 @@ class Clustering(NamedTuple):
 
     labels: Int[np.ndarray, " N"]
     support: Float[np.ndarray, " N"]
-    votes: Float[np.ndarray, "S K C"] | None
+    agreed: Agreed | None
     runs: Int[np.ndarray, "S N"]
     sound: list[int]
     fit: Fit
@@ -109,9 +106,7 @@ def cluster(
         ValueError: rows that are not finite, or a number that cannot be.
         AllRunsFailedError: no run stayed finite.
     """
-    rows = jnp.asarray(x, float)
-    if n_bad := int(jnp.sum(~jnp.isfinite(rows).all(axis=1))):
-        raise ValueError(f"expected finite rows, got {n_bad} of {len(rows)} with a NaN or an infinity")
+    rows = _finite(x)
     if not 1 <= n_clusters <= len(rows):
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({len(rows)}), got {n_clusters}")
     model, alone = configuration.model, configuration.n_runs == 1
@@ -132,22 +127,28 @@ def cluster(
     runs = np.stack([labels for labels, _ in each])
     if alone:
         return Clustering(*each[0], None, runs, sound, found, stack, architecture, failures, n_clusters)
-    votes, labels, support = consensus.agree(list(runs), n_clusters, seed)
-    return Clustering(labels, support, votes, runs, sound, found, stack, architecture, failures, n_clusters)
+    agreed, labels, support = consensus.agree(list(runs), n_clusters, seed)
+    return Clustering(labels, support, agreed, runs, sound, found, stack, architecture, failures, n_clusters)
 
 
 def place(
     clustering: Clustering, x: Float[np.ndarray, "N D"] | Float[Array, "N D"]
 ) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return cluster and support of other rows, standardised as those of the clustering were."""
-    rows = jnp.asarray(x, float)
+    """Return cluster and support of other rows, standardised as those of the clustering were.
+
+    Raises:
+        ValueError: rows that are not finite, or of another width.
+    """
+    rows = _finite(x)
+    if rows.shape[1] != clustering.architecture.n_features:
+        raise ValueError(f"expected {clustering.architecture.n_features} columns, got {rows.shape[1]}")
     each = [
         label(clustering.fit, rows, clustering.lanes, lane, clustering.architecture)
         for lane in clustering.sound
     ]
-    if clustering.votes is None:
+    if clustering.agreed is None:
         return each[0]
-    return consensus.assign(clustering.votes, [labels for labels, _ in each])
+    return consensus.assign(clustering.agreed, [labels for labels, _ in each])
 
 
 def label(
@@ -155,5 +156,15 @@ def label(
 ) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
     """Return the component of every row in one lane, from 0, and its responsibility."""
     placed = fit.assign(take_lane(found.finetuned.params, lane), x, take_lane(stack, lane), architecture)
-    responsibilities = np.asarray(placed.responsibilities)
-    return responsibilities.argmax(axis=-1).astype(np.int16), responsibilities.max(axis=-1)
+    # Two numbers a row leave the device, not one for every cluster.
+    labels = jnp.argmax(placed.responsibilities, axis=-1).astype(jnp.int16)
+    return np.asarray(labels), np.asarray(jnp.max(placed.responsibilities, axis=-1))
+
+
+def _finite(x: Float[np.ndarray, "N D"] | Float[Array, "N D"]) -> Array:
+    rows = jnp.asarray(x, float)
+    if rows.ndim != 2:
+        raise ValueError(f"expected a matrix of rows, got shape {rows.shape}")
+    if n_bad := int(jnp.sum(~jnp.isfinite(rows).all(axis=1))):
+        raise ValueError(f"expected finite rows, got {n_bad} of {len(rows)} with a NaN or an infinity")
+    return rows

@@ -30,8 +30,8 @@ class Health(NamedTuple):
         clusters: how many hold a thousandth of the rows or more.
         effective_clusters: exp of the entropy of the shares: K where all have the same.
         smallest_share: of the clusters that hold rows, in [0, 1].
-        agreement: mean adjusted Rand index of two runs; NaN for a single run.
-        doubtful: share of the rows whose support is below a half.
+        agreement: mean adjusted Rand index of two runs, with the clusters they have; NaN for one run.
+        doubtful: share of the rows whose support is below a half: of a consensus, most runs disagree.
         runs: a row per sound run: `run` (from 1), `clusters` (as above), `overlap` (mean of 1 - the highest
             responsibility: 0 where components lie apart), `used_latents`, `nats` (list, of each latent: how
             much it tells about a row), `gap` (validation less training loss at the kept epoch, nats per row)
@@ -113,17 +113,19 @@ def _run(clustering: Clustering, place: int, x: Array) -> dict[str, object]:
 def _warnings(clustering: Clustering, found: Health) -> list[str]:
     lines = list(clustering.failures)
     asked = clustering.n_clusters
-    single = clustering.votes is None
+    single = clustering.agreed is None
     if found.clusters < asked:
         what = "the others died in the fine-tuning" if single else "the runs tell no more apart"
         remedy = "ask for fewer, or take the robust configuration" if single else "ask for fewer clusters"
         lines.append(f"{found.clusters} of {asked} clusters hold a thousandth of the rows: {what}; {remedy}")
     if single:
         lines.append("this is one run: another seed may end elsewhere; compare several, or use more runs")
+    elif len(clustering.sound) == 1:
+        lines.append("one run is left, which is no consensus; see to what made the others fail")
     elif found.agreement < AGREEMENT:
         lines.append(
             f"two runs agree at a mean ARI of {found.agreement:.2f} only; hide more inputs from the encoder "
-            "(training.input_dropout), ask for fewer clusters, and keep to rows of high support"
+            "(training.input_dropout) or use more rows, and keep to rows of high support"
         )
     unused = [run for run, n in zip(found.runs["run"], found.runs["used_latents"], strict=True) if n == 0]
     if unused:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from jvade.analysis import consensus
@@ -18,19 +19,40 @@ def noisy(truth, n_runs, share, rng, n_clusters=4):
     return runs
 
 
-def test_scores_are_average_co_associations_with_the_members():
+def test_rows_are_placed_by_their_average_co_association_with_the_members():
     """Brute force: in what share of the runs a row is with a member, averaged over the members."""
     rng = np.random.default_rng(0)
-    runs = [rng.integers(0, 5, 40) for _ in range(6)]
-    found = consensus.agree(runs, 3, seed=0, n_rows=40, smallest_share=0.1)
+    truth = rng.choice(3, 120, p=[0.6, 0.3, 0.1])
+    runs = noisy(truth, 7, 0.35, rng)
+    found = consensus.agree(runs, 3, seed=0, n_rows=120, smallest_share=0.05)
     together = np.mean([run[:, None] == run for run in runs], axis=0)
-    groups = consensus._cut(np.stack(runs), 3, 0.1)
-    names = np.unique(groups[groups >= 0])
-    scores = np.stack([together[:, groups == name].mean(axis=1) for name in names], axis=1)
-    np.testing.assert_allclose(found.support, scores.max(axis=1), atol=1e-12)
-    assert adjusted_rand_score(scores.argmax(axis=1), found.labels) == 1.0
-    # By falling size.
-    assert (np.diff(np.bincount(found.labels)) <= 0).all()
+    # Average linkage as scikit-learn has it; all groups are large enough here.
+    groups = AgglomerativeClustering(3, metric="precomputed", linkage="average").fit_predict(1 - together)
+    groups = np.argsort(np.argsort(-np.bincount(groups)))[groups]  # by falling size
+    scores = np.stack([together[:, groups == k].mean(axis=1) for k in range(3)], axis=1)
+    np.testing.assert_array_equal(found.labels, scores.argmax(axis=1))
+
+
+def test_the_support_is_the_share_of_the_runs_that_agree():
+    """Two runs name the groups alike, however they cut them; the third has the last rows elsewhere."""
+    first = np.repeat([0, 0, 0, 1, 1], 20)
+    second = np.repeat([0, 1, 2, 3, 3], 20)
+    third = np.repeat([0, 0, 0, 1, 0], 20)
+    found = consensus.agree([first, second, third], 2, seed=0)
+    np.testing.assert_array_equal(found.labels, first)
+    np.testing.assert_allclose(found.support, np.repeat([1, 1, 1, 1, 2 / 3], 20), rtol=1e-6)
+
+
+def test_more_groups_that_all_agree_on_than_asked_for_are_merged_not_lost():
+    run = np.repeat(np.arange(10), 30)
+    found = consensus.agree([run, run[::-1].copy()], 7, seed=0)
+    assert len(np.unique(found.labels)) == 7
+    assert (found.support > 0).all()
+    for group in range(10):
+        assert len(np.unique(found.labels[run == group])) == 1
+    alone = consensus.agree([run], 7, seed=0)
+    assert len(np.unique(alone.labels)) == 7
+    np.testing.assert_array_equal(alone.support, 1)
 
 
 def test_runs_that_are_mostly_right_agree_on_what_is_right():
@@ -76,7 +98,7 @@ def test_new_rows_are_placed_as_old_ones_are_whatever_comes_with_them(monkeypatc
     runs = noisy(truth, 6, 0.3, rng)
     found = consensus.agree(runs, 4, seed=0, n_rows=300)
     monkeypatch.setattr(consensus, "CHUNK_ROWS", 7)
-    labels, support = consensus.assign(found.votes, [run[5:50] for run in runs])
+    labels, support = consensus.assign(found.agreed, [run[5:50] for run in runs])
     np.testing.assert_array_equal(labels, found.labels[5:50])
     np.testing.assert_array_equal(support, found.support[5:50])
 

@@ -16,7 +16,6 @@ from jvade.core.settings import Architecture, Hyperparameters, Training
 
 def test_the_named_configurations():
     """Section 2.3 to the letter, and ours."""
-    assert set(clustering.CONFIGURATIONS) == {"paper", "robust"}
     assert PAPER.model == Hyperparameters(learning_rate=1e-3, weight_decay=1e-5, clip_norm=1.0)
     assert PAPER.model.latent_dim == 2
     assert PAPER.model.patience == 5
@@ -37,10 +36,11 @@ def test_groups_far_apart_are_found_by_all_runs(groups, found):
 
 
 def test_the_answer_is_the_consensus_of_the_runs(found):
-    votes, labels, support = consensus.agree(list(found.runs), 3, 0)
+    agreed, labels, support = consensus.agree(list(found.runs), 3, 0)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.support, support)
-    np.testing.assert_array_equal(found.votes, votes)
+    for ours, want in zip(found.agreed, agreed, strict=True):
+        np.testing.assert_array_equal(ours, want)
 
 
 def test_rows_that_come_later_are_placed_alike_alone_or_together(groups, found):
@@ -62,7 +62,7 @@ def test_a_single_run_is_the_fit_itself(groups, small):
     labels, responsibilities = clustering.label(want, jnp.asarray(x, float), stack, 0, sizes)
     np.testing.assert_array_equal(one.labels, labels)
     np.testing.assert_array_equal(one.support, responsibilities)
-    assert one.votes is None
+    assert one.agreed is None
     np.testing.assert_array_equal(clustering.place(one, x)[0], one.labels)
 
 
@@ -108,6 +108,15 @@ def test_bad_input_is_named(groups, small, change, n_clusters, words):
     x[3, 2] += change
     with pytest.raises(ValueError, match=words):
         clustering.cluster(x, n_clusters, 0, small)
+
+
+def test_rows_that_cannot_be_placed_are_refused(groups, found):
+    with pytest.raises(ValueError, match="got 1 of 600 with a NaN"):
+        clustering.place(found, np.where(np.arange(600)[:, None] == 3, np.nan, groups[0]))
+    with pytest.raises(ValueError, match="expected 6 columns, got 5"):
+        clustering.place(found, groups[0][:, :5])
+    with pytest.raises(ValueError, match=r"expected a matrix of rows, got shape \(600,\)"):
+        clustering.cluster(groups[0][:, 0], 3, 0)
 
 
 def test_a_configuration_of_no_run_is_refused():

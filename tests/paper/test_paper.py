@@ -510,7 +510,7 @@ def test_unknown_mapping_key_and_missing_files_stop_with_code_2(tmp_path, capsys
         (["--model.learning-rate", "0"], "--model.learning-rate: expected a number above 0, got 0.0"),
         (["--model.noise-variance", "nan"], "--model.noise-variance: expected a number above 0, got nan"),
         (["--grid.clusters", "5", "2"], "smaller number first, got 5 2"),
-        (["--n-visits", "6"], "too few for 10 clusters"),
+        (["--n-visits", "6"], "too few for 15 clusters"),
         (["--seed", "-1"], "--seed: expected at least 0, got -1"),
         (["--widths", "0"], "--widths: expected at least 1, got 0"),
         (["--mixture.n-rows", "3"], "--mixture.n-rows: expected at least 8, got 3"),

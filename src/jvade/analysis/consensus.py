@@ -12,47 +12,61 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
 #: Rows scored at once: bounds the memory of what lies between.
 CHUNK_ROWS = 262_144
 
 
+class Agreed(NamedTuple):
+    """All it takes to place rows by their clusters in the runs, new ones too; see `assign`.
+
+    Args:
+        shares: for each run, cluster of the consensus and cluster of the run: the share of the members of the
+            former that the run puts in the latter.
+        owners: for each cluster of a run, the cluster of the consensus whose members are the likeliest in it,
+            be that cluster large or small; -1 where it has no member of any.
+    """
+
+    shares: Float[np.ndarray, "S K C"]
+    owners: Int[np.ndarray, "S C"]
+
+
 class Consensus(NamedTuple):
     """What many runs agree on.
 
     Args:
-        votes: for each run, cluster of the consensus and cluster of the run: the share of the members of the
-            former that the run puts in the latter. All it takes to place new rows, see `assign`.
-        labels: cluster of each row, 0 to K-1 by falling size.
-        support: of each row, the share of the runs, averaged over the members of its cluster, that put the
-            row with the member: 1 where every run agrees.
+        agreed: what places rows.
+        labels: cluster of each row, from 0 by falling size in the subset.
+        support: of each row, the share of the runs that have it in a cluster owned by its own: 1 where every
+            run agrees.
     """
 
-    votes: Float[np.ndarray, "S K C"]
+    agreed: Agreed
     labels: Int[np.ndarray, " N"]
     support: Float[np.ndarray, " N"]
 
 
 def assign(
-    votes: Float[np.ndarray, "S K C"], runs: Sequence[Int[np.ndarray, " N"]]
+    agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]
 ) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return for each row the cluster with whose members the runs put it most often, and how often.
+    """Return for each row the cluster of the highest mean co-association with its members, and the support.
+
+    A row that no run ever puts with a member of any cluster goes to the first, the largest: its support is 0.
 
     Args:
-        votes: of a consensus.
+        agreed: of a consensus.
         runs: cluster of each row in each of its runs; the rows may be new.
     """
-    n_runs, n_clusters, _ = votes.shape
-    labels, support = np.empty(len(runs[0]), np.int64), np.empty(len(runs[0]))
+    labels, support = np.empty(len(runs[0]), np.int16), np.empty(len(runs[0]), np.float32)
     for begin in range(0, len(labels), CHUNK_ROWS):
         rows = slice(begin, begin + CHUNK_ROWS)
-        scores = np.zeros((len(labels[rows]), n_clusters))
-        for vote, run in zip(votes, runs, strict=True):
-            scores += vote.T[run[rows]]
-        labels[rows] = scores.argmax(axis=1)
-        support[rows] = scores.max(axis=1) / n_runs
+        here = [run[rows] for run in runs]
+        scores = sum(shares.T[run] for shares, run in zip(agreed.shares, here, strict=True))
+        labels[rows] = np.argmax(scores, axis=1)
+        owned = [owner[run] == labels[rows] for owner, run in zip(agreed.owners, here, strict=True)]
+        support[rows] = np.mean(owned, axis=0)
     return labels, support
 
 
@@ -68,7 +82,7 @@ def agree(
 
     Average linkage needs the distances of all pairs, so it is taken over a random subset of the rows; from
     there every row is placed by `assign`. The tree is cut until as many groups as asked for are no smaller
-    than `smallest_share`; the smaller ones, rows that hardly any run agrees on, go where they fit best.
+    than `smallest_share`; rows of smaller groups, which hardly any run agrees on, are placed like new ones.
 
     Args:
         runs: cluster of each row in each run, numbered from 0.
@@ -83,42 +97,52 @@ def agree(
     lengths = sorted({len(run) for run in runs})
     if len(lengths) != 1 or lengths[0] == 0:
         raise ValueError(f"expected one or more runs over the same rows, got rows: {lengths}")
-    if not 1 <= n_clusters <= lengths[0]:
-        raise ValueError(f"n_clusters: expected 1 to the number of rows ({lengths[0]}), got {n_clusters}")
-    table = np.stack(runs)
-    n = table.shape[1]
+    n = lengths[0]
+    if not 1 <= n_clusters <= n:
+        raise ValueError(f"n_clusters: expected 1 to the number of rows ({n}), got {n_clusters}")
     few = np.sort(np.random.default_rng(seed).choice(n, min(n_rows, n), replace=False))
-    groups = _cut(table[:, few], n_clusters, smallest_share)
-    members = np.arange(groups.max() + 1)[:, None] == groups  # K x n
-    ours = np.arange(table.max() + 1) == table[:, few][:, :, None]  # S x n x C
-    votes = np.einsum("kn,snc->skc", members / members.sum(axis=1, keepdims=True), ours.astype(float))
-    labels, _ = assign(votes, runs)
-    # A group whose every row fits another better has no rows left; the others are numbered by their size.
-    sizes = np.bincount(labels, minlength=len(members))
-    order = np.argsort(-sizes, kind="stable")
-    votes = votes[:, order[sizes[order] > 0]]
-    return Consensus(votes, *assign(votes, runs))
+    table = np.stack([run[few] for run in runs])
+    groups = _cut(table, n_clusters, smallest_share)
+    members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
+    most = max(int(run.max()) for run in runs)
+    ours = (np.arange(most + 1) == table[:, :, None]).astype(float)  # S x n x C
+    counts = np.einsum("kn,snc->skc", members, ours)
+    shares = counts / members.sum(axis=1)[:, None]
+    agreed = Agreed(shares, np.where(shares.any(axis=1), shares.argmax(axis=1), -1))
+    labels, support = assign(agreed, runs)
+    # A group whose every row fits another better has none left: its number is taken out.
+    left = np.unique(labels)
+    number = np.full(len(members) + 1, -1)
+    number[left] = np.arange(len(left))
+    agreed = Agreed(agreed.shares[:, left], number[agreed.owners])
+    return Consensus(agreed, number[labels].astype(np.int16), support)
 
 
 def _cut(runs: Int[np.ndarray, "S n"], n_clusters: int, smallest_share: float) -> Int[np.ndarray, " n"]:
-    """Return the group of each row by average linkage, -1 in groups that are too small."""
+    """Return the group of each row by average linkage, from 0 by falling size; -1 in groups too small."""
     n = runs.shape[1]
     if n == 1:
         return np.zeros(1, int)
     tree = linkage(pdist(runs.T, "hamming"), "average")
-    # A height is the share of the runs that separate two groups: at 0 nothing is left to tell apart.
-    most = 1 + int(np.sum(tree[:, 2] > 0))
-    best: tuple[int, np.ndarray] = (0, np.zeros(n, int))
-    for n_groups in range(n_clusters, max(most, n_clusters) + 1):
-        groups = fcluster(tree, n_groups, "maxclust") - 1
-        sizes = np.bincount(groups)
-        large = np.flatnonzero(sizes >= max(1.0, smallest_share * n))
-        # Two may pass the limit at one cut: the largest stay.
-        large = large[np.argsort(-sizes[large], kind="stable")][:n_clusters]
-        if len(large) > best[0]:
-            number = np.full(len(sizes), -1)
-            number[large] = np.arange(len(large))
-            best = len(large), number[groups]
-        if len(large) == n_clusters:
+    sizes = np.append(np.ones(n), tree[:, 3])
+    # Merges are undone one by one, so that groups which no run joins, all of one height, come apart singly.
+    cut, best = {2 * n - 2}, []
+    for merge in range(n - 2, -2, -1):
+        large = sorted((node for node in cut if sizes[node] >= smallest_share * n), key=lambda a: -sizes[a])
+        if len(cut) >= min(n_clusters, n) and len(large[:n_clusters]) > len(best):
+            best = large[:n_clusters]
+        # At height 0 nothing is left to tell apart.
+        if merge < 0 or len(best) == n_clusters or tree[merge, 2] == 0:
+            best = best or large
             break
-    return best[1]
+        cut = cut - {n + merge} | {int(tree[merge, 0]), int(tree[merge, 1])}
+    groups = np.full(n, -1)
+    for number, node in enumerate(best):
+        todo = [node]
+        while todo:
+            one = todo.pop()
+            if one < n:
+                groups[one] = number
+            else:
+                todo += [int(tree[one - n, 0]), int(tree[one - n, 1])]
+    return groups

@@ -141,7 +141,7 @@ def _pass(
     first, last = positions
     size = last - first
     batch_size = min(training.batch_size, size)
-    means = jnp.mean(x, axis=0) if training.input_dropout else None
+    means = jnp.mean(x, axis=0) if training.input_dropout else None  # of all rows, as the scaling is
     n_steps = -(-size // batch_size)
     n_drawn = min(DRAWN_STEPS, n_steps)
 
@@ -160,8 +160,10 @@ def _pass(
         noise = jax.vmap(lambda i: draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim))(steps)
         index, noise, weights = spread_rows((index, noise, weights), axis=1)
         rows = x[index]
-        seen = rows if means is None else jnp.where(jax.vmap(hidden)(steps), means, rows)
-        return rows, seen, noise, weights
+        if means is None:
+            return rows, rows, noise, weights
+        missing = spread_rows(jax.vmap(hidden)(steps), axis=1)
+        return rows, jnp.where(missing, means, rows), noise, weights
 
     def some_steps(i: Int[Array, ""], inner: tuple[Any, ElboTerms]) -> tuple[Any, ElboTerms]:
         begin = i * n_drawn

@@ -50,8 +50,8 @@ class Training:
         validation_fraction: share of the rows held out for early stopping, in (0, 1).
         input_dropout: share of the inputs that the encoder does not see, drawn anew for every row of every
             step, in [0, 1); the decoder has to name them all the same (a denoising VAE, Im et al. 2017). Not
-            in the study: 0. What several inputs tell together is then worth more than what one tells alone,
-            and runs from other seeds find the same latents.
+            in the study: 0. What several inputs tell together is then worth more than what one tells alone.
+            Losses are those of the rows as the encoder sees them; clusters are given to whole rows.
         block_epochs: epochs between two visits to the host (progress, compaction). Changes no result.
         layout: how lanes share the devices: "vmap" (one wide batch over all of them, for accelerators),
             "map" (a program each, as many at a time as there are cores, for CPUs), "auto" (by their kind).

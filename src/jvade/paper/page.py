@@ -336,7 +336,7 @@ def robust(study: Study, _: Show) -> str:
             "converged": "patience ran out",
         }
     )
-    values, model = found.values, settings.model
+    values = found.values
     agreement = (
         "" if values["agreement"] is None else f" Two runs agree at a mean ARI of {values['agreement']:.2f}."
     )
@@ -345,10 +345,10 @@ def robust(study: Study, _: Show) -> str:
         [
             "## Robust VaDE (beyond the study)",
             (
-                f"The consensus of {settings.n_runs} runs with {model.latent_dim} latents and"
-                f" {model.n_clusters} clusters each, {hidden} of the inputs hidden from the encoder in the"
-                f" training.{agreement} {100 * values['doubtful']:.1f} % of the visits have a support below a"
-                " half: fewer than half of the runs put them with the rest of their cluster."
+                f"What {values['runs']} of {settings.n_runs} runs with {settings.model.latent_dim} latents"
+                f" and {values['clusters_of_a_run']} clusters each agree on, {hidden} of the inputs hidden"
+                f" from the encoder in the training.{agreement} About {100 * values['doubtful']:.0f} % of the"
+                " visits have a support below a half: most runs have them elsewhere."
             ),
             table(runs, {"overlap": ".2f", "validation less training loss, nats": ".2f"}),
         ]

@@ -192,6 +192,11 @@ class PaperSettings:
                 problems.append(f"--{name}.clusters: expected the smaller number first, got {low} {high}")
         at_least |= em_limits("--mixture", self.mixture, model.n_clusters)
         at_least |= em_limits("--robust.mixture", self.robust.mixture, self.robust.model.n_clusters)
+        at_least |= {
+            "--robust.n-runs": (self.robust.n_runs, 1),
+            "--robust.model.latent-dim": (self.robust.model.latent_dim, 1),
+            "--robust.model.n-clusters": (self.robust.model.n_clusters, 1),
+        }
         above_zero = {
             "--model.learning-rate": model.learning_rate,
             "--model.noise-variance": model.noise_variance,
@@ -217,6 +222,7 @@ class PaperSettings:
             self.kmeans_clusters,
             self.vae_kmeans_clusters,
             self.model.n_clusters,
+            self.robust.model.n_clusters,
             self.grid.clusters[1],
             self.sensitivity.clusters[1],
         )

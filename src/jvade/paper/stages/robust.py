@@ -28,10 +28,11 @@ def compute(study: Study) -> Outcome:
     return Outcome(
         {"robust_runs": report.runs.drop(columns="nats")},
         {
-            "clusters": report.clusters,
-            "effective_clusters": report.effective_clusters,
-            "agreement": None if np.isnan(report.agreement) else report.agreement,
-            "doubtful": report.doubtful,
+            "runs": len(found.sound),
+            "clusters_of_a_run": found.architecture.n_clusters,
+            # In digits that tell no size of a small cluster.
+            "agreement": None if np.isnan(report.agreement) else round(report.agreement, 2),
+            "doubtful": round(report.doubtful, 2),
         },
         {"labels": labels},
         {"robust_labels": pd.DataFrame(placed)},
