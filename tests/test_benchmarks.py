@@ -1,12 +1,16 @@
 """What ours is timed against is the same model (that needs PyTorch); tables are as the results say."""
 
 import importlib
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SRC = BENCHMARKS.parent / "src"
 
 
 def test_the_tables_of_the_pages_are_those_of_the_results(monkeypatch):
@@ -21,6 +25,21 @@ def test_the_tables_of_the_pages_are_those_of_the_results(monkeypatch):
     assert fill(other, BENCHMARKS / "results") == page
     with pytest.raises(ValueError, match="expected the marks"):
         fill("no marks", BENCHMARKS / "results")
+
+
+@pytest.mark.long
+def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
+    out = tmp_path / "quality.json"
+    command = [sys.executable, BENCHMARKS / "quality.py", "--quick", "--half-seeds", "1", "--out", out]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(SRC)})
+    (one,) = json.loads(out.read_text())["cohorts"].values()
+    by_method = {line["method"]: line for line in one["methods"]}
+    assert len(by_method) == 8
+    ceiling = by_method["supervised (ceiling)"]["mean"]["ari"]
+    others = [line["mean"]["ari"] for name, line in by_method.items() if not name.startswith("supervised")]
+    assert 0 < min(others) <= max(others) < ceiling < 1
+    assert by_method["VaDE, robust"]["alive_least"] == 7
+    assert set(one["halves"]) == {"VaDE, robust", "VaDE, paper"}
 
 
 @pytest.mark.parametrize(("latent_dim", "n_clusters"), [(2, 0), (5, 7)])

@@ -36,7 +36,7 @@ def compute(study: Study) -> Outcome:
         },
         {"labels": labels},
         {"robust_labels": pd.DataFrame(placed)},
-        tuple(f"robust: {line}" for line in report.warnings),
+        tuple(report.warnings),
     )
 
 
