@@ -127,7 +127,7 @@ def cluster(
     runs = np.stack([labels for labels, _ in each])
     if alone:
         return Clustering(*each[0], None, runs, sound, found, stack, architecture, failures, n_clusters)
-    agreed, labels, support = consensus.agree(list(runs), n_clusters, seed)
+    agreed, labels, support = consensus.agree(list(runs), n_clusters, seed, n_labels=architecture.n_clusters)
     return Clustering(labels, support, agreed, runs, sound, found, stack, architecture, failures, n_clusters)
 
 

@@ -111,6 +111,20 @@ def test_groups_that_are_too_small_are_no_clusters():
     assert np.bincount(found.labels).tolist() == [600, 300, 97, 3]
 
 
+def test_a_new_row_may_lie_where_no_old_one_does():
+    run = np.repeat([0, 1], [60, 40])
+    found = consensus.agree([run, run], 2, seed=0, n_labels=4)
+    labels, support = consensus.assign(found.agreed, [np.array([1, 3]), np.array([3, 3])])
+    assert labels.tolist() == [1, 0]  # where one run puts it; with the largest
+    assert support.tolist() == [0.5, 0.0]
+
+
+def test_many_clusters_may_be_as_small_as_they_must():
+    run = np.repeat(np.arange(300), 2)
+    found = consensus.agree([run, run], 300, seed=0)
+    assert len(np.unique(found.labels)) == 300
+
+
 @pytest.mark.parametrize("n_clusters", [1, 5])
 def test_fewer_groups_than_asked_for(n_clusters):
     """Runs that all say the same two groups have no more to give; one run of one row is a cluster."""

@@ -75,6 +75,7 @@ def agree(
     n_clusters: int,
     seed: int,
     *,
+    n_labels: int | None = None,
     n_rows: int = 5_000,
     smallest_share: float = 0.004,
 ) -> Consensus:
@@ -88,8 +89,11 @@ def agree(
         runs: cluster of each row in each run, numbered from 0.
         n_clusters: clusters of the consensus; fewer where the runs do not tell as many groups apart.
         seed: of the subset.
-        n_rows: its size.
-        smallest_share: of the subset, below which a group is no cluster, in [0, 1).
+        n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
+            as many as these rows show.
+        n_rows: size of the subset.
+        smallest_share: of the subset, below which a group is no cluster; where that is less, half of an equal
+            share.
 
     Raises:
         ValueError: no run, runs of different lengths, or a number of clusters that cannot be.
@@ -102,10 +106,10 @@ def agree(
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({n}), got {n_clusters}")
     few = np.sort(np.random.default_rng(seed).choice(n, min(n_rows, n), replace=False))
     table = np.stack([run[few] for run in runs])
-    groups = _cut(table, n_clusters, smallest_share)
+    groups = _cut(table, n_clusters, min(smallest_share, 0.5 / n_clusters))
     members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
-    most = max(int(run.max()) for run in runs)
-    ours = (np.arange(most + 1) == table[:, :, None]).astype(float)  # S x n x C
+    n_labels = n_labels or 1 + max(int(run.max()) for run in runs)
+    ours = (np.arange(n_labels) == table[:, :, None]).astype(float)  # S x n x C
     counts = np.einsum("kn,snc->skc", members, ours)
     shares = counts / members.sum(axis=1)[:, None]
     agreed = Agreed(shares, np.where(shares.any(axis=1), shares.argmax(axis=1), -1))
