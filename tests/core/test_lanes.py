@@ -221,7 +221,7 @@ def test_every_training_row_is_used_once_an_epoch_and_no_validation_row():
     marks = jnp.zeros((n, 1)).at[:, 0].set(jnp.arange(n))
     seen = []
 
-    def step(carry, x, noise, weights):
+    def step(carry, x, _seen, _noise, weights):
         jax.debug.callback(lambda r, w: seen.extend(r[w > 0, 0].astype(int).tolist()), x, weights)
         zero = jnp.zeros(())
         return carry, epoch.ElboTerms(zero, zero, zero, zero)
@@ -230,7 +230,7 @@ def test_every_training_row_is_used_once_an_epoch_and_no_validation_row():
     for e in range(2):
         seen.clear()
         key = jax.random.key(e)
-        epoch._pass(0, step, lane, marks, key, (0, n_train), key, 2, 64)
+        epoch._pass(0, step, lane, marks, key, (0, n_train), key, 2, training)
         jax.effects_barrier()
         assert sorted(seen) == sorted(split[:n_train].tolist())
         orders.append(list(seen))
