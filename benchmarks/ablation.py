@@ -22,7 +22,7 @@ import report
 from sklearn.metrics import adjusted_rand_score
 from visits import matrix
 
-from jvade import clustering
+from jvade import clustering, health
 from jvade.analysis import stability
 from jvade.clustering import PAPER, ROBUST, Configuration
 from jvade.paper.settings import PaperSettings
@@ -52,7 +52,7 @@ def measure(x: np.ndarray, types: np.ndarray | None, configuration: Configuratio
     both = [clustering.cluster(x, quality.N_CLUSTERS, seed, configuration) for seed in (1, 2)]
     runs = np.concatenate([one.runs for one in both])
     pairs = stability.pairwise_ari(list(runs))[np.triu_indices(len(runs), 1)]
-    alive = [int((np.bincount(run) / len(run) >= quality.ALIVE).sum()) for run in runs]
+    alive = [health.alive(run) for run in runs]
     answers = [one.labels for one in both]
     shares = [np.bincount(labels) / len(labels) for labels in answers]
     found: dict[str, Any] = {
@@ -61,7 +61,7 @@ def measure(x: np.ndarray, types: np.ndarray | None, configuration: Configuratio
         "run_agreement": float(pairs.mean()),
         "run_alive": [min(alive), max(alive)],
         "agreement": float(adjusted_rand_score(*answers)),
-        "alive": [int((one >= quality.ALIVE).sum()) for one in shares],
+        "alive": [health.alive(labels) for labels in answers],
         "largest_share": [float(one.max()) for one in shares],
     }
     if types is not None:

@@ -21,6 +21,19 @@ from jvade.data.district.inputs import inputs
 from jvade.data.variables import STUDY_INPUTS
 
 
+def classifier(rounds: int = 60) -> HistGradientBoostingClassifier:
+    """Return what learns the types; `rounds` trees of each."""
+    # Strong shrinkage: without it the leaves of rare types are unsteady, and the ceiling seems lower.
+    return HistGradientBoostingClassifier(
+        max_iter=rounds,
+        learning_rate=0.2,
+        min_samples_leaf=200,
+        l2_regularization=200.0,
+        early_stopping=False,  # pyright: ignore[reportArgumentType]
+        random_state=0,
+    )
+
+
 def measure(n_visits: int, n_patients: int, seed: int, rounds: int) -> dict[str, object]:
     """Return the agreement of a classifier with the planted types of patients it has not seen."""
     begin = time.perf_counter()
@@ -30,16 +43,7 @@ def measure(n_visits: int, n_patients: int, seed: int, rounds: int) -> dict[str,
     )
     x, types = np.asarray(visits[names], np.float32), np.asarray(visits["planted_type"])
     shown = np.random.default_rng(seed).random(n_patients + 1)[visits["patient"]] < 0.5
-    # Strong shrinkage: without it the leaves of rare types are unsteady, and the ceiling seems lower.
-    model = HistGradientBoostingClassifier(
-        max_iter=rounds,
-        learning_rate=0.2,
-        min_samples_leaf=200,
-        l2_regularization=200.0,
-        early_stopping=False,  # pyright: ignore[reportArgumentType]
-        random_state=0,
-    )
-    named = model.fit(x[shown], types[shown]).predict(x[~shown])
+    named = classifier(rounds).fit(x[shown], types[shown]).predict(x[~shown])
     types = types[~shown]
     return {
         "visits": len(visits),

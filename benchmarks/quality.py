@@ -20,31 +20,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ceiling
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import report
 from scipy.special import softmax
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
 
-from jvade import clustering
+from jvade import clustering, health
 from jvade.analysis import comparison, stability
 from jvade.analysis.indices import Scorer, draw_subset
 from jvade.clustering import PAPER, ROBUST, Configuration
-from jvade.core import em, fit, gmm, lanes, model
+from jvade.core import fit, gmm, lanes, model
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
 from jvade.data.district.draw import blocks
 from jvade.data.district.inputs import inputs
 from jvade.data.matrix import fit_scaling, to_matrix
 from jvade.data.variables import DIAGNOSES, LEVELS, OUTCOME, STUDY_INPUTS
+from jvade.paper.stages import grid
 
 N_CLUSTERS = 7
-#: A cluster counts as alive from this share of the visits on, and for the highest cross rate from the other.
-ALIVE, SIZABLE = 0.001, 0.002
+#: A cluster counts for the highest cross rate from this share of the visits on.
+SIZABLE = 0.002
 
 
 class Cohort(NamedTuple):
@@ -112,17 +113,10 @@ def study(
         options = paper.mixture.options
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
         start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], **options)
-        found["VAE + GMM"].append(_by_mixture(take_lane(start, 0), elsewhere))
-        placed = fit.assign(
-            take_lane(result.finetuned.params, lane), others, take_lane(stack, lane), sizes
-        ).responsibilities
-        best = -float(result.finetuned.best_loss[lane])
-        found["VaDE, paper"].append(Found(np.asarray(placed).argmax(axis=1), best))
+        found["VAE + GMM"].append(Found(grid.assign(elsewhere, take_lane(start, 0))))
+        labels, _ = clustering.label(result, others, stack, lane, sizes)
+        found["VaDE, paper"].append(Found(labels, -float(result.finetuned.best_loss[lane])))
     return found
-
-
-def _by_mixture(one: Any, z: np.ndarray) -> Found:
-    return Found(np.asarray(em.log_joint(jnp.asarray(z), one.components)).argmax(axis=1))
 
 
 def configured(configuration: Configuration, x: np.ndarray, new: np.ndarray, seed: int) -> Found:
@@ -136,14 +130,7 @@ def supervised(cohort: Cohort) -> Found:
     """Return the types as a classifier names them that is shown those of the other patients."""
     names = [variable.name for variable in STUDY_INPUTS]
     x, types = cohort.frame[names].to_numpy(np.float32), cohort.frame["planted_type"].to_numpy()
-    found = HistGradientBoostingClassifier(
-        max_iter=60,
-        learning_rate=0.2,
-        min_samples_leaf=200,
-        l2_regularization=200.0,
-        early_stopping=False,  # pyright: ignore[reportArgumentType]
-        random_state=0,
-    ).fit(x[~cohort.test], types[~cohort.test])
+    found = ceiling.classifier().fit(x[~cohort.test], types[~cohort.test])
     return Found(found.predict(x[cohort.test]))
 
 
@@ -195,13 +182,12 @@ def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> d
     crossed = cohort.frame[OUTCOME].to_numpy(float)[cohort.test]
     shares = np.bincount(found.labels) / len(found.labels)
     rates = np.bincount(found.labels, weights=crossed) / np.maximum(np.bincount(found.labels), 1)
-    some = shares[shares > 0]
     (indices,) = scorer.score(cohort.x[cohort.test][rows], [found.labels[rows]])
     values = {
         "ari": adjusted_rand_score(cohort.types, found.labels),
         "nmi": normalized_mutual_info_score(cohort.types, found.labels),
-        "alive": int((shares >= ALIVE).sum()),
-        "effective_clusters": float(np.exp(-(some * np.log(some)).sum())),
+        "alive": health.alive(found.labels),
+        "effective_clusters": health.effective(found.labels),
         "largest_share": shares.max(),
         "highest_cross_ratio": (rates[shares >= SIZABLE] / crossed.mean()).max(),
         "elbo": np.nan if found.elbo is None else found.elbo,

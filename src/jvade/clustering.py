@@ -106,7 +106,7 @@ def cluster(
         ValueError: rows that are not finite, or a number that cannot be.
         AllRunsFailedError: no run stayed finite.
     """
-    rows = _finite(x)
+    rows = finite(x)
     if not 1 <= n_clusters <= len(rows):
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({len(rows)}), got {n_clusters}")
     model, alone = configuration.model, configuration.n_runs == 1
@@ -139,7 +139,7 @@ def place(
     Raises:
         ValueError: rows that are not finite, or of another width.
     """
-    rows = _finite(x)
+    rows = finite(x)
     if rows.shape[1] != clustering.architecture.n_features:
         raise ValueError(f"expected {clustering.architecture.n_features} columns, got {rows.shape[1]}")
     each = [
@@ -161,7 +161,12 @@ def label(
     return np.asarray(labels), np.asarray(jnp.max(placed.responsibilities, axis=-1))
 
 
-def _finite(x: Float[np.ndarray, "N D"] | Float[Array, "N D"]) -> Array:
+def finite(x: Float[np.ndarray, "N D"] | Float[Array, "N D"]) -> Float[Array, "N D"]:
+    """Return rows as an array of the device.
+
+    Raises:
+        ValueError: they are no matrix, or not finite.
+    """
     rows = jnp.asarray(x, float)
     if rows.ndim != 2:
         raise ValueError(f"expected a matrix of rows, got shape {rows.shape}")

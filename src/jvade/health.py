@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jvade.analysis import stability
 from jvade.clustering import Clustering
-from jvade.core import fit, model
+from jvade.core import mixture, model
 from jvade.core.layout import take_lane
 
 #: Share of the rows below which a cluster is called dead.
@@ -48,6 +48,18 @@ class Health(NamedTuple):
     warnings: list[str]
 
 
+def alive(labels: Int[np.ndarray, " N"]) -> int:
+    """Return how many clusters hold a thousandth of the rows or more."""
+    return int((np.bincount(labels) / len(labels) >= ALIVE).sum())
+
+
+def effective(labels: Int[np.ndarray, " N"]) -> float:
+    """Return exp of the entropy of the clusters' shares: K where all have the same."""
+    shares = np.bincount(labels) / len(labels)
+    some = shares[shares > 0]
+    return float(np.exp(-(some * np.log(some)).sum()))
+
+
 def nats(posterior: model.Posterior) -> Float[np.ndarray, " L"]:
     """Return how much each latent tells about a row, nats.
 
@@ -70,15 +82,14 @@ def examine(
         x: the rows it was made of.
         n_rows: how many of them the latents and components are looked at on.
     """
-    shares = np.bincount(clustering.labels) / len(clustering.labels)
-    some = shares[shares > 0]
+    sizes = np.bincount(clustering.labels)
     few = jnp.asarray(x[np.linspace(0, len(x) - 1, min(n_rows, len(x))).astype(int)], float)
     runs = pd.DataFrame([_run(clustering, place, few) for place in range(len(clustering.sound))])
     pairs = stability.pairwise_ari(list(clustering.runs))[np.triu_indices(len(clustering.runs), 1)]
     found = Health(
-        int((shares >= ALIVE).sum()),
-        float(np.exp(-(some * np.log(some)).sum())),
-        float(some.min()),
+        alive(clustering.labels),
+        effective(clustering.labels),
+        float(sizes[sizes > 0].min() / len(clustering.labels)),
         float(pairs.mean()) if len(pairs) else float("nan"),
         float(np.mean(clustering.support < 0.5)),
         runs,
@@ -91,18 +102,20 @@ def _run(clustering: Clustering, place: int, x: Array) -> dict[str, object]:
     lane = clustering.sound[place]
     finetuned, sizes = clustering.fit.finetuned, clustering.architecture
     params, settings = take_lane(finetuned.params, lane), take_lane(clustering.lanes, lane)
-    posterior = model.encode_rows(params, x, sizes, settings.hyperparameters.latent_dim)
-    sure = np.asarray(fit.assign(params, x, settings, sizes).responsibilities).max(axis=1)
+    in_use = settings.hyperparameters
+    posterior = model.encode_rows(params, x, sizes, in_use.latent_dim)
+    prior = params.prior(sizes.latent_dim)
+    gamma = mixture.responsibilities(posterior.means, prior, in_use.n_clusters, in_use.latent_dim)
     told = nats(jax.tree.map(np.asarray, posterior))
     kept = lane, int(finetuned.best_epoch[lane])
-    weight = settings.hyperparameters.kl_weight
     train, validation = (
-        -float(jax.tree.map(lambda term: term[kept], terms).elbo(weight)) for terms in finetuned.history
+        -float(jax.tree.map(lambda term: term[kept], terms).elbo(in_use.kl_weight))
+        for terms in finetuned.history
     )
     return {
         "run": lane + 1,
-        "clusters": int((np.bincount(clustering.runs[place]) / clustering.runs.shape[1] >= ALIVE).sum()),
-        "overlap": float(1 - sure.mean()),
+        "clusters": alive(clustering.runs[place]),
+        "overlap": float(1 - jnp.max(gamma, axis=1).mean()),
         "used_latents": int((told >= USED).sum()),
         "nats": told.tolist(),
         "gap": validation - train,

@@ -135,9 +135,7 @@ def sweep(
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
     architecture = Architecture(np.shape(x)[1], widths=widths, **most)
-    rows = jnp.asarray(x, float)
-    if n_bad := int(jnp.sum(~jnp.isfinite(rows).all(axis=1))):
-        raise ValueError(f"expected finite rows, got {n_bad} of {len(rows)} with a NaN or an infinity")
+    rows = clustering.finite(x)
     found = fit.fit(rows, stack, architecture, training, mixture, on_block, keeper)
     labels = np.stack(
         [clustering.label(found, rows, stack, lane, architecture)[0] for lane in range(len(settings))]

@@ -130,18 +130,19 @@ def _cut(runs: Int[np.ndarray, "S n"], n_clusters: int, smallest_share: float) -
     tree = linkage(pdist(runs.T, "hamming"), "average")
     sizes = np.append(np.ones(n), tree[:, 3])
     # Merges are undone one by one, so that groups which no run joins, all of one height, come apart singly.
-    cut, best = {2 * n - 2}, []
-    for merge in range(n - 2, -2, -1):
-        large = sorted((node for node in cut if sizes[node] >= smallest_share * n), key=lambda a: -sizes[a])
-        if len(cut) >= min(n_clusters, n) and len(large[:n_clusters]) > len(best):
-            best = large[:n_clusters]
+    large, best = {2 * n - 2}, set[int]()
+    for n_groups in range(1, n + 1):
+        if n_groups >= n_clusters and len(large) > len(best):
+            best = large
+        merge = n - 1 - n_groups
         # At height 0 nothing is left to tell apart.
-        if merge < 0 or len(best) == n_clusters or tree[merge, 2] == 0:
-            best = best or large
+        if merge < 0 or len(best) >= n_clusters or tree[merge, 2] == 0:
             break
-        cut = cut - {n + merge} | {int(tree[merge, 0]), int(tree[merge, 1])}
+        parts = {int(part) for part in tree[merge, :2] if sizes[int(part)] >= smallest_share * n}
+        large = large - {n + merge} | parts
+    by_size = sorted(best or large, key=lambda node: -sizes[node])[:n_clusters]
     groups = np.full(n, -1)
-    for number, node in enumerate(best):
+    for number, node in enumerate(by_size):
         todo = [node]
         while todo:
             one = todo.pop()
