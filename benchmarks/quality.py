@@ -9,13 +9,15 @@ fitted to the visits of the others and measured on those of this fifth. A seed r
 order, noise and the starts of EM; methods share nothing between seeds. With --half-seeds a method is also
 fitted twice, to disjoint halves of the patients, and the two are compared.
 
+With --out, what is measured is kept after every method: the same command goes on after a stop.
+
 Beside them stand gradient boosting that is shown the types of the patients it is fitted to, a ceiling, and a
 mixture of the right families (normal, categorical, Bernoulli) on the raw variables, started at the types and
 left to EM: what a likelihood without labels makes of the truth.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +48,8 @@ from jvade.paper.stages import grid
 N_CLUSTERS = 7
 #: A cluster counts for the highest cross rate from this share of the visits on.
 SIZABLE = 0.002
+#: From which responsibility on a row counts as sure of its cluster.
+SURE = 0.8
 
 
 class Cohort(NamedTuple):
@@ -62,13 +66,22 @@ class Cohort(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a method makes of the visits kept aside: their clusters, and its validation bound if it has one.
+    """What a method makes of the visits kept aside.
 
-    Bounds of methods that hide inputs from the encoder are of what it sees: to be compared within a method.
+    Args:
+        labels: their clusters.
+        sure: the responsibility of the cluster of each, of a consensus its support; None where there is none.
+        elbo: validation bound, where there is one; where inputs are hidden from the encoder, of what it sees:
+            to be compared within a method.
+        runs: trainings it took.
+        failed: how many of them went non-finite.
     """
 
     labels: np.ndarray
+    sure: np.ndarray | None = None
     elbo: float | None = None
+    runs: int = 0
+    failed: int = 0
 
 
 def draw(n_visits: int, seed: int) -> Cohort:
@@ -91,7 +104,7 @@ def kmeans(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
 def raw_mixture(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
     """Return the clusters of scikit-learn's diagonal mixture on the inputs."""
     found = GaussianMixture(N_CLUSTERS, covariance_type="diag", reg_covar=1e-3, random_state=seed).fit(x)
-    return Found(found.predict(new))
+    return Found(found.predict(new), found.predict_proba(new).max(axis=1))
 
 
 def study(
@@ -114,8 +127,9 @@ def study(
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
         start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], **options)
         found["VAE + GMM"].append(Found(grid.assign(elsewhere, take_lane(start, 0))))
-        labels, _ = clustering.label(result, others, stack, lane, sizes)
-        found["VaDE, paper"].append(Found(labels, -float(result.finetuned.best_loss[lane])))
+        labels, sure = clustering.label(result, others, stack, lane, sizes)
+        bound, failed = -float(result.finetuned.best_loss[lane]), not bool(result.sound[lane])
+        found["VaDE, paper"].append(Found(labels, sure, bound, 1, int(failed)))
     return found
 
 
@@ -123,7 +137,8 @@ def configured(configuration: Configuration, x: np.ndarray, new: np.ndarray, see
     """Return the clusters of a configuration, and the mean of its runs' bounds."""
     found = clustering.cluster(x, N_CLUSTERS, seed, configuration)
     elbo = -float(np.mean(np.asarray(found.fit.finetuned.best_loss)[found.sound]))
-    return Found(clustering.place(found, new)[0], elbo)
+    runs = configuration.n_runs
+    return Found(*clustering.place(found, new), elbo, runs, runs - len(found.sound))
 
 
 def supervised(cohort: Cohort) -> Found:
@@ -192,13 +207,19 @@ def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> d
         "highest_cross_ratio": (rates[shares >= SIZABLE] / crossed.mean()).max(),
         "elbo": np.nan if found.elbo is None else found.elbo,
     }
+    if found.sure is not None:
+        # A cluster is named after the type that most of its visits have.
+        names = pd.crosstab(found.labels, cohort.types).idxmax(axis=1)
+        right = names.loc[found.labels].to_numpy() == cohort.types
+        sure = found.sure >= SURE
+        values |= {"sure": sure.mean(), "sure_right": right[sure].mean() if sure.any() else np.nan}
     return {name: float(value) for name, value in (values | indices._asdict()).items()}
 
 
 def methods(
     cohort: Cohort, seeds: Sequence[int], paper: Configuration, robust: Configuration
-) -> Iterator[tuple[str, list[Found]]]:
-    """Yield name and findings of every seed of each method."""
+) -> list[tuple[str, Callable[[], dict[str, list[Found]]]]]:
+    """Return what to run, by its last name: each gives the findings of every seed of one method or more."""
     x, new = cohort.x[~cohort.test], cohort.x[cohort.test]
     each: dict[str, Callable[[], list[Found]]] = {
         "supervised (ceiling)": lambda: [supervised(cohort)],
@@ -207,9 +228,8 @@ def methods(
         "GMM": lambda: [raw_mixture(x, new, seed) for seed in seeds],
         "VaDE, robust": lambda: [configured(robust, x, new, seed) for seed in seeds],
     }
-    for name, run in each.items():
-        yield name, run()
-    yield from study(paper, x, new, seeds).items()
+    alone = [(name, lambda name=name, run=run: {name: run()}) for name, run in each.items()]
+    return [*alone, ("VaDE, paper", lambda: study(paper, x, new, seeds))]
 
 
 def halves(cohort: Cohort, seeds: Sequence[int], configuration: Configuration) -> list[float]:
@@ -244,6 +264,8 @@ def summary(name: str, lines: list[dict[str, float]], runs: list[Found]) -> dict
         "alive_least": int(table["alive"].to_numpy().min()),
         "four_times": int((ratios >= 4).sum()),
         "agreement": {"mean": float(pairs.mean()), "least": float(pairs.min())} if len(pairs) else None,
+        "runs": sum(run.runs for run in runs),
+        "failed": sum(run.failed for run in runs),
     }
 
 
@@ -262,22 +284,27 @@ def main() -> None:
         n_visits, n_seeds = 20_000, 2
         paper = replace(PAPER, training=replace(PAPER.training, max_epochs=4))
         robust = replace(ROBUST, training=replace(ROBUST.training, max_epochs=4), n_runs=3)
-    found: dict[str, Any] = {}
+    kept = report.Kept(options)
     for seed in options.cohorts:
         cohort, scorer = draw(n_visits, seed), Scorer()
         rows = draw_subset(int(cohort.test.sum()), 10_000, seed)
-        lines = []
-        for name, runs in methods(cohort, range(1, n_seeds + 1), paper, robust):
-            measures = [measure(run, cohort, scorer, rows) for run in runs]
-            lines.append(summary(name, measures, runs))
-            print(lines[-1], flush=True)
-        found[str(seed)] = {"methods": lines}
-        if options.half_seeds:
-            seeds = range(1, options.half_seeds + 1)
-            each = {"VaDE, robust": robust, "VaDE, paper": paper}
-            found[str(seed)]["halves"] = {name: halves(cohort, seeds, one) for name, one in each.items()}
-            print(found[str(seed)]["halves"], flush=True)
-    report.write("benchmarks/quality.py", options, {"cohorts": found}, options.out)
+        one = kept.found.setdefault(str(seed), {"methods": [], "halves": {}})
+        done = {line["method"] for line in one["methods"]}
+        for last, run in methods(cohort, range(1, n_seeds + 1), paper, robust):
+            if last in done:
+                continue
+            for name, runs in run().items():
+                measures = [measure(each, cohort, scorer, rows) for each in runs]
+                one["methods"].append(summary(name, measures, runs))
+                print(one["methods"][-1], flush=True)
+            kept.write()
+        for name, configuration in {"VaDE, robust": robust, "VaDE, paper": paper}.items():
+            if options.half_seeds and name not in one["halves"]:
+                one["halves"][name] = halves(cohort, range(1, options.half_seeds + 1), configuration)
+                print(name, one["halves"][name], flush=True)
+                kept.write()
+    report.write("benchmarks/quality.py", options, {"cohorts": kept.found}, options.out)
+    kept.remove()
 
 
 if __name__ == "__main__":

@@ -149,12 +149,23 @@ def quality(found: dict[str, Any]) -> str:
                     "highest cross rate, times overall": _mean(mean, sd, "highest_cross_ratio", 1),
                     "seeds at 4 times": line["four_times"],
                     "largest CV of an index": max(cv) if cv else None,
+                    "sure of 0.8, %": 100 * mean["sure"] if "sure" in mean else None,
+                    "of them of the cluster's type, %": 100 * mean["sure_right"] if "sure" in mean else None,
                 }
             )
     forms: dict[str, str] = dict.fromkeys(("NMI", "seeds agree: mean ARI", "least"), ".2f")
     forms |= dict.fromkeys(("largest CV of an index",), ".2f")
     forms |= {"effective clusters": ".1f", "largest share, %": ".0f"}
+    forms |= dict.fromkeys(("sure of 0.8, %", "of them of the cluster's type, %"), ".0f")
     text = table(pd.DataFrame(rows), forms)
+    tried = [line for one in found["cohorts"].values() for line in one["methods"] if line.get("runs")]
+    if tried:
+        failed = "; ".join(
+            f"{name} {sum(line['failed'] for line in tried if line['method'] == name)} of "
+            f"{sum(line['runs'] for line in tried if line['method'] == name):,}"
+            for name in dict.fromkeys(line["method"] for line in tried)
+        )
+        text += f"\n\nTrainings that went non-finite: {failed}."
     halves = [
         f"{name} {sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f}, {len(values)} "
         f"pairs, district {cohort})"
