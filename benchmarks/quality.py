@@ -32,7 +32,7 @@ from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
 
-from jvade import clustering, health
+from jvade import clustering, ensemble, health
 from jvade.analysis import comparison, stability
 from jvade.analysis.indices import Scorer, draw_subset
 from jvade.clustering import PAPER, ROBUST, Configuration
@@ -43,6 +43,7 @@ from jvade.data.district.draw import blocks
 from jvade.data.district.inputs import inputs
 from jvade.data.matrix import fit_scaling, to_matrix
 from jvade.data.variables import DIAGNOSES, LEVELS, OUTCOME, STUDY_INPUTS
+from jvade.ensemble import Ensemble
 from jvade.paper.stages import grid
 
 N_CLUSTERS = 7
@@ -116,6 +117,8 @@ def study(
     result = fit.fit(rows, stack, sizes, paper.training, paper.mixture)
     assert result.pretrained is not None
     found: dict[str, list[Found]] = {"VAE + K-Means": [], "VAE + GMM": [], "VaDE, paper": []}
+    every = Ensemble(result.finetuned.params, stack.hyperparameters, sizes, None, 0)
+    placed = ensemble.components(every, new)
     for lane, seed in enumerate(seeds):
         vae = take_lane(result.pretrained.params, lane)
         latents, elsewhere = (
@@ -127,7 +130,7 @@ def study(
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
         start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], **options)
         found["VAE + GMM"].append(Found(grid.assign(elsewhere, take_lane(start, 0))))
-        labels, sure = clustering.label(result, others, stack, lane, sizes)
+        labels, sure = placed[0][lane], placed[1][lane]
         bound, failed = -float(result.finetuned.best_loss[lane]), not bool(result.sound[lane])
         found["VaDE, paper"].append(Found(labels, sure, bound, 1, int(failed)))
     return found
@@ -138,7 +141,7 @@ def configured(configuration: Configuration, x: np.ndarray, new: np.ndarray, see
     found = clustering.cluster(x, N_CLUSTERS, seed, configuration)
     elbo = -float(np.mean(np.asarray(found.fit.finetuned.best_loss)[found.sound]))
     runs = configuration.n_runs
-    return Found(*clustering.place(found, new), elbo, runs, runs - len(found.sound))
+    return Found(*ensemble.place(found.ensemble, new), elbo, runs, runs - len(found.sound))
 
 
 def supervised(cohort: Cohort) -> Found:

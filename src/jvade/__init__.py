@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jvade.clustering import PAPER, ROBUST, Clustering, Configuration, cluster, place
+    from jvade.clustering import PAPER, ROBUST, Clustering, Configuration, cluster
+    from jvade.ensemble import place
     from jvade.health import Health, examine
     from jvade.sweeps import Sweep, sweep
 
@@ -22,7 +23,13 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_ELSEWHERE = {"Health": "health", "examine": "health", "Sweep": "sweeps", "sweep": "sweeps"}
+_ELSEWHERE = {
+    "Health": "health",
+    "examine": "health",
+    "place": "ensemble",
+    "Sweep": "sweeps",
+    "sweep": "sweeps",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,21 +1,23 @@
 """Rows clustered by a named configuration: the study's, or the one we trust."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jvade import ensemble
 from jvade.analysis import consensus
-from jvade.analysis.consensus import Agreed
-from jvade.core import fit, lanes
+from jvade.core import fit, gmm, lanes, model
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
-from jvade.core.lanes import Keeper, Progress
+from jvade.core.lanes import Keeper, Progress, Trained
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.ensemble import Ensemble, Rows, finite
 
 
 @dataclass(frozen=True)
@@ -54,29 +56,28 @@ class Clustering(NamedTuple):
     """Where every row lies, and how sure that is.
 
     Args:
-        labels: cluster of each row; of a consensus 0 to K-1 by falling size, else the component's number.
-        support: of each row in [0, 1]: of a consensus, the share of the runs that agree on its cluster, see
-            `consensus.Consensus`; of a single run, the responsibility of its cluster.
-        agreed: what places rows by a consensus; None for a single run.
-        runs: cluster of each row in each sound run.
+        labels: cluster of each row, 0 to K-1 by falling size; those of a single run that are empty come last.
+        support: of each row in [0, 1], see `ensemble.place`.
+        ensemble: what places other rows.
+        runs: component of each row in each sound run.
         sound: places of these runs among the lanes.
         fit: both stages of every lane.
         lanes: seed and settings of every lane.
-        architecture: sizes of the lanes, for `fit.assign`.
         failures: what went wrong, a line for each lane that failed; its run has no vote.
-        n_clusters: as asked for.
+        n_clusters: as asked for, or as chosen.
+        bics: BIC of every number of clusters that there was to choose from, mean over the runs.
     """
 
     labels: Int[np.ndarray, " N"]
     support: Float[np.ndarray, " N"]
-    agreed: Agreed | None
+    ensemble: Ensemble
     runs: Int[np.ndarray, "S N"]
     sound: list[int]
     fit: Fit
     lanes: Lane
-    architecture: Architecture
     failures: list[str]
     n_clusters: int
+    bics: dict[int, float]
 
 
 class AllRunsFailedError(RuntimeError):
@@ -84,8 +85,8 @@ class AllRunsFailedError(RuntimeError):
 
 
 def cluster(
-    x: Float[np.ndarray, "N D"] | Float[Array, "N D"],
-    n_clusters: int,
+    x: Rows,
+    n_clusters: int | Sequence[int],
     seed: int,
     configuration: Configuration = ROBUST,
     on_block: Callable[[Progress], None] | None = None,
@@ -95,8 +96,9 @@ def cluster(
 
     Args:
         x: standardised rows, finite.
-        n_clusters: clusters of the answer. A single run takes its number from here, the runs of a consensus
-            from the configuration.
+        n_clusters: clusters of the answer, or several numbers to choose from: that of the lowest BIC of a
+            mixture on the pretrained latents, mean over the runs (Fig 4). A single run has as many as that,
+            the runs of a consensus have those of the configuration.
         seed: every random draw descends from it: weights, splits, orders, noise, starts of EM.
         configuration: `ROBUST`, `PAPER`, or one of your own.
         on_block: see `core.fit.fit`.
@@ -106,70 +108,71 @@ def cluster(
         ValueError: rows that are not finite, or a number that cannot be.
         AllRunsFailedError: no run stayed finite.
     """
-    rows = finite(x)
-    if not 1 <= n_clusters <= len(rows):
+    rows = jnp.asarray(finite(x))
+    numbers = tuple(n_clusters) if isinstance(n_clusters, Sequence) else (n_clusters,)
+    if not numbers or not 1 <= min(numbers) <= max(numbers) <= len(rows):
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({len(rows)}), got {n_clusters}")
-    model, alone = configuration.model, configuration.n_runs == 1
-    if alone:
-        model = model._replace(n_clusters=n_clusters)
+    hyper, training, n_runs = configuration.model, configuration.training, configuration.n_runs
     # Seeds of one clustering must not be those of the next.
-    seeds = [seed] if alone else np.random.SeedSequence(seed).generate_state(configuration.n_runs).tolist()
-    stack = lanes.stack(seeds, model)
-    architecture = Architecture(rows.shape[1], model.latent_dim, model.n_clusters, configuration.widths)
-    found = fit.fit(
-        rows, stack, architecture, configuration.training, configuration.mixture, on_block, keeper
-    )
-    failures = fit.failures(found, [f"run {i + 1}" for i in range(configuration.n_runs)])
+    seeds = [seed] if n_runs == 1 else np.random.SeedSequence(seed).generate_state(n_runs).tolist()
+    stack = lanes.stack(seeds, hyper)
+    architecture = Architecture(rows.shape[1], hyper.latent_dim, hyper.n_clusters, configuration.widths)
+    networks = lanes.init(stack, architecture)
+    vae = lanes.train(rows, networks, stack, "pretraining", architecture, training, on_block, keeper)
+    several = len(numbers) > 1
+    bics = _bics(rows, vae, stack, architecture, configuration.mixture, numbers, seed) if several else {}
+    asked = int(min(numbers, key=lambda k: bics.get(k, 0.0)))
+    if n_runs == 1:
+        stack = lanes.stack(seeds, hyper._replace(n_clusters=asked))
+        architecture = replace(architecture, n_clusters=asked)
+    found = fit.fine_tune(
+        rows, vae.params, stack, architecture, training, configuration.mixture, on_block, keeper
+    )._replace(pretrained=vae)
+    failures = fit.failures(found, [f"run {i + 1}" for i in range(n_runs)])
     sound = np.flatnonzero(np.asarray(found.sound)).tolist()
     if not sound:
         raise AllRunsFailedError("; ".join(failures))
-    each = [label(found, rows, stack, lane, architecture) for lane in sound]
-    runs = np.stack([labels for labels, _ in each])
-    if alone:
-        return Clustering(*each[0], None, runs, sound, found, stack, architecture, failures, n_clusters)
-    agreed, labels, support = consensus.agree(list(runs), n_clusters, seed, n_labels=architecture.n_clusters)
-    return Clustering(labels, support, agreed, runs, sound, found, stack, architecture, failures, n_clusters)
+    best = int(np.argmin(np.asarray(found.finetuned.best_loss)[sound]))
+    params, settings = take_lane((found.finetuned.params, stack.hyperparameters), np.array(sound))
+    params, settings = jax.tree.map(np.asarray, (params, settings))
+    made = Ensemble(params, settings, architecture, None, best)
+    runs, responsibilities = ensemble.components(made, rows)
+    if n_runs == 1:
+        made, labels = _by_size(made, runs[0])
+        runs, support = labels[None], responsibilities[0]
+    else:
+        agreed, labels, support = consensus.agree(list(runs), asked, seed, n_labels=architecture.n_clusters)
+        made = made._replace(agreed=agreed)
+    return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
 
 
-def place(
-    clustering: Clustering, x: Float[np.ndarray, "N D"] | Float[Array, "N D"]
-) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return cluster and support of other rows, standardised as those of the clustering were.
-
-    Raises:
-        ValueError: rows that are not finite, or of another width.
-    """
-    rows = finite(x)
-    if rows.shape[1] != clustering.architecture.n_features:
-        raise ValueError(f"expected {clustering.architecture.n_features} columns, got {rows.shape[1]}")
-    each = [
-        label(clustering.fit, rows, clustering.lanes, lane, clustering.architecture)
-        for lane in clustering.sound
-    ]
-    if clustering.agreed is None:
-        return each[0]
-    return consensus.assign(clustering.agreed, [labels for labels, _ in each])
-
-
-def label(
-    found: Fit, x: Array, stack: Lane, lane: int, architecture: Architecture
-) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return the component of every row in one lane, from 0, and its responsibility."""
-    placed = fit.assign(take_lane(found.finetuned.params, lane), x, take_lane(stack, lane), architecture)
-    # Two numbers a row leave the device, not one for every cluster.
-    labels = jnp.argmax(placed.responsibilities, axis=-1).astype(jnp.int16)
-    return np.asarray(labels), np.asarray(jnp.max(placed.responsibilities, axis=-1))
+def _bics(
+    x: Float[Array, "N D"],
+    vae: Trained,
+    stack: Lane,
+    architecture: Architecture,
+    settings: MixtureStart,
+    numbers: Sequence[int],
+    seed: int,
+) -> dict[int, float]:
+    """Return the BIC of a mixture of each size on latents of a subset of the rows, mean over sound lanes."""
+    few = x[np.sort(np.random.default_rng(seed).permutation(len(x))[: settings.n_rows])]
+    hyper, key = stack.hyperparameters, jax.random.key(seed)
+    each = []
+    for lane in np.flatnonzero(np.asarray(vae.finite)).tolist():
+        latent_dim = int(np.asarray(hyper.latent_dim)[lane])
+        z = model.encode_rows(take_lane(vae.params, lane), few, architecture, latent_dim).means
+        found = gmm.fit(key, z, numbers, latent_dim, **settings.options)
+        each.append(np.where(np.asarray(found.finite), np.asarray(found.bic), np.inf))
+    return dict(zip(numbers, np.mean(each, axis=0).tolist(), strict=True)) if each else {}
 
 
-def finite(x: Float[np.ndarray, "N D"] | Float[Array, "N D"]) -> Float[Array, "N D"]:
-    """Return rows as an array of the device.
-
-    Raises:
-        ValueError: they are no matrix, or not finite.
-    """
-    rows = jnp.asarray(x, float)
-    if rows.ndim != 2:
-        raise ValueError(f"expected a matrix of rows, got shape {rows.shape}")
-    if n_bad := int(jnp.sum(~jnp.isfinite(rows).all(axis=1))):
-        raise ValueError(f"expected finite rows, got {n_bad} of {len(rows)} with a NaN or an infinity")
-    return rows
+def _by_size(made: Ensemble, labels: Int[np.ndarray, " N"]) -> tuple[Ensemble, Int[np.ndarray, " N"]]:
+    """Return a single run and its labels with the clusters in falling order of their rows."""
+    mixture = made.params.mixture
+    assert mixture is not None
+    order = np.argsort(-np.bincount(labels, minlength=mixture.logits.shape[1]), kind="stable")
+    mixture = jax.tree.map(lambda leaf: leaf[:, order], mixture)
+    return made._replace(params=made.params._replace(mixture=mixture)), np.argsort(order)[labels].astype(
+        np.int16
+    )

@@ -3,15 +3,15 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from jvade import ensemble
 from jvade.analysis import stability
 from jvade.clustering import Clustering
-from jvade.core import mixture, model
-from jvade.core.layout import take_lane
+from jvade.core.model import Posterior
+from jvade.ensemble import Rows
 
 #: Share of the rows below which a cluster is called dead.
 ALIVE = 0.001
@@ -60,7 +60,7 @@ def effective(labels: Int[np.ndarray, " N"]) -> float:
     return float(np.exp(-(some * np.log(some)).sum()))
 
 
-def nats(posterior: model.Posterior) -> Float[np.ndarray, " L"]:
+def nats(posterior: Posterior) -> Float[np.ndarray, " L"]:
     """Return how much each latent tells about a row, nats.
 
     The mean of KL(q(z|x) || q(z)), with for q(z) the normal of its mean and variance: at least the mutual
@@ -72,9 +72,7 @@ def nats(posterior: model.Posterior) -> Float[np.ndarray, " L"]:
     return 0.5 * (np.log(total) - np.mean(posterior.log_variances, axis=0))
 
 
-def examine(
-    clustering: Clustering, x: Float[np.ndarray, "N D"] | Float[Array, "N D"], n_rows: int = 20_000
-) -> Health:
+def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
     """Return how far a clustering can be trusted.
 
     Args:
@@ -83,8 +81,10 @@ def examine(
         n_rows: how many of them the latents and components are looked at on.
     """
     sizes = np.bincount(clustering.labels)
-    few = jnp.asarray(x[np.linspace(0, len(x) - 1, min(n_rows, len(x))).astype(int)], float)
-    runs = pd.DataFrame([_run(clustering, place, few) for place in range(len(clustering.sound))])
+    few = ensemble.finite(x[np.linspace(0, len(x) - 1, min(n_rows, len(x))).astype(int)])
+    _, responsibilities = ensemble.components(clustering.ensemble, few)
+    overlaps = (1 - responsibilities.mean(axis=1)).tolist()
+    runs = pd.DataFrame([_run(clustering, place, few, one) for place, one in enumerate(overlaps)])
     pairs = stability.pairwise_ari(list(clustering.runs))[np.triu_indices(len(clustering.runs), 1)]
     found = Health(
         alive(clustering.labels),
@@ -98,24 +98,18 @@ def examine(
     return found._replace(warnings=_warnings(clustering, found))
 
 
-def _run(clustering: Clustering, place: int, x: Array) -> dict[str, object]:
-    lane = clustering.sound[place]
-    finetuned, sizes = clustering.fit.finetuned, clustering.architecture
-    params, settings = take_lane(finetuned.params, lane), take_lane(clustering.lanes, lane)
-    in_use = settings.hyperparameters
-    posterior = model.encode_rows(params, x, sizes, in_use.latent_dim)
-    prior = params.prior(sizes.latent_dim)
-    gamma = mixture.responsibilities(posterior.means, prior, in_use.n_clusters, in_use.latent_dim)
-    told = nats(jax.tree.map(np.asarray, posterior))
+def _run(clustering: Clustering, place: int, x: np.ndarray, overlap: float) -> dict[str, object]:
+    lane, finetuned = clustering.sound[place], clustering.fit.finetuned
+    kl_weight = float(np.asarray(clustering.lanes.hyperparameters.kl_weight)[lane])
+    told = nats(ensemble.encode(clustering.ensemble, x, place))
     kept = lane, int(finetuned.best_epoch[lane])
     train, validation = (
-        -float(jax.tree.map(lambda term: term[kept], terms).elbo(in_use.kl_weight))
-        for terms in finetuned.history
+        -float(jax.tree.map(lambda term: term[kept], terms).elbo(kl_weight)) for terms in finetuned.history
     )
     return {
         "run": lane + 1,
         "clusters": alive(clustering.runs[place]),
-        "overlap": float(1 - jnp.max(gamma, axis=1).mean()),
+        "overlap": overlap,
         "used_latents": int((told >= USED).sum()),
         "nats": told.tolist(),
         "gap": validation - train,
@@ -126,7 +120,7 @@ def _run(clustering: Clustering, place: int, x: Array) -> dict[str, object]:
 def _warnings(clustering: Clustering, found: Health) -> list[str]:
     lines = list(clustering.failures)
     asked = clustering.n_clusters
-    single = clustering.agreed is None
+    single = clustering.ensemble.agreed is None
     if found.clusters < asked:
         what = "the others died in the fine-tuning" if single else "the runs tell no more apart"
         remedy = "ask for fewer, or take the robust configuration" if single else "ask for fewer clusters"

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
 
-from jvade import clustering
+from jvade import ensemble
 from jvade.analysis import stability
 from jvade.core import fit, lanes
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
 from jvade.core.lanes import Keeper, Progress
 from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.ensemble import Ensemble
 
 
 class Sweep(NamedTuple):
@@ -135,11 +136,10 @@ def sweep(
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
     architecture = Architecture(np.shape(x)[1], widths=widths, **most)
-    rows = clustering.finite(x)
+    rows = jnp.asarray(ensemble.finite(x))
     found = fit.fit(rows, stack, architecture, training, mixture, on_block, keeper)
-    labels = np.stack(
-        [clustering.label(found, rows, stack, lane, architecture)[0] for lane in range(len(settings))]
-    )
+    every = Ensemble(found.finetuned.params, stack.hyperparameters, architecture, None, 0)
+    labels, _ = ensemble.components(every, rows)
 
     kept = jnp.arange(len(settings)), found.finetuned.best_epoch
     best = jax.tree.map(lambda term: term[kept], found.finetuned.history.validation)

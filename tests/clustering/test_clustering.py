@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from jvade import clustering
+from jvade import clustering, ensemble
 from jvade.analysis import consensus
 from jvade.clustering import PAPER, ROBUST, Configuration
 from jvade.core import fit, lanes
+from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 
@@ -39,16 +41,16 @@ def test_the_answer_is_the_consensus_of_the_runs(found):
     agreed, labels, support = consensus.agree(list(found.runs), 3, 0, n_labels=4)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.support, support)
-    for ours, want in zip(found.agreed, agreed, strict=True):
+    for ours, want in zip(found.ensemble.agreed, agreed, strict=True):
         np.testing.assert_array_equal(ours, want)
 
 
 def test_rows_that_come_later_are_placed_alike_alone_or_together(groups, found):
     x, _ = groups
-    labels, support = clustering.place(found, x)
+    labels, support = ensemble.place(found.ensemble, x)
     np.testing.assert_array_equal(labels, found.labels)
     np.testing.assert_array_equal(support, found.support)
-    few, _ = clustering.place(found, x[5:9])
+    few, _ = ensemble.place(found.ensemble, x[5:9])
     np.testing.assert_array_equal(few, found.labels[5:9])
 
 
@@ -59,11 +61,16 @@ def test_a_single_run_is_the_fit_itself(groups, small):
     sizes = Architecture(6, widths=(16,), n_clusters=4)
     want = fit.fit(jnp.asarray(x, float), stack, sizes, small.training, small.mixture)
     np.testing.assert_array_equal(one.fit.finetuned.best_loss, want.finetuned.best_loss)
-    labels, responsibilities = clustering.label(want, jnp.asarray(x, float), stack, 0, sizes)
-    np.testing.assert_array_equal(one.labels, labels)
-    np.testing.assert_array_equal(one.support, responsibilities)
-    assert one.agreed is None
-    np.testing.assert_array_equal(clustering.place(one, x)[0], one.labels)
+    placed = fit.assign(
+        take_lane(want.finetuned.params, 0), jnp.asarray(x, float), take_lane(stack, 0), sizes
+    )
+    components = np.asarray(placed.responsibilities).argmax(axis=1)
+    table = pd.crosstab(one.labels, components).to_numpy()
+    assert (np.count_nonzero(table, axis=0) == 1).all()  # the same clusters, by falling size
+    np.testing.assert_array_equal(table.sum(axis=1), np.sort(table.sum(axis=0))[::-1])
+    np.testing.assert_allclose(one.support, np.asarray(placed.responsibilities).max(axis=1), rtol=1e-5)
+    assert one.ensemble.agreed is None
+    np.testing.assert_array_equal(ensemble.place(one.ensemble, x)[0], one.labels)
 
 
 def test_the_seed_decides_everything_and_neighbours_share_no_run(groups, small, found):
@@ -78,19 +85,19 @@ def test_the_seed_decides_everything_and_neighbours_share_no_run(groups, small, 
 def test_a_run_that_fails_has_no_vote_and_is_named(groups, small, monkeypatch):
     x, _ = groups
 
-    whole = fit.fit
+    whole = fit.fine_tune
 
     def broken(*arguments, **named):
         result = whole(*arguments, **named)
         finite = result.finetuned.finite.at[1].set(False)
         return result._replace(finetuned=result.finetuned._replace(finite=finite))
 
-    monkeypatch.setattr(fit, "fit", broken)
+    monkeypatch.setattr(fit, "fine_tune", broken)
     found = clustering.cluster(x, 3, 0, small)
     assert found.sound == [0, 2]
     assert len(found.runs) == 2
     assert found.failures[0].startswith("run 2 went non-finite in the fine-tuning")
-    assert len(clustering.place(found, x[:3])[0]) == 3
+    assert len(ensemble.place(found.ensemble, x[:3])[0]) == 3
 
 
 def test_where_every_run_fails_the_error_says_so(groups, small):
@@ -112,9 +119,9 @@ def test_bad_input_is_named(groups, small, change, n_clusters, words):
 
 def test_rows_that_cannot_be_placed_are_refused(groups, found):
     with pytest.raises(ValueError, match="got 1 of 600 with a NaN"):
-        clustering.place(found, np.where(np.arange(600)[:, None] == 3, np.nan, groups[0]))
+        ensemble.place(found.ensemble, np.where(np.arange(600)[:, None] == 3, np.nan, groups[0]))
     with pytest.raises(ValueError, match="expected 6 columns, got 5"):
-        clustering.place(found, groups[0][:, :5])
+        ensemble.place(found.ensemble, groups[0][:, :5])
     with pytest.raises(ValueError, match=r"expected a matrix of rows, got shape \(600,\)"):
         clustering.cluster(groups[0][:, 0], 3, 0)
 

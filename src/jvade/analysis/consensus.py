@@ -63,11 +63,31 @@ def assign(
     for begin in range(0, len(labels), CHUNK_ROWS):
         rows = slice(begin, begin + CHUNK_ROWS)
         here = [run[rows] for run in runs]
-        scores = sum(shares.T[run] for shares, run in zip(agreed.shares, here, strict=True))
-        labels[rows] = np.argmax(scores, axis=1)
+        labels[rows] = np.argmax(_scores(agreed, here), axis=1)
         owned = [owner[run] == labels[rows] for owner, run in zip(agreed.owners, here, strict=True)]
         support[rows] = np.mean(owned, axis=0)
     return labels, support
+
+
+def memberships(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:
+    """Return the mean co-association of each row with the members of each cluster, of the sum over clusters.
+
+    `assign` gives the cluster of the largest. A row that no run puts with any member is wholly of the first.
+
+    Args:
+        agreed: see `assign`.
+        runs: see `assign`.
+    """
+    scores = _scores(agreed, runs)
+    scores[~scores.any(axis=1), 0] = 1
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def _scores(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:
+    scores = np.zeros((len(runs[0]), agreed.shares.shape[1]))
+    for shares, run in zip(agreed.shares, runs, strict=True):
+        scores += shares.T[run]
+    return scores
 
 
 def agree(

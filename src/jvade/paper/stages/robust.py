@@ -29,7 +29,7 @@ def compute(study: Study) -> Outcome:
         {"robust_runs": report.runs.drop(columns="nats")},
         {
             "runs": len(found.sound),
-            "clusters_of_a_run": found.architecture.n_clusters,
+            "clusters_of_a_run": found.ensemble.architecture.n_clusters,
             # In digits that tell no size of a small cluster.
             "agreement": None if np.isnan(report.agreement) else round(report.agreement, 2),
             "doubtful": round(report.doubtful, 2),

@@ -1,0 +1,222 @@
+"""What a fitted clustering makes of rows, new ones too: clusters, latents, bounds, draws.
+
+Rows go through in blocks of one size, the last one filled up: one program, however many rows there are, and
+what it says of a row does not depend on the rows beside it, to the bit.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jvade.analysis import consensus
+from jvade.analysis.consensus import Agreed
+from jvade.core import mixture as mixtures
+from jvade.core import model
+from jvade.core.layout import THREADS, take_lane
+from jvade.core.model import Parameters, Posterior
+from jvade.core.objective import elbo_terms
+from jvade.core.settings import Architecture, Hyperparameters
+
+#: Rows of a block.
+BLOCK_ROWS = 4096
+#: Draws of q(z|x) that the bound of a row is the mean over: the same for every row, in pairs of opposites.
+N_DRAWS = 16
+
+Rows = Float[np.ndarray, "N D"] | Float[Array, "N D"]
+Run = tuple[Parameters, Hyperparameters]
+
+
+class Ensemble(NamedTuple):
+    """All it takes to place rows: networks and mixture of every sound run, and what the runs agree on.
+
+    Args:
+        params: of every run, with a leading axis.
+        hyperparameters: of every run, likewise.
+        architecture: sizes that hold for all of them.
+        agreed: what places rows by the runs; None where a single run is the answer.
+        best: the run of the highest validation ELBO: its latents, bounds and draws stand for all.
+    """
+
+    params: Parameters
+    hyperparameters: Hyperparameters
+    architecture: Architecture
+    agreed: Agreed | None
+    best: int
+
+    @property
+    def latent_dim(self) -> int:
+        """Latents in use by the best run."""
+        return int(np.asarray(self.hyperparameters.latent_dim)[self.best])
+
+    def run(self, number: int) -> Run:
+        """Return networks, mixture and settings of one run."""
+        return take_lane((self.params, self.hyperparameters), number)
+
+
+def place(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Return cluster and support of each row.
+
+    Args:
+        ensemble: of a clustering.
+        x: rows, standardised as those of the fit were.
+
+    Returns:
+        Clusters from 0, and support in [0, 1]: by a consensus, the share of the runs that agree on the
+        cluster; by a single run, the responsibility of the cluster.
+
+    Raises:
+        ValueError: rows that are not finite, or of another width.
+    """
+    labels, responsibilities = components(ensemble, x)
+    if ensemble.agreed is None:
+        return labels[0], responsibilities[0]
+    return consensus.assign(ensemble.agreed, list(labels))
+
+
+def components(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
+    """Return the component of each row in every run, from 0, and its responsibility; else like `place`."""
+    runs = ensemble.params, ensemble.hyperparameters
+    return _by_blocks(partial(_components, runs), ensemble, x, axis=1)
+
+
+def memberships(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, "N K"]:
+    """Return how much each row belongs to each cluster: rows sum to 1, `place` gives the largest.
+
+    By a single run, the responsibilities; by a consensus, the mean co-association with the members of each
+    cluster, of their sum. Else like `place`.
+    """
+    if ensemble.agreed is not None:
+        return consensus.memberships(ensemble.agreed, list(components(ensemble, x)[0]))
+    in_use = int(np.asarray(ensemble.hyperparameters.n_clusters)[0])
+    return _by_blocks(partial(_responsibilities, ensemble.run(0)), ensemble, x)[:, :in_use]
+
+
+def encode(ensemble: Ensemble, x: Rows, run: int | None = None) -> Posterior:
+    """Return q(z|x) of each row in a run, the best if none is named; else like `place`."""
+    number = ensemble.best if run is None else run
+    latent_dim = int(np.asarray(ensemble.hyperparameters.latent_dim)[number])
+    posterior = _by_blocks(partial(_encode, ensemble.run(number)), ensemble, x)
+    return jax.tree.map(lambda leaf: leaf[:, :latent_dim], posterior)
+
+
+def decode(ensemble: Ensemble, z: Float[np.ndarray, "N L"]) -> Float[np.ndarray, "N D"]:
+    """Return the mean of p(x|z) in the best run.
+
+    Raises:
+        ValueError: latents that are not finite, or of another number than the best run uses.
+    """
+    z = finite(z, ensemble.latent_dim)
+    wide = np.pad(z, ((0, 0), (0, ensemble.architecture.latent_dim - z.shape[1])))
+    return _in_blocks(
+        partial(_decode, ensemble.run(ensemble.best), architecture=ensemble.architecture), wide, 0
+    )
+
+
+def bounds(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, " N"]:
+    """Return the ELBO of each row in the best run, nats, at weight 1 of its KL terms; else like `place`.
+
+    It is the mean over the same `N_DRAWS` draws for every row, so the answer has no randomness of its own.
+    """
+    half = np.random.default_rng(0).normal(size=(N_DRAWS // 2, ensemble.architecture.latent_dim))
+    draws = np.concatenate([half, -half]).astype(np.float32)
+    return _by_blocks(partial(_bounds, ensemble.run(ensemble.best), draws), ensemble, x)
+
+
+def draw(
+    ensemble: Ensemble, n_rows: int, seed: int
+) -> tuple[Float[np.ndarray, "N D"], Int[np.ndarray, " N"]]:
+    """Return rows drawn from the best run, standardised, and the component of that run each came from."""
+    params, settings = ensemble.run(ensemble.best)
+    rng = np.random.default_rng(seed)
+    prior = params.prior(ensemble.architecture.latent_dim)
+    weights = np.exp(np.asarray(mixtures.log_weights(prior, int(settings.n_clusters)), float))
+    component = rng.choice(len(weights), n_rows, p=weights / weights.sum())
+    used = slice(ensemble.latent_dim)
+    deviations = np.exp(0.5 * np.clip(np.asarray(prior.log_variances), *mixtures.LOG_VARIANCE_RANGE))
+    centers, spreads = np.asarray(prior.means)[component, used], deviations[component, used]
+    means = decode(ensemble, centers + spreads * rng.normal(size=centers.shape))
+    noise = np.sqrt(float(settings.noise_variance)) * rng.normal(size=means.shape)
+    return means + noise.astype(np.float32), component.astype(np.int16)
+
+
+def finite(x: Rows, width: int | None = None) -> Float[np.ndarray, "N D"]:
+    """Return rows on the host, in the precision of the program.
+
+    Raises:
+        ValueError: they are no matrix, not finite, or not as wide as expected.
+    """
+    rows = np.asarray(x, jnp.zeros(0).dtype)
+    if rows.ndim != 2:
+        raise ValueError(f"expected a matrix of rows, got shape {rows.shape}")
+    if width is not None and rows.shape[1] != width:
+        raise ValueError(f"expected {width} columns, got {rows.shape[1]}")
+    if n_bad := int((~np.isfinite(rows).all(axis=1)).sum()):
+        raise ValueError(f"expected finite rows, got {n_bad} of {len(rows)} with a NaN or an infinity")
+    return rows
+
+
+def _by_blocks(program: Callable[..., Any], ensemble: Ensemble, x: Rows, axis: int = 0) -> Any:
+    rows = finite(x, ensemble.architecture.n_features)
+    return _in_blocks(partial(program, architecture=ensemble.architecture), rows, axis)
+
+
+def _in_blocks(program: Callable[..., Any], rows: np.ndarray, axis: int) -> Any:
+    """Return what a program of a block of rows says of all; its results have the rows along `axis`."""
+
+    def block(begin: int) -> Any:
+        part = rows[begin : begin + BLOCK_ROWS]
+        filled = np.pad(part, ((0, BLOCK_ROWS - len(part)), (0, 0)))
+        keep = (slice(None),) * axis + (slice(len(part)),)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[keep], program(filled))
+
+    # No row is a block too, of which nothing is kept.
+    first, *later = range(0, max(len(rows), 1), BLOCK_ROWS)
+    found = [block(first)]  # compiled before there are threads
+    with ThreadPoolExecutor(THREADS) as pool:
+        found += pool.map(block, later)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=axis), *found)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _responsibilities(run: Run, x: Array, architecture: Architecture) -> Float[Array, "N K"]:
+    params, settings = run
+    prior = params.prior(architecture.latent_dim)
+    z = model.encode(params, x, architecture, settings.latent_dim).means
+    return mixtures.responsibilities(z, prior, settings.n_clusters, settings.latent_dim)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _components(runs: Run, x: Array, architecture: Architecture) -> tuple[Array, Array]:
+    def one(run: Run) -> tuple[Array, Array]:
+        gamma = _responsibilities(run, x, architecture)
+        # Two numbers a row leave the device, not one for every component.
+        return jnp.argmax(gamma, axis=-1).astype(jnp.int16), jnp.max(gamma, axis=-1)
+
+    return jax.lax.map(one, runs)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _encode(run: Run, x: Array, architecture: Architecture) -> Posterior:
+    return model.encode(run[0], x, architecture, run[1].latent_dim)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _decode(run: Run, z: Array, architecture: Architecture) -> Float[Array, "N D"]:
+    return model.decode(run[0], z, architecture, run[1].latent_dim)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _bounds(run: Run, draws: Array, x: Array, architecture: Architecture) -> Float[Array, " N"]:
+    params, settings = run
+
+    def one(noise: Array) -> Array:
+        same = jnp.broadcast_to(noise, (len(x), len(noise)))
+        return elbo_terms(params, x, same, architecture, settings).elbo()
+
+    return jax.lax.map(one, draws).mean(axis=0)

@@ -1,0 +1,112 @@
+"""What a fitted clustering says of rows: as the core has it, and the same whoever comes along."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jvade import clustering, ensemble
+from jvade.core import fit, model
+from jvade.core.layout import take_lane
+from jvade.core.objective import elbo_terms
+
+
+@pytest.fixture(scope="module")
+def one(groups, small):
+    """A single run of four clusters."""
+    return clustering.cluster(groups[0], 4, 7, replace(small, n_runs=1)).ensemble
+
+
+@pytest.fixture(params=["consensus", "single run"])
+def made(request, found, one):
+    return found.ensemble if request.param == "consensus" else one
+
+
+QUESTIONS = {
+    "place": ensemble.place,
+    "components": lambda made, x: [part.T for part in ensemble.components(made, x)],
+    "memberships": lambda made, x: [ensemble.memberships(made, x)],
+    "encode": ensemble.encode,
+    "bounds": lambda made, x: [ensemble.bounds(made, x)],
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(made, groups, question):
+    """To the bit: alone, in another order, across the border of a block."""
+    ask, x = QUESTIONS[question], groups[0].astype(np.float32)
+    whole = ask(made, x)
+    for rows in (np.array([17]), np.arange(600)[::-1], np.tile(np.arange(600), 8)):
+        for some, of_all in zip(ask(made, x[rows]), whole, strict=True):
+            np.testing.assert_array_equal(some, of_all[rows])
+    for nothing, of_all in zip(ask(made, x[:0]), whole, strict=True):
+        assert nothing.shape == (0, *of_all.shape[1:])
+
+
+def test_components_are_those_of_the_core(found, groups):
+    """Under the parameters and settings of each run."""
+    x = jnp.asarray(groups[0], jnp.float32)
+    labels, responsibilities = ensemble.components(found.ensemble, x)
+    for run, lane in enumerate(found.sound):
+        params = take_lane(found.fit.finetuned.params, lane)
+        want = fit.assign(params, x, take_lane(found.lanes, lane), found.ensemble.architecture)
+        np.testing.assert_array_equal(labels[run], np.argmax(want.responsibilities, axis=1))
+        np.testing.assert_allclose(responsibilities[run], np.max(want.responsibilities, axis=1), rtol=1e-5)
+
+
+def test_memberships_are_shares_and_place_gives_the_largest(made, groups):
+    shares = ensemble.memberships(made, groups[0])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    assert (shares >= 0).all()
+    labels, support = ensemble.place(made, groups[0])
+    np.testing.assert_array_equal(shares.argmax(axis=1), labels)
+    if made.agreed is None:
+        np.testing.assert_array_equal(shares.max(axis=1), support)
+
+
+def test_the_best_run_stands_for_all(found, groups):
+    """Its latents, and its bound: the mean over the draws of what the objective gives for each."""
+    losses = np.asarray(found.fit.finetuned.best_loss)
+    made = found.ensemble
+    assert found.sound[made.best] == np.argmin(losses)
+    params, settings = jax.tree.map(jnp.asarray, made.run(made.best))
+    x = jnp.asarray(groups[0], jnp.float32)
+    want = model.encode(params, x, made.architecture, settings.latent_dim)
+    got = ensemble.encode(made, x)
+    for ours, theirs in zip(got, want, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    half = np.random.default_rng(0).normal(size=(ensemble.N_DRAWS // 2, 2)).astype(np.float32)
+    each = [
+        elbo_terms(params, x, jnp.broadcast_to(noise, (600, 2)), made.architecture, settings).elbo()
+        for noise in (*half, *-half)
+    ]
+    np.testing.assert_allclose(ensemble.bounds(made, x), np.mean(each, axis=0), rtol=1e-4, atol=1e-3)
+
+
+def test_draws_have_the_moments_of_the_rows(one, groups):
+    """A model of three groups far apart gives rows like those it was fitted to."""
+    x, component = ensemble.draw(one, 20_000, 0)
+    np.testing.assert_allclose(x.mean(axis=0), groups[0].mean(axis=0), atol=0.15)
+    np.testing.assert_allclose(np.cov(x.T), np.cov(groups[0].T), atol=0.25)
+    weights = jax.nn.softmax(one.params.mixture.logits[0])
+    np.testing.assert_allclose(np.bincount(component, minlength=4) / 20_000, weights, atol=0.02)
+    again, _ = ensemble.draw(one, 20_000, 0)
+    np.testing.assert_array_equal(x, again)
+
+
+def test_latents_go_there_and_back(one, groups):
+    x = groups[0].astype(np.float32)
+    back = ensemble.decode(one, ensemble.encode(one, x).means)
+    assert np.mean((back - x) ** 2) < 0.3 * np.mean(x**2)
+    with pytest.raises(ValueError, match="expected 2 columns, got 3"):
+        ensemble.decode(one, np.zeros((4, 3)))
+
+
+def test_a_number_of_clusters_is_chosen_by_bic(groups, small):
+    found = clustering.cluster(groups[0], (2, 3, 4), 0, replace(small, n_runs=1))
+    assert set(found.bics) == {2, 3, 4}
+    assert found.n_clusters == min(found.bics, key=lambda k: found.bics[k])
+    assert found.ensemble.params.mixture.logits.shape == (1, found.n_clusters)
+    assert found.bics[3] < found.bics[2]
