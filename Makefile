@@ -47,7 +47,7 @@ clean: ## Remove the environment and the caches; results stay
 # --- how the environment comes about ---
 
 # The study: its pins, and the project itself, as it stands in this folder.
-$(VENV)/study.stamp: $(PINS).txt pyproject.toml src/jvade/__init__.py | $(VENV)/bin/pip
+$(VENV)/study.stamp: $(PINS).txt pyproject.toml src/jvade/version.py | $(VENV)/bin/pip
 	@echo "Installing $(PINS).txt into $(VENV)"
 	@$(INSTALL) --requirement $(PINS).txt
 	@$(INSTALL) --no-build-isolation --editable .

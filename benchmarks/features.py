@@ -21,8 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from jvade import manifest
 from jvade.data.district import tables
-from jvade.paper import manifest
 
 
 def measure(district: Path, memory: str, repeats: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jvade.paper import manifest
+from jvade import manifest
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from jvade import manifest
 from jvade.data.district import tables
-from jvade.paper import manifest
 
 
 def measure(n_visits: int, seed: int) -> dict[str, float]:

@@ -31,8 +31,8 @@ import report
 from programs import Task
 from visits import matrix
 
+from jvade import manifest
 from jvade.core.settings import Architecture, Hyperparameters, Training
-from jvade.paper import manifest
 from jvade.paper.settings import PaperSettings
 
 LATENT_DIMS = (2, 5, 10, 15, 20, 25, 30)

@@ -23,13 +23,24 @@ MAY_IMPORT = {
     "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report"}),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))
-MAY_IMPORT["clustering"] = ({"jax"}, {"core", "analysis", "clustering"})
-MAY_IMPORT["health"] = ({"jax", "pandas"}, {"core", "analysis", "clustering", "health"})
-MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "clustering", "sweeps"})
+MAY_IMPORT["ensemble"] = ({"jax"}, {"core", "analysis", "ensemble"})
+MAY_IMPORT["clustering"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clustering"})
+MAY_IMPORT["health"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clustering", "health"})
+MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "sweeps"})
+MAY_IMPORT["version"] = (set(), set())
+MAY_IMPORT["manifest"] = ({"jax"}, {"data", "manifest", "version"})
+MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks"})
+MAY_IMPORT["columns"] = ({"pandas"}, {"columns"})
+MAY_IMPORT["estimator"] = (
+    {"jax", "pandas", "sklearn"},
+    {"core", "ensemble", "clustering", "health", "columns", "checkpoints", "hooks", "manifest", "report"}
+    | {"estimator"},
+)
 MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
 MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
 MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
-MAY_IMPORT["__init__"] = (set(), {"clustering", "health", "sweeps"})  # loaded when asked for
+# Loaded when asked for.
+MAY_IMPORT["__init__"] = (set(), {"clustering", "ensemble", "estimator", "health", "sweeps", "version"})
 
 #: Modules of the data wing that work where no table engine is installed.
 NO_ENGINE = ("variables", "matrix", "published", "district.draw", "district.inputs")

@@ -3,9 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jvade.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from jvade.clustering import PAPER, ROBUST, Clustering, Configuration, cluster
     from jvade.ensemble import place
+    from jvade.estimator import VaDE
     from jvade.health import Health, examine
     from jvade.sweeps import Sweep, sweep
 
@@ -16,16 +19,17 @@ __all__ = [
     "Configuration",
     "Health",
     "Sweep",
+    "VaDE",
     "cluster",
     "examine",
     "place",
     "sweep",
 ]
-__version__ = "0.1.0"
 
 _ELSEWHERE = {
     "Health": "health",
     "examine": "health",
+    "VaDE": "estimator",
     "place": "ensemble",
     "Sweep": "sweeps",
     "sweep": "sweeps",

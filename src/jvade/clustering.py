@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Float, Int
 
 from jvade import ensemble
@@ -144,6 +145,17 @@ def cluster(
         agreed, labels, support = consensus.agree(list(runs), asked, seed, n_labels=architecture.n_clusters)
         made = made._replace(agreed=agreed)
     return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
+
+
+def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:
+    """Return one row per epoch: losses and the terms of the ELBO, nats per visit (Figs 3 and 5)."""
+    n = int(trained.n_epochs[lane])
+    columns: dict[str, Any] = {"epoch": np.arange(1, n + 1)}
+    for name, terms in (("train", trained.history.train), ("validation", trained.history.validation)):
+        one = jax.tree.map(lambda leaf: leaf[:n], take_lane(terms, lane))
+        columns[f"{name}_loss"] = np.asarray(-one.elbo(kl_weight))
+        columns |= {f"{name}_{term}": np.asarray(values) for term, values in one._asdict().items()}
+    return pd.DataFrame(columns)
 
 
 def _bics(

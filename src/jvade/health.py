@@ -146,7 +146,6 @@ def _warnings(clustering: Clustering, found: Health) -> list[str]:
             f"rows held out are explained {apart.max():.2f} nats worse than those trained on: the networks "
             "learn rows by heart; use more rows, smaller widths or a larger weight decay"
         )
-    if not found.runs["converged"].all():
-        n = int((~found.runs["converged"]).sum())
+    if n := int((~found.runs["converged"].to_numpy(bool)).sum()):
         lines.append(f"{n} of {len(found.runs)} runs ended at training.max_epochs; more may improve them")
     return lines

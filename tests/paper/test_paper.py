@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 
-from jvade import cli
+from jvade import cli, manifest
 from jvade.core import gmm
 from jvade.core.gmm import EmSettings
 from jvade.core.layout import take_lane
 from jvade.data.variables import Account, Variable, VisitTable
-from jvade.paper import manifest, study
+from jvade.paper import study
 from jvade.paper.settings import PRESETS, PaperSettings
 from jvade.paper.stages.cohort import describe_source, variables
 from jvade.paper.stages.grid import doubtful

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from jvade.manifest import fingerprint
 from jvade.report.figures import clusters, grid, training
-from jvade.report.folder import MANIFEST, RunFolder, fingerprint
+from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.terminal import Terminal
 
 RATES = pd.DataFrame(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jvade import sweeps
+from jvade import manifest, sweeps
 from jvade.checkpoints import Checkpoints
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Hyperparameters, Training
@@ -18,10 +18,10 @@ from jvade.data.errors import InputError
 from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import fit_scaling, to_matrix
-from jvade.paper import manifest
+from jvade.hooks import show
 from jvade.paper.settings import DeviceName, below, check_size, em_limits
 from jvade.paper.stage import CHECKPOINTS, PRIVATE
-from jvade.paper.stages.training import TrainingError, show
+from jvade.paper.stages.training import TrainingError
 from jvade.report.document import number
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal

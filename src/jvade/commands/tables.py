@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from jvade import manifest
 from jvade.analysis import fidelity
 from jvade.data import draft, published
 from jvade.data.district import tables
@@ -15,7 +16,6 @@ from jvade.data.errors import InputError
 from jvade.data.features import read_visits, write_features
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Encoding
-from jvade.paper import manifest
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 

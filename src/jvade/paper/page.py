@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jvade import manifest
 from jvade.data import published
-from jvade.paper import claims, manifest
+from jvade.paper import claims
 from jvade.paper.stage import Study
 from jvade.paper.stages import profiles, readings
 from jvade.paper.stages.comparison import VADE, published_cross_rates, rates_of

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from jvade import manifest
 from jvade.checkpoints import Checkpoints
-from jvade.paper import manifest
 from jvade.paper.settings import PaperSettings, StageName
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal

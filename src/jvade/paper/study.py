@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from jvade.paper import manifest, page
+from jvade import manifest
+from jvade.paper import page
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import PRIVATE, Stage, Study
 from jvade.paper.stages import (

@@ -1,6 +1,5 @@
 """A run's folder: every file appears whole or not at all, and the manifest comes last."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,16 +22,6 @@ def save(figure: Figure, kind: str, metadata: dict[str, None], box: BboxBase, pa
     """Save what lies in a box (inches) of a figure under the one style, as whichever kind of file."""
     with mpl.rc_context(STYLE):
         figure.savefig(path, format=kind, metadata=metadata, bbox_inches=box)
-
-
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Return name, size in bytes and SHA-256 of a file, or of every file of a folder in order of name."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return {"name": path.name, "bytes": sum(f.stat().st_size for f in files), "sha256": digest.hexdigest()}
 
 
 class RunFolder:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from jvade import manifest
 from jvade.data.district import tables
 from jvade.data.engines import scratch
 from jvade.data.features import read_visits
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Scaling, fit_scaling, to_matrix
 from jvade.data.variables import CROSS_DISTRICT, OUTCOME, Account, Dropped, Variable, VisitTable
-from jvade.paper import manifest
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import Outcome, Stage, Study
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from jvade import hooks
 from jvade.analysis import association, profiles
 from jvade.analysis.comparison import agreement, number_by_cross_rate
 from jvade.analysis.indices import Scorer, draw_subset
@@ -61,7 +62,7 @@ def compute(study: Study) -> Outcome:
     inputs = matrices(study, rows)
     for name, matrix in inputs.items():
         x = jnp.asarray(matrix)
-        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, training.show(study.terminal))
+        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, hooks.show(study.terminal))
         sound = np.asarray(result.sound)
         for i, variance in enumerate(variances):
             reading = {"inputs": name, "noise_variance": variance}

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from jvade import clustering, health
+from jvade import clustering, health, hooks
 from jvade.analysis.comparison import number_by_cross_rate
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort, training
@@ -13,7 +13,7 @@ def compute(study: Study) -> Outcome:
     """Cluster the visits, and say how far that can be trusted."""
     settings, visits = study.settings, cohort.load(study)
     x = training.device_matrix(study)
-    show, kept = training.show(study.terminal), study.checkpoints("robust")
+    show, kept = hooks.show(study.terminal), study.checkpoints("robust")
     try:
         found = clustering.cluster(x, settings.model.n_clusters, settings.seed, settings.robust, show, kept)
     except clustering.AllRunsFailedError as failed:

@@ -10,35 +10,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jvade.analysis.comparison import number_by_cross_rate
+from jvade.clustering import history
 from jvade.core import fit, gmm, lanes, model
 from jvade.core import layout as layouts
 from jvade.core.epoch import Lane
-from jvade.core.lanes import Progress, Trained
 from jvade.core.layout import take_lane
 from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Hyperparameters
+from jvade.hooks import show
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
-from jvade.report.terminal import Terminal
 
 TRAINED_BY = ("seed", "model", "training", "widths")
 
 
 class TrainingError(RuntimeError):
     """A lane went non-finite; the message says where and what to try."""
-
-
-def show(terminal: Terminal) -> Callable[[Progress], None]:
-    """Return what says how far a stack of lanes is."""
-
-    def on_block(progress: Progress) -> None:
-        words = f"epochs, {int(progress.active.sum())} of {len(progress.active)} lanes at work"
-        if np.isfinite(progress.validation_loss).all():
-            words += f", best validation loss {progress.validation_loss.min():.3f}"
-        terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words, progress.begun)
-
-    return on_block
 
 
 def architecture(study: Study, latent_dim: int | None = None) -> Architecture:
@@ -58,17 +46,6 @@ def device_matrix(study: Study) -> jax.Array:
     return study.derived(
         "device matrix", lambda: layouts.place(jnp.asarray(cohort.load(study).matrix), layout)
     )
-
-
-def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:
-    """Return one row per epoch: losses and the terms of the ELBO, nats per visit (Figs 3 and 5)."""
-    n = int(trained.n_epochs[lane])
-    columns: dict[str, Any] = {"epoch": np.arange(1, n + 1)}
-    for name, terms in (("train", trained.history.train), ("validation", trained.history.validation)):
-        one = jax.tree.map(lambda leaf: leaf[:n], take_lane(terms, lane))
-        columns[f"{name}_loss"] = np.asarray(-one.elbo(kl_weight))
-        columns |= {f"{name}_{term}": np.asarray(values) for term, values in one._asdict().items()}
-    return pd.DataFrame(columns)
 
 
 def unfinished(name: str, converged: Mapping[str, bool]) -> list[str]:

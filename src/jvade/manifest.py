@@ -15,9 +15,8 @@ from typing import Any
 
 import jax
 
-import jvade
 from jvade.data.mapping import read_mapping
-from jvade.report.folder import fingerprint
+from jvade.version import __version__
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas", "scikit-learn",
@@ -27,7 +26,7 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Return the version of Python and of each package that a result may depend on."""
-    found = {"jvade": jvade.__version__, "python": platform.python_version()}
+    found = {"jvade": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -39,7 +38,7 @@ def versions() -> dict[str, str]:
 @cache
 def code_fingerprint() -> str:
     """Return one word for the code that computes, whatever only draws left out: results depend on it."""
-    root = Path(jvade.__file__).parent
+    root = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         drawn = path.relative_to(root).parts[0] == "report" or path.name in ("page.py", "cli.py")
@@ -64,6 +63,16 @@ def device() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return name, size in bytes and SHA-256 of a file, or of every file of a folder in order of name."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return {"name": path.name, "bytes": sum(f.stat().st_size for f in files), "sha256": digest.hexdigest()}
 
 
 def fingerprints(visits: Path, mapping: Path) -> dict[str, Any]:

@@ -1,0 +1,370 @@
+"""VaDE as scikit-learn's users know clusterings: fit, predict, transform, score."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from jvade import clustering, ensemble, health, manifest
+from jvade.checkpoints import Checkpoints
+from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
+from jvade.columns import Kind, learn
+from jvade.core import em, mixture
+from jvade.core.lanes import Progress
+
+#: The configurations that have a name.
+NAMED = {"robust": ROBUST, "paper": PAPER}
+#: Batches that an epoch of a small table is cut into, if its batches would else be fewer.
+BATCHES = 16
+#: Rows for each component of a mixture, where there are few of them.
+ROWS_PER_COMPONENT = 10
+
+Table = Float[np.ndarray, "N F"] | pd.DataFrame
+
+
+class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """Deep probabilistic clustering: a variational autoencoder with a Gaussian mixture as its prior.
+
+    Columns are brought to one scale by themselves: numbers get a z-score, 0/1 columns stay, categories get a
+    0/1 column each. A missing number counts as the mean of the known ones, a missing category as none.
+
+    Every setting that is None is that of the configuration: "robust" takes what six runs of 15 components
+    agree on (docs/method.md), "paper" is one run with the settings of the study (section 2.3).
+
+    Args:
+        n_clusters: clusters, or several numbers to choose from by BIC of a mixture on the latents.
+        configuration: "robust", "paper", or a `jvade.Configuration`.
+        n_init: runs from seeds of their own; of several, the answer is their consensus.
+        n_components: components of the mixture of a run, where the answer is a consensus; the mixture of a
+            single run has `n_clusters`. At most a tenth of the rows, but no fewer than the clusters.
+        latent_dim: latents.
+        widths: hidden widths of the encoder; the decoder mirrors them.
+        noise_variance: of the decoder, in squared standardised units.
+        kl_weight: factor of the KL terms in training.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        clip_norm: largest norm of a gradient.
+        patience: epochs without a better validation loss before a stage stops.
+        max_epochs: epochs of each stage at most.
+        batch_size: rows of a step; "auto" is that of the configuration, and less where an epoch would have
+            fewer than 16 steps, but at least 32.
+        validation_fraction: share of the rows held out for early stopping.
+        input_dropout: share of the inputs hidden from the encoder in training.
+        kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
+            the others it is seen from their values.
+        random_state: seed of every draw; the same number gives the same clusters on the same machine.
+        checkpoint: folder that keeps the state of the training every half minute; the same fit of the same
+            rows goes on from there.
+        on_block: called with a `Progress` after every few epochs; see `jvade.hooks`.
+        verbose: say how far the training is.
+
+    Attributes:
+        labels_: cluster of each row of the fit, 0 to K-1 by falling size.
+        support_: of each row in [0, 1]: the share of the runs that agree on its cluster, of a single run the
+            responsibility.
+        n_clusters_: clusters of the answer.
+        bics_: BIC of each number of clusters that there was to choose from.
+        weights_: share of each cluster, (K,): of a single run, of its mixture; of a consensus, of the rows.
+        means_: center of each cluster in the latents, (K, L): likewise, in the best run.
+        covariances_: variance of each latent in each cluster, (K, L): likewise.
+        n_iter_: epochs of the best run, both stages.
+        history_: a row per run, stage and epoch: losses and terms of the ELBO, nats per row.
+        health_: how far the clustering can be trusted, with `warnings` that say what to change.
+        columns_: what becomes of each column.
+        ensemble_: networks and mixtures of all runs; `ensemble_.best` is the run of the highest validation
+            ELBO, whose latents, bounds and draws stand for all.
+        seed_: that every draw descended from.
+        n_features_in_: columns of the fit.
+        feature_names_in_: their names, if they had any.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int | Sequence[int] = 7,
+        *,
+        configuration: Literal["robust", "paper"] | Configuration = "robust",
+        n_init: int | None = None,
+        n_components: int | None = None,
+        latent_dim: int | None = None,
+        widths: tuple[int, ...] | None = None,
+        noise_variance: float | None = None,
+        kl_weight: float | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        clip_norm: float | None = None,
+        patience: int | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        validation_fraction: float | None = None,
+        input_dropout: float | None = None,
+        kinds: Mapping[Hashable, Kind] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        checkpoint: str | Path | None = None,
+        on_block: Callable[[Progress], None] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.configuration = configuration
+        self.n_init = n_init
+        self.n_components = n_components
+        self.latent_dim = latent_dim
+        self.widths = widths
+        self.noise_variance = noise_variance
+        self.kl_weight = kl_weight
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.patience = patience
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.input_dropout = input_dropout
+        self.kinds = kinds
+        self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.on_block = on_block
+        self.verbose = verbose
+
+    def fit(self, X: Table, y: Any = None) -> "VaDE":
+        """Cluster the rows of a table.
+
+        Args:
+            X: rows, (N, F), N at least 2: numbers, or a DataFrame that may have categories too.
+            y: ignored.
+
+        Raises:
+            ValueError: a setting that cannot be, or a table that cannot be used; never shows a value.
+            AllRunsFailedError: no run stayed finite.
+        """
+        table = self._table(X, reset=True)
+        self.columns_ = learn(table, self.kinds)
+        rows = self.columns_.encode(table)
+        chosen = self.resolve(len(rows))
+        self.seed_ = self._seed()
+        numbers = self.n_clusters if isinstance(self.n_clusters, int | np.integer) else list(self.n_clusters)
+        found = clustering.cluster(
+            rows, numbers, self.seed_, chosen, self._hook(), self._keeper(rows, chosen, numbers)
+        )
+        for failure in found.failures:
+            warnings.warn(failure, stacklevel=2)
+        self._keep(found, rows)
+        return self
+
+    def predict(self, X: Table) -> Int[np.ndarray, " N"]:
+        """Return the cluster of each row, as `labels_` has them."""
+        return self._ask(ensemble.place, X)[0].astype(np.int32)
+
+    def predict_proba(self, X: Table) -> Float[np.ndarray, "N K"]:
+        """Return how much each row belongs to each cluster; rows sum to 1, `predict` gives the largest.
+
+        Of a single run these are the responsibilities, q(c|x) at the posterior mean (Jiang et al. 2017,
+        Eq. 16). Of a consensus they are co-association with the members of each cluster, of its sum: how
+        often the runs put the row together with them, which is no probability of a type.
+        """
+        return self._ask(ensemble.memberships, X)
+
+    def transform(self, X: Table) -> Float[np.ndarray, "N L"]:
+        """Return the latents of each row: the means of q(z|x) in the best run."""
+        return np.asarray(self._ask(ensemble.encode, X).means)
+
+    def inverse_transform(self, X: Float[np.ndarray, "N L"]) -> Table:
+        """Return what the best run decodes latents to, in the units of the fit.
+
+        A DataFrame where the fit had one, else an array. Of a 0/1 column it is the mean, of categories the
+        most likely.
+        """
+        check_is_fitted(self)
+        return self._named(ensemble.decode(self.ensemble_, np.asarray(X)))
+
+    def score_samples(self, X: Table) -> Float[np.ndarray, " N"]:
+        """Return the ELBO of each row in the best run: a lower bound of its log-density, nats.
+
+        It is of the standardised columns, so it compares settings on one table, not tables.
+        """
+        return self._ask(ensemble.bounds, X)
+
+    def score(self, X: Table, y: Any = None, sample_weight: Float[np.ndarray, " N"] | None = None) -> float:
+        """Return the mean ELBO of the rows, higher is better; see `score_samples`."""
+        return float(np.average(self.score_samples(X), weights=sample_weight))
+
+    def bic(self, X: Table) -> float:
+        """Return the BIC of the mixture of the best run on the latents of rows, lower is better (Fig 4)."""
+        latents = self.transform(X)
+        params, settings = self.ensemble_.run(self.ensemble_.best)
+        n_clusters, n_latents = int(settings.n_clusters), latents.shape[1]
+        prior = jax.tree.map(jnp.asarray, params.prior(self.ensemble_.architecture.latent_dim))
+        wide = np.pad(latents, ((0, 0), (0, prior.means.shape[1] - n_latents)))
+        density = np.asarray(mixture.log_density(jnp.asarray(wide), prior, n_clusters, n_latents), float)
+        penalty = em.n_parameters(n_clusters, n_latents, "diag") * np.log(len(latents))
+        return float(-2 * density.sum() + penalty)
+
+    def sample(self, n_samples: int = 1) -> tuple[Table, Int[np.ndarray, " N"]]:
+        """Return rows drawn from the best run in the units of the fit, and their clusters.
+
+        Every column is normal about its mean, as in the model: 0/1 columns and counts too. The cluster is the
+        component drawn from, and where the answer is a consensus, the one that the row is placed in.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(f"n_samples: expected at least 1, got {n_samples}")
+        rows, component = ensemble.draw(self.ensemble_, n_samples, self._seed())
+        labels = component if self.ensemble_.agreed is None else ensemble.place(self.ensemble_, rows)[0]
+        return self._named(rows), labels.astype(np.int32)
+
+    def resolve(self, n_rows: int) -> Configuration:
+        """Return every setting of a fit to so many rows.
+
+        Raises:
+            ValueError: a setting that cannot be; says what was expected and what came.
+        """
+        base = self.configuration
+        if isinstance(base, str):
+            if base not in NAMED:
+                raise ValueError(
+                    f"configuration: expected one of {', '.join(NAMED)} or a Configuration, got {base!r}"
+                )
+            base = NAMED[base]
+
+        def given(*names: str) -> dict[str, Any]:
+            return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+        model = base.model._replace(
+            **given(
+                "latent_dim",
+                "noise_variance",
+                "kl_weight",
+                "learning_rate",
+                "weight_decay",
+                "clip_norm",
+                "patience",
+            )
+        )
+        training = replace(base.training, **given("max_epochs", "validation_fraction", "input_dropout"))
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
+            batch_size = min(training.batch_size, small)
+        n_runs = base.n_runs if self.n_init is None else self.n_init
+        most = int(np.max(self.n_clusters))
+        components = model.n_clusters if self.n_components is None else self.n_components
+        model = model._replace(n_clusters=min(components, max(most, n_rows // ROWS_PER_COMPONENT)))
+        model.check()
+        widths = base.widths if self.widths is None else tuple(self.widths)
+        return replace(
+            base,
+            model=model,
+            training=replace(training, batch_size=batch_size),
+            widths=widths,
+            n_runs=n_runs,
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what scikit-learn asks of an estimator: here, that numbers may be missing."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        assert tags.transformer_tags is not None
+        tags.transformer_tags.preserves_dtype = []  # latents are single precision
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.ensemble_.latent_dim
+
+    def _seed(self) -> int:
+        state = self.random_state
+        if isinstance(state, int | np.integer):
+            return int(state)
+        return int(check_random_state(state).randint(2**31))
+
+    def _keep(self, found: Clustering, rows: Float[np.ndarray, "N D"]) -> None:
+        """Set the attributes of a fit."""
+        made = self.ensemble_ = found.ensemble
+        self.labels_, self.support_ = found.labels.astype(np.int32), found.support
+        self.bics_, self.health_ = found.bics, health.examine(found, rows)
+        kl_weights = np.asarray(found.lanes.hyperparameters.kl_weight).tolist()
+        stages = {"pretraining": found.fit.pretrained, "fine-tuning": found.fit.finetuned}
+        each = [
+            clustering.history(stage, lane, kl_weights[lane]).assign(run=lane + 1, stage=name)
+            for lane in found.sound
+            for name, stage in stages.items()
+            if stage is not None
+        ]
+        history = pd.concat(each, ignore_index=True)
+        self.history_ = history[["run", "stage", *(n for n in history if n not in ("run", "stage"))]]
+        self.n_iter_ = int(np.sum(np.asarray(self.history_["run"]) == found.sound[made.best] + 1))
+        if made.agreed is None:
+            prior = made.run(0)[0].prior(made.architecture.latent_dim)
+            used = slice(made.latent_dim)
+            self.weights_ = np.exp(np.asarray(mixture.log_weights(prior), float))
+            self.means_ = np.asarray(prior.means)[:, used]
+            limits = mixture.LOG_VARIANCE_RANGE
+            self.covariances_ = np.exp(np.clip(np.asarray(prior.log_variances), *limits))[:, used]
+        else:
+            posterior = ensemble.encode(made, rows)
+            of_each = [self.labels_ == k for k in range(made.agreed.shares.shape[1])]
+            self.weights_ = np.array([these.mean() for these in of_each])
+            self.means_ = np.stack([posterior.means[these].mean(axis=0) for these in of_each])
+            variances = np.exp(posterior.log_variances)
+            self.covariances_ = np.stack(
+                [posterior.means[o].var(axis=0) + variances[o].mean(axis=0) for o in of_each]
+            )
+        self.n_clusters_ = len(self.weights_)
+
+    def _table(self, X: Table, reset: bool) -> pd.DataFrame:
+        """Return rows as a table, checked as scikit-learn checks: names, number of columns, rows."""
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
+            if not all(pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes):
+                if len(X) < 2 and reset:
+                    raise ValueError(f"expected at least 2 rows, got {len(X)}")
+                return X
+        checked = validate_data(
+            self,
+            X,  # pyright: ignore[reportArgumentType]
+            reset=reset,
+            dtype="numeric",
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )
+        names = X.columns if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame(checked, columns=names, copy=False)
+
+    def _ask(self, question: Callable[..., Any], X: Table) -> Any:
+        check_is_fitted(self)
+        return question(self.ensemble_, self.columns_.encode(self._table(X, reset=False)))
+
+    def _named(self, rows: Float[np.ndarray, "N D"]) -> Table:
+        table = self.columns_.decode(rows)
+        return table if hasattr(self, "feature_names_in_") else table.to_numpy()
+
+    def _hook(self) -> Callable[[Progress], None] | None:
+        if not self.verbose:
+            return self.on_block
+        from jvade.hooks import every, show
+        from jvade.report.terminal import Terminal
+
+        shown = show(Terminal())
+        return shown if self.on_block is None else every(shown, self.on_block)
+
+    def _keeper(
+        self, rows: Float[np.ndarray, "N D"], chosen: Configuration, numbers: int | list[int]
+    ) -> Checkpoints | None:
+        if self.checkpoint is None:
+            return None
+        # What changes no result is no part of the key.
+        chosen = replace(chosen, training=replace(chosen.training, block_epochs=1))
+        settings = [manifest.plain(chosen), self.seed_, numbers]
+        key = manifest.key(rows=hashlib.sha256(rows.tobytes()).hexdigest(), settings=settings)
+        return Checkpoints(Path(self.checkpoint) / key[:16])

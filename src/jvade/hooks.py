@@ -1,0 +1,86 @@
+"""What can be told of a training after every block of epochs: to a terminal, a file, a tracker.
+
+A hook is a function of a `Progress`; `on_block` of every training takes one, `every` makes one of several.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jvade.core.lanes import Progress
+from jvade.report.terminal import Terminal
+
+Hook = Callable[[Progress], None]
+
+
+def every(*hooks: Hook) -> Hook:
+    """Return the hook that calls each of these."""
+
+    def on_block(progress: Progress) -> None:
+        for hook in hooks:
+            hook(progress)
+
+    return on_block
+
+
+def show(terminal: Terminal) -> Hook:
+    """Return what says on a terminal how far the lanes are."""
+
+    def on_block(progress: Progress) -> None:
+        words = f"epochs, {int(progress.active.sum())} of {len(progress.active)} lanes at work"
+        if np.isfinite(progress.validation_loss).all():
+            words += f", best validation loss {progress.validation_loss.min():.3f}"
+        terminal.progress(progress.stage, progress.epoch, progress.max_epochs, words, progress.begun)
+
+    return on_block
+
+
+def values(progress: Progress) -> dict[str, float]:
+    """Return what a tracker plots: lanes at work, and the best validation loss of each so far."""
+    losses = {
+        f"validation_loss/{lane + 1}": float(loss) for lane, loss in enumerate(progress.validation_loss)
+    }
+    known = {name: loss for name, loss in losses.items() if np.isfinite(loss)}
+    return {"active": float(progress.active.sum())} | known
+
+
+def jsonl(path: Path) -> Hook:
+    """Return what appends a line of JSON to a file: stage, epoch and `values`."""
+
+    def on_block(progress: Progress) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"stage": progress.stage, "epoch": progress.epoch} | values(progress))
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    return on_block
+
+
+def tensorboard(folder: Path) -> Hook:
+    """Return what writes scalars for TensorBoard; needs the extra `tensorboard`."""
+    from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+
+    writer = SummaryWriter(str(folder))
+
+    def on_block(progress: Progress) -> None:
+        for name, value in values(progress).items():
+            writer.add_scalar(f"{progress.stage}/{name}", value, progress.epoch)
+        writer.flush()
+
+    return on_block
+
+
+def mlflow() -> Hook:
+    """Return what logs metrics to the MLflow run at work, or to a new one; needs the extra `mlflow`."""
+    import mlflow as tracker  # pyright: ignore[reportMissingImports]
+
+    def on_block(progress: Progress) -> None:
+        named: dict[str, Any] = {
+            f"{progress.stage}/{name}": value for name, value in values(progress).items()
+        }
+        tracker.log_metrics(named, step=progress.epoch)
+
+    return on_block

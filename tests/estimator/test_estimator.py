@@ -1,0 +1,198 @@
+"""VaDE as a scikit-learn user meets it."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import SMALL
+from sklearn.base import clone
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from jvade import PAPER, ROBUST, VaDE, clustering
+
+
+def test_three_groups_are_found(fitted, table):
+    frame, group = table
+    assert adjusted_rand_score(group, fitted.labels_) > 0.95
+    np.testing.assert_array_equal(fitted.predict(frame), fitted.labels_)
+    np.testing.assert_array_equal(fitted.predict_proba(frame).argmax(axis=1), fitted.labels_)
+    assert fitted.feature_names_in_.tolist() == frame.columns.tolist()
+    assert fitted.n_clusters_ == 3
+
+
+def test_it_is_the_clustering_of_the_encoded_rows(table):
+    """Nothing comes between: the same settings and seed give what `clustering.cluster` gives."""
+    frame, _ = table
+    model = VaDE(3, configuration="paper", random_state=5, **SMALL).fit(frame)
+    found = clustering.cluster(model.columns_.encode(frame), 3, 5, model.resolve(len(frame)))
+    np.testing.assert_array_equal(found.labels, model.labels_)
+    np.testing.assert_array_equal(found.support, model.support_)
+
+
+def test_settings_are_those_of_the_configuration_unless_given():
+    assert VaDE(15).resolve(10**6) == ROBUST
+    assert VaDE(configuration="paper").resolve(10**6) == PAPER
+    own = VaDE(noise_variance=0.3, max_epochs=9, widths=(8, 4), n_init=2, batch_size=100).resolve(10**6)
+    assert own == replace(
+        ROBUST,
+        model=ROBUST.model._replace(noise_variance=0.3),
+        training=replace(ROBUST.training, max_epochs=9, batch_size=100),
+        widths=(8, 4),
+        n_runs=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "components"), [(10**5, 1024, 15), (2_000, 64, 15), (90, 32, 9)]
+)
+def test_few_rows_get_small_batches_and_few_components(n_rows, batch_size, components):
+    found = VaDE(3).resolve(n_rows)
+    assert (found.training.batch_size, found.model.n_clusters) == (batch_size, components)
+
+
+def test_the_attributes_agree_with_each_other(fitted, table):
+    frame, _ = table
+    latents = fitted.transform(frame)
+    for name, shape in (("weights_", (3,)), ("means_", (3, 2)), ("covariances_", (3, 2))):
+        assert getattr(fitted, name).shape == shape
+    assert fitted.weights_.sum() == pytest.approx(1)
+    np.testing.assert_allclose(fitted.weights_, np.bincount(fitted.labels_) / len(frame), atol=0.05)
+    centers = np.stack([latents[fitted.labels_ == k].mean(axis=0) for k in range(3)])
+    np.testing.assert_allclose(fitted.means_, centers, atol=0.5)
+    assert set(fitted.history_["stage"]) == {"pretraining", "fine-tuning"}
+    assert fitted.n_iter_ == (fitted.history_["run"] == fitted.ensemble_.best + 1).sum()
+    assert (np.diff(np.bincount(fitted.labels_)) <= 0).all()
+
+
+def test_bic_is_that_of_scikit_learn_with_the_same_parameters(single, table):
+    frame, _ = table
+    want = GaussianMixture(3, covariance_type="diag")
+    want.weights_, want.means_, want.covariances_ = single.weights_, single.means_, single.covariances_
+    want.precisions_cholesky_ = 1 / np.sqrt(single.covariances_)
+    assert single.bic(frame) == pytest.approx(want.bic(single.transform(frame)), rel=1e-4)
+
+
+def test_scores_are_means_and_find_the_odd_row(fitted, table):
+    frame, _ = table
+    each = fitted.score_samples(frame)
+    assert fitted.score(frame) == pytest.approx(each.mean(), rel=1e-6)
+    assert fitted.score(frame, sample_weight=np.arange(600)) == pytest.approx(
+        np.average(each, weights=np.arange(600)), rel=1e-6
+    )
+    odd = frame.head(1).assign(age=20.0, cost=5_000.0)
+    assert fitted.score_samples(odd)[0] < np.quantile(each, 0.01)
+
+
+def test_what_comes_back_has_the_form_of_what_went_in(fitted, table):
+    frame, group = table
+    back = fitted.inverse_transform(fitted.transform(frame))
+    assert back.columns.tolist() == frame.columns.tolist()
+    assert (back["level"] == frame["level"]).mean() > 0.95
+    assert np.corrcoef(back["age"].astype(float), frame["age"])[0, 1] > 0.9
+    drawn, labels = fitted.sample(500)
+    assert drawn.columns.tolist() == frame.columns.tolist()
+    assert labels.shape == (500,)
+    np.testing.assert_allclose(np.bincount(labels, minlength=3) / 500, np.bincount(group) / 600, atol=0.15)
+    with pytest.raises(ValueError, match="n_samples: expected at least 1, got 0"):
+        fitted.sample(0)
+
+
+def test_an_array_in_is_an_array_out(table):
+    x = table[0][["age", "cost"]].to_numpy()
+    model = VaDE(2, configuration="paper", random_state=0, **SMALL).fit(x)
+    assert isinstance(model.inverse_transform(model.transform(x)), np.ndarray)
+    assert isinstance(model.sample(3)[0], np.ndarray)
+
+
+def test_a_range_of_clusters_is_chosen_from_by_bic(table):
+    model = VaDE(range(2, 5), configuration="paper", random_state=0, **SMALL).fit(table[0])
+    assert set(model.bics_) == {2, 3, 4}
+    assert model.n_clusters_ == min(model.bics_, key=model.bics_.get)
+
+
+def test_pickled_and_cloned(fitted, table):
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(table[0]), fitted.predict_proba(table[0]))
+    fresh = clone(fitted)
+    assert fresh.get_params() == fitted.get_params()
+    assert not hasattr(fresh, "labels_")
+
+
+def test_in_a_pipeline_with_names_out(table):
+    frame = table[0][["age", "cost"]].fillna(0)
+    steps = make_pipeline(StandardScaler(), VaDE(2, configuration="paper", random_state=0, **SMALL))
+    steps.set_output(transform="pandas")
+    latents = steps.fit_transform(frame)
+    assert latents.columns.tolist() == ["vade0", "vade1"]
+    assert len(steps.predict(frame)) == 600
+
+
+def test_a_grid_search_by_the_bound(table):
+    search = GridSearchCV(
+        VaDE(3, configuration="paper", random_state=0, **SMALL), {"noise_variance": [0.1, 3.0]}, cv=2
+    )
+    search.fit(table[0])
+    assert search.best_params_ == {"noise_variance": 0.1}
+
+
+def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
+    """Stopped by its own hook in the fine-tuning, it ends where an undisturbed fit ends, to the bit."""
+    monkeypatch.setattr("jvade.checkpoints.EVERY", 0.0)
+    monkeypatch.setattr("jvade.checkpoints.Checkpoints.__init__.__defaults__", (0.0,))
+    frame, _ = table
+    whole = VaDE(3, configuration="paper", random_state=3, **SMALL).fit(frame)
+    seen = []
+
+    def stop(progress):
+        seen.append((progress.stage, progress.begun, progress.epoch))
+        if progress.stage == "fine-tuning" and progress.epoch >= 10 and len(seen) < 20:
+            raise KeyboardInterrupt
+
+    model = clone(whole).set_params(checkpoint=tmp_path, on_block=stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(frame)
+    n_before = len(seen)
+    seen += [("", 0, 0)] * 20  # and now let it go on
+    model.fit(frame)
+    assert seen[n_before + 20] == ("pretraining", 40, 40)
+    assert seen[n_before + 21] == ("fine-tuning", 10, 10)
+    np.testing.assert_array_equal(model.predict_proba(frame), whole.predict_proba(frame))
+
+
+def test_progress_is_said(table, capsys):
+    VaDE(3, configuration="paper", random_state=0, verbose=True, **SMALL | {"max_epochs": 2}).fit(table[0])
+    assert "fine-tuning: 2/2 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"configuration": "bold"}, "expected one of robust, paper or a Configuration, got 'bold'"),
+        ({"n_clusters": 0}, "n_clusters: expected"),
+        ({"n_clusters": 601}, "n_clusters: expected 1 to the number of rows"),
+        ({"noise_variance": -1.0}, "noise_variance: expected above 0, got -1.0"),
+        ({"n_init": 0}, "n_runs: expected at least 1, got 0"),
+        ({"kinds": {"weight": "numeric"}}, "kinds: no such columns: weight"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(table, settings, words):
+    with pytest.raises(ValueError, match=words):
+        VaDE(**{"n_clusters": 3} | SMALL | settings).fit(table[0])
+
+
+def test_columns_of_another_table_are_refused(fitted, table):
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.predict(table[0].rename(columns={"age": "years"}))
+    with pytest.raises(ValueError, match="at least 2 rows, got 1"):
+        clone(fitted).fit(table[0].head(1))
+
+
+def test_a_numpy_table_gives_the_same_as_a_frame_of_it(table):
+    x = table[0][["age", "cost", "female"]]
+    models = [VaDE(2, configuration="paper", random_state=0, **SMALL).fit(t) for t in (x, x.to_numpy())]
+    np.testing.assert_array_equal(models[0].labels_, models[1].labels_)
