@@ -17,10 +17,11 @@ ANYWHERE = {"numpy", "jaxtyping"}
 #: Wing: (packages it may import, wings it may import). Arrays leave the core as NumPy's.
 MAY_IMPORT = {
     "core": ({"jax", "flax", "optax"}, {"core"}),
-    "checkpoints": ({"jax", "orbax"}, {"core", "checkpoints"}),
+    "checkpoints": ({"jax", "orbax"}, {"core", "checkpoints", "atomic"}),
     "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "py4j", "scipy"}, {"data"}),
     "analysis": ({"pandas", "sklearn", "scipy", "threadpoolctl"}, {"analysis"}),
-    "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report"}),
+    "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report", "atomic"}),
+    "atomic": (set(), set()),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))
 MAY_IMPORT["ensemble"] = ({"jax"}, {"core", "analysis", "ensemble"})
@@ -39,8 +40,16 @@ MAY_IMPORT["estimator"] = (
 MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
 MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
 MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
+MAY_IMPORT["model_file"] = (
+    {"jax", "pandas", "safetensors", "sklearn"},
+    {"core", "data", "analysis", "ensemble", "clustering", "health", "columns", "estimator", "manifest"}
+    | {"atomic", "version"},
+)
 # Loaded when asked for.
-MAY_IMPORT["__init__"] = (set(), {"clustering", "ensemble", "estimator", "health", "sweeps", "version"})
+MAY_IMPORT["__init__"] = (
+    set(),
+    {"model_file", "clustering", "ensemble", "estimator", "health", "sweeps", "version"},
+)
 
 #: Modules of the data wing that work where no table engine is installed.
 NO_ENGINE = ("variables", "matrix", "published", "district.draw", "district.inputs")

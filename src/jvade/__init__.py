@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jvade.ensemble import place
     from jvade.estimator import VaDE
     from jvade.health import Health, examine
+    from jvade.model_file import load, save
     from jvade.sweeps import Sweep, sweep
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "VaDE",
     "cluster",
     "examine",
+    "load",
     "place",
+    "save",
     "sweep",
 ]
 
@@ -30,6 +33,8 @@ _ELSEWHERE = {
     "Health": "health",
     "examine": "health",
     "VaDE": "estimator",
+    "load": "model_file",
+    "save": "model_file",
     "place": "ensemble",
     "Sweep": "sweeps",
     "sweep": "sweeps",

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from jvade import atomic
 from jvade.core.epoch import TrainState
 
 #: Seconds of training that a stopped run may lose, beside its last block: a checkpoint takes half of one.
@@ -71,9 +72,8 @@ class Checkpoints:
         with self._open(self._place(stage, leaves)) as checkpointer:
             checkpointer.save(int(states.epoch.max()), leaves, overwrite=True)
         self._kept = time.monotonic()
-        unfinished = self.folder / f".unfinished-{SECONDS}"
-        unfinished.write_text(f"{self.seconds + self._kept - self._began:.2f}")
-        unfinished.replace(self.folder / SECONDS)
+        seconds = f"{self.seconds + self._kept - self._began:.2f}"
+        atomic.write(self.folder / SECONDS, lambda file: file.write_text(seconds))
 
     def _place(self, stage: str, leaves: dict[str, jax.Array]) -> Path:
         """Return the folder of a stage; stacks of different shapes are trainings of their own."""

@@ -71,6 +71,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
     Attributes:
         labels_: cluster of each row of the fit, 0 to K-1 by falling size.
+        shares_: share of the rows of the fit in each cluster, (K,).
+        n_rows_: rows of the fit.
         support_: of each row in [0, 1]: the share of the runs that agree on its cluster, of a single run the
             responsibility.
         n_clusters_: clusters of the answer.
@@ -87,7 +89,12 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         seed_: that every draw descended from.
         n_features_in_: columns of the fit.
         feature_names_in_: their names, if they had any.
+        about_: what a model file says of its data, where it was read from one.
     """
+
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    about_: dict[str, Any]
 
     def __init__(
         self,
@@ -320,7 +327,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             self.covariances_ = np.stack(
                 [posterior.means[o].var(axis=0) + variances[o].mean(axis=0) for o in of_each]
             )
-        self.n_clusters_ = len(self.weights_)
+        self.n_clusters_, self.n_rows_ = len(self.weights_), len(rows)
+        self.shares_ = np.bincount(self.labels_, minlength=self.n_clusters_) / self.n_rows_
 
     def _table(self, X: Table, reset: bool) -> pd.DataFrame:
         """Return rows as a table, checked as scikit-learn checks: names, number of columns, rows."""

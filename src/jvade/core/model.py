@@ -78,8 +78,8 @@ def init(key: Key[Array, ""], architecture: Architecture, latent_dim: Count) -> 
 
 
 @cache
-def _shapes(architecture: Architecture, has_mixture: bool) -> Parameters:
-    """Return the shapes of the parameters."""
+def shapes(architecture: Architecture, has_mixture: bool) -> Parameters:
+    """Return the shapes of the parameters of one lane, in their place."""
 
     def parameters() -> Parameters:
         networks = init(jax.random.key(0), architecture, architecture.latent_dim)
@@ -98,7 +98,7 @@ def unpad(params: Parameters, architecture: Architecture) -> Parameters:
         params: of one lane, padded to more latents or clusters than `architecture` has; on the host or not.
         architecture: as many of them as the lane uses, the widths of the padded one.
     """
-    like = _shapes(architecture, params.mixture is not None)
+    like = shapes(architecture, params.mixture is not None)
     return jax.tree.map(lambda leaf, small: leaf[tuple(slice(n) for n in small.shape)], params, like)
 
 

@@ -1,8 +1,6 @@
 """A run's folder: every file appears whole or not at all, and the manifest comes last."""
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.transforms import BboxBase
 
+from jvade import atomic
 from jvade.report.figures.style import STYLE
 
 MANIFEST = "run.json"
@@ -37,22 +36,10 @@ class RunFolder:
         self.written: list[str] = []
 
     def file(self, name: str, write: Callable[[Path], Any]) -> Path:
-        """Let `write` make a file beside `name`, flush it to the disk, and move it into place."""
+        """Let `write` make a file; see `atomic.write`."""
         if not self.written:
             (self.path / MANIFEST).unlink(missing_ok=True)
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".unfinished-{target.name}")
-        try:
-            write(unfinished)
-            if unfinished.is_dir():  # what Spark calls a file
-                shutil.rmtree(target, ignore_errors=True)
-            else:
-                with unfinished.open("rb+") as stream:
-                    os.fsync(stream.fileno())
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        target = atomic.write(self.path / name, write)
         self.written.append(name)
         return target
 

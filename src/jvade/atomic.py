@@ -1,0 +1,27 @@
+"""Files that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write(target: Path, make: Callable[[Path], Any]) -> Path:
+    """Let `make` write a file, or a folder, beside the target, flush it to the disk, and move it into place.
+
+    What stood there before stays until then. Where `make` fails, nothing of the new is left.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".unfinished-{target.name}")
+    try:
+        make(unfinished)
+        if unfinished.is_dir():  # what Spark calls a file
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            with unfinished.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target

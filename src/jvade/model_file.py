@@ -1,0 +1,311 @@
+"""Model files: a fitted `VaDE` as one file of arrays and text, which cannot run code, and its card.
+
+The format is safetensors, with a description (JSON) and a checksum in its metadata. Reading refuses what was
+cut off, changed, or is no model of ours. A file of an older format is always read; one of a newer format is
+refused by name of the version that wrote it. Within a format, fields may be added, never changed: what a
+reader does not know it leaves aside.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+from sklearn.utils.validation import check_is_fitted
+
+from jvade import atomic, manifest
+from jvade.analysis.consensus import Agreed
+from jvade.clustering import Configuration
+from jvade.columns import Columns
+from jvade.core import model as networks
+from jvade.core.fit import MixtureStart
+from jvade.core.model import Parameters
+from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.data.errors import InputError
+from jvade.ensemble import Ensemble
+from jvade.estimator import VaDE
+from jvade.health import Health
+from jvade.version import __version__
+
+#: Raised where an older reader would misread the file.
+FORMAT = 1
+#: Name of the description in the metadata, and of its checksum.
+DESCRIPTION, CHECKSUM = "jvade", "sha256"
+#: Fitted attributes that are arrays.
+CLUSTERS = ("weights_", "means_", "covariances_")
+#: How far two machines may differ in the memberships of a row, which float32 decides.
+TOLERANCE = 1e-4
+
+
+def save(model: VaDE, path: Path | str, about: Mapping[str, Any] | None = None) -> Path:
+    """Write a fitted model, and its card (Markdown) beside it; both appear whole or not at all.
+
+    The labels of the rows it was fitted to are not in it.
+
+    Args:
+        model: fitted.
+        path: the file; its card has the same name with `.md`.
+        about: what else it should say of its data, as JSON holds it: fingerprints, the mapping.
+
+    Raises:
+        NotFittedError: the model is not fitted.
+        InputError: a category is neither text nor a number.
+    """
+    check_is_fitted(model)
+    path = Path(path)
+    arrays = _arrays(model)
+    try:
+        description = json.dumps(_describe(model, about or {}), allow_nan=False)
+    except (TypeError, ValueError):
+        problem = "a setting, or a category of a column, is neither text nor a finite number"
+        raise InputError([f"{problem}: such a model cannot be kept"], path.name) from None
+    metadata = {DESCRIPTION: description, CHECKSUM: _checksum(description, arrays)}
+    atomic.write(path, lambda file: file.write_bytes(safetensors.save(arrays, metadata)))
+    text = card(json.loads(description))
+    atomic.write(path.with_suffix(".md"), partial(Path.write_text, data=text, encoding="utf-8"))
+    return path
+
+
+def load(path: Path | str) -> VaDE:
+    """Return the model that `save` wrote: it predicts as the one that was saved.
+
+    On the same machine and versions to the bit, on others within 1e-4 of every membership. `about_` is what
+    was said of the data; `labels_` and `support_` are not there.
+
+    Raises:
+        InputError: the file cannot be opened, was cut off or changed, is no model, or is of a newer format.
+    """
+    path = Path(path)
+    description, arrays = _read(path)
+    try:
+        return _build(description, arrays)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        problem = "what it says and the arrays it holds do not fit together"
+        raise InputError([f"{problem}: the file was not written by jvade"], path.name) from None
+
+
+def describe(path: Path | str) -> dict[str, Any]:
+    """Return what a model file says of itself; raises like `load`."""
+    return _read(Path(path))[0]
+
+
+def card(description: Mapping[str, Any]) -> str:
+    """Return the model card: what it was made of, by which settings, how far to trust it, what it is for."""
+    health, about = description["health"], description["about"]
+    columns = pd.DataFrame(description["columns"])
+    kinds = ", ".join(f"{n} {kind}" for kind, n in columns["kind"].value_counts().items())
+    shares = ", ".join(f"{100 * share:.1f} %" for share in description["shares"])
+    agreement = health["agreement"]
+    lines = [
+        "# Model card",
+        "",
+        f"A clustering by jvade {description['versions']['jvade']}: {description['n_clusters']} clusters of "
+        f"{description['rows']:,} rows. Saved {description['saved']}.",
+        "",
+        "## Data",
+        "",
+        f"- {len(columns)} columns ({kinds}): {', '.join(map(str, columns['name']))}.",
+        *(f"- {name}: {_words(value)}" for name, value in about.items()),
+        "- The file holds means, deviations and categories of the columns, and no row.",
+        "",
+        "## Settings",
+        "",
+        *(f"- {name}: {_words(value)}" for name, value in description["settings"].items()),
+        f"- seed: {description['seed']}",
+        "",
+        "## How far to trust it",
+        "",
+        f"- Shares of the clusters: {shares}.",
+        f"- Effective number of clusters: {health['effective_clusters']:.1f}.",
+        "- One run: nothing is known of how other seeds would cluster."
+        if agreement is None
+        else f"- Runs: {len(health['runs'])}; two of them agree at a mean adjusted Rand index of "
+        f"{agreement:.2f}; most runs disagree on {100 * health['doubtful']:.0f} % of the rows.",
+        *(f"- Warning: {line}" for line in health["warnings"]),
+        "",
+        "## Intended use, and limits",
+        "",
+        "- To describe groups of rows such as visits. It is no tool for decisions about a person.",
+        "- Clusters are a summary of these data under these settings, not a fact of nature; profiles of "
+        "small clusters may give a person away, and nothing here suppresses them.",
+        "- Rows from elsewhere or another time are placed in the cluster they fit best, however badly: look "
+        "at the support of a row and at its bound (`score_samples`).",
+        f"- Other machines and versions predict the same within {TOLERANCE:g} of every membership.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _words(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def _checksum(description: str, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(description.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _arrays(model: VaDE) -> dict[str, np.ndarray]:
+    made = model.ensemble_
+    params = jax.tree.map(jnp.asarray, made.params).to_arrays()
+    found = {f"params/{name}": np.asarray(leaf) for name, leaf in params.items()}
+    found |= {f"hyperparameters/{name}": leaf for name, leaf in made.hyperparameters._asdict().items()}
+    if made.agreed is not None:
+        found |= {f"agreed/{name}": leaf for name, leaf in made.agreed._asdict().items()}
+    found |= {name: getattr(model, name) for name in CLUSTERS}
+    return {name: np.ascontiguousarray(leaf) for name, leaf in found.items()}
+
+
+def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
+    given = {**model.get_params(), "checkpoint": None, "on_block": None}
+    given["kinds"] = None if model.kinds is None else [list(pair) for pair in model.kinds.items()]
+    given["configuration"] = manifest.plain(model.configuration)
+    if not isinstance(model.random_state, int | None):
+        given["random_state"] = model.seed_
+    for name in ("n_clusters", "widths"):
+        if given[name] is not None and not isinstance(given[name], int):
+            given[name] = [int(number) for number in np.atleast_1d(given[name])]
+    health, history = model.health_._asdict(), model.history_
+    names = getattr(model, "feature_names_in_", None)
+    made = model.ensemble_
+    return {
+        "format": FORMAT,
+        "versions": manifest.versions(),
+        "device": manifest.device(),
+        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+        "given": given,
+        "settings": manifest.plain(model.resolve(model.n_rows_)),
+        "columns": model.columns_.to_dict(),
+        "n_features": model.n_features_in_,
+        "feature_names": None if names is None else list(names),
+        "rows": model.n_rows_,
+        "architecture": asdict(made.architecture),
+        "best": made.best,
+        "seed": model.seed_,
+        "n_clusters": model.n_clusters_,
+        "shares": list(model.shares_),
+        "bics": [[k, bic] for k, bic in model.bics_.items()],
+        "n_iter": model.n_iter_,
+        "health": health
+        | {
+            "agreement": None if np.isnan(model.health_.agreement) else model.health_.agreement,
+            "runs": model.health_.runs.to_dict("records"),
+        },
+        "history": {name: column.tolist() for name, column in history.items()},
+        "about": dict(about),
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        raise InputError(["the file cannot be opened; check the path"], path.name) from None
+    foreign = "this is no model of jvade; name a file that jvade.save or 'jvade fit' wrote"
+    try:
+        arrays = safetensors.load(raw)
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        problem = "this is no model of jvade, or it was cut off; name, or get again, a whole file"
+        raise InputError([problem], path.name) from None
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    metadata = header.get("__metadata__") or {}
+    try:
+        text = metadata[DESCRIPTION]
+        description = json.loads(text)
+        number, writer = int(description["format"]), str(description["versions"]["jvade"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError([foreign], path.name) from None
+    if number > FORMAT:
+        problem = (
+            f"jvade {writer} wrote it in format {number}; this is jvade {__version__}, which reads up to"
+        )
+        raise InputError([f"{problem} {FORMAT}: install a newer jvade"], path.name)
+    if metadata.get(CHECKSUM) != _checksum(text, arrays):
+        problem = "its contents are not what was saved (by the checksum): it was changed or damaged"
+        raise InputError([f"{problem}; get it again from where it was made"], path.name)
+    return description, arrays
+
+
+def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
+    given = description["given"]
+    if isinstance(given["configuration"], dict):
+        given["configuration"] = _configuration(given["configuration"])
+    if given["kinds"] is not None:
+        given["kinds"] = dict(given["kinds"])
+    if given["widths"] is not None:
+        given["widths"] = tuple(given["widths"])
+    model = VaDE(**given)
+
+    def part(name: str) -> dict[str, np.ndarray]:
+        return {
+            key.removeprefix(f"{name}/"): leaf for key, leaf in arrays.items() if key.startswith(f"{name}/")
+        }
+
+    sizes = description["architecture"]
+    architecture = Architecture(**{**sizes, "widths": tuple(sizes["widths"])})
+    params = Parameters.from_arrays(part("params"))
+    settings = Hyperparameters(**part("hyperparameters"))  # pyright: ignore[reportArgumentType]
+    agreed = Agreed(**part("agreed")) if part("agreed") else None
+    params = jax.tree.map(np.asarray, params)
+    model.ensemble_ = Ensemble(params, settings, architecture, agreed, int(description["best"]))
+    _check_shapes(model.ensemble_)
+    for name in CLUSTERS:
+        setattr(model, name, arrays[name])
+    model.columns_ = Columns.from_dict(description["columns"])
+    if model.columns_.width != architecture.n_features:
+        raise ValueError("columns")
+    model.seed_, model.n_clusters_ = description["seed"], description["n_clusters"]
+    model.n_iter_, model.n_rows_ = description["n_iter"], description["rows"]
+    model.shares_ = np.array(description["shares"])
+    model.bics_ = {int(k): bic for k, bic in description["bics"]}
+    health = dict(description["health"])
+    health["runs"] = pd.DataFrame(health["runs"])
+    if health["agreement"] is None:
+        health["agreement"] = float("nan")
+    model.health_ = Health(**health)
+    model.history_ = pd.DataFrame(description["history"])
+    model.n_features_in_ = description["n_features"]
+    if description["feature_names"] is not None:
+        model.feature_names_in_ = np.array(description["feature_names"], object)
+    model.about_ = description["about"]
+    return model
+
+
+def _configuration(raw: dict[str, Any]) -> Configuration:
+    parts: dict[str, Any] = {
+        "model": Hyperparameters(**raw["model"]),
+        "training": Training(**raw["training"]),
+        "mixture": MixtureStart(**raw["mixture"]),
+        "widths": tuple(raw["widths"]),
+    }
+    return Configuration(**{**raw, **parts})
+
+
+def _check_shapes(made: Ensemble) -> None:
+    """Refuse arrays that are not those of the architecture."""
+    n_runs = len(np.asarray(made.hyperparameters.n_clusters))
+    want = networks.shapes(made.architecture, has_mixture=True)
+    if not all(
+        jax.tree.leaves(jax.tree.map(lambda leaf, one: leaf.shape == (n_runs, *one.shape), made.params, want))
+    ):
+        raise ValueError("shapes")
+    if not 0 <= made.best < n_runs or {np.size(leaf) for leaf in made.hyperparameters} != {n_runs}:
+        raise ValueError("runs")
+    if made.agreed is not None:
+        shares, owners = made.agreed
+        sizes = n_runs, made.architecture.n_clusters
+        if shares.ndim != 3 or (shares.shape[0], shares.shape[2]) != sizes or owners.shape != sizes:
+            raise ValueError("consensus")

@@ -1,0 +1,205 @@
+"""Model files: what goes in comes out, and nothing else is read."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import numpy as safetensors
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import jvade
+from jvade import VaDE, model_file
+from jvade.data.errors import InputError
+
+#: A model of each format there has been, with rows and what it said of them when it was written.
+OLD = sorted((Path(__file__).parent / "models").glob("*.jvade"))
+
+
+@pytest.fixture
+def saved(fitted, tmp_path):
+    return jvade.save(fitted, tmp_path / "one.jvade", {"visits": {"sha256": "12ab"}})
+
+
+def test_what_comes_back_predicts_the_same(fitted, saved, table):
+    frame, _ = table
+    again = jvade.load(saved)
+    for ask in ("predict", "predict_proba", "transform", "score_samples"):
+        np.testing.assert_array_equal(getattr(again, ask)(frame), getattr(fitted, ask)(frame))
+    assert again.get_params() == fitted.get_params()
+    assert again.about_ == {"visits": {"sha256": "12ab"}}
+    assert again.columns_ == fitted.columns_
+    for name in ("weights_", "means_", "covariances_", "shares_"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(fitted, name))
+    for name in ("n_clusters_", "n_iter_", "n_rows_", "n_features_in_", "seed_", "bics_"):
+        assert getattr(again, name) == getattr(fitted, name)
+    pd.testing.assert_frame_equal(again.history_, fitted.history_, check_dtype=False)
+    pd.testing.assert_frame_equal(again.health_.runs, fitted.health_.runs)
+    assert again.health_.warnings == fitted.health_.warnings
+    assert not hasattr(again, "labels_")
+    assert again.sample(3)[0].columns.tolist() == frame.columns.tolist()
+    # And it can be kept again.
+    twice = jvade.load(jvade.save(again, saved.with_name("two.jvade")))
+    np.testing.assert_array_equal(twice.predict(frame), fitted.predict(frame))
+
+
+def test_another_process_predicts_the_same(single, tmp_path, table):
+    frame, _ = table
+    jvade.save(single, tmp_path / "one.jvade")
+    frame.to_pickle(tmp_path / "rows.pkl")
+    ask = "jvade.load('one.jvade').predict(pandas.read_pickle('rows.pkl')).tolist()"
+    code = f"import jvade, pandas; print({ask})"
+    source = Path(jvade.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(source), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == single.predict(frame).tolist()
+
+
+def test_no_row_is_in_the_file(single, table, tmp_path):
+    """A column of numbers that occur nowhere else: none of them can be found."""
+    frame = table[0].assign(cost=np.arange(600) * 7919.0 + 123_457)
+    model = clone(single).fit(frame)
+    raw = jvade.save(model, tmp_path / "one.jvade").read_bytes()
+    for dtype in (np.float32, np.float64, np.int64):
+        assert not any(value.tobytes() in raw for value in frame["cost"].to_numpy(dtype)[1:-1])
+
+
+@pytest.mark.parametrize("path", OLD, ids=lambda path: path.stem)
+def test_a_file_of_an_earlier_version_is_read(path):
+    kept = json.loads(path.with_suffix(".json").read_text())
+    rows = pd.DataFrame(kept["rows"])
+    model = jvade.load(path)
+    np.testing.assert_allclose(model.predict_proba(rows), kept["memberships"], atol=model_file.TOLERANCE)
+    np.testing.assert_allclose(model.transform(rows), kept["latents"], atol=1e-3)
+    assert model.n_clusters_ == 3
+
+
+def test_every_format_has_its_file():
+    assert [path.stem for path in OLD] == [f"format{n}" for n in range(1, model_file.FORMAT + 1)]
+
+
+def test_every_changed_byte_is_noticed(saved):
+    """A hundred places at random, and every place of the first two hundred."""
+    raw = saved.read_bytes()
+    places = [*range(200), *np.random.default_rng(0).integers(0, len(raw), 100)]
+    for place in places:
+        changed = bytearray(raw)
+        changed[place] ^= 0x20
+        saved.write_bytes(changed)
+        with pytest.raises(InputError, match=r"no model of jvade|changed or damaged|newer jvade"):
+            jvade.load(saved)
+
+
+def test_a_file_cut_off_is_refused(saved):
+    raw = saved.read_bytes()
+    for length in (0, 1, 7, 8, 9, 100, len(raw) // 2, len(raw) - 1):
+        saved.write_bytes(raw[:length])
+        with pytest.raises(InputError, match="no model of jvade, or it was cut off"):
+            jvade.load(saved)
+
+
+def test_files_of_others_are_refused_and_run_nothing(tmp_path, capsys):
+    class Trap:
+        def __reduce__(self):
+            return print, ("the trap was run",)
+
+    path = tmp_path / "other.jvade"
+    contents = {
+        "pickle": pickle.dumps(Trap()),
+        "text": b"age,cost\n1,2\n",
+        "no description": safetensors.save({"a": np.zeros(3)}),
+        "no JSON": safetensors.save({"a": np.zeros(3)}, {"jvade": "hello"}),
+        "a list": safetensors.save({"a": np.zeros(3)}, {"jvade": "[1]"}),
+    }
+    for raw in contents.values():
+        path.write_bytes(raw)
+        with pytest.raises(InputError, match="this is no model of jvade"):
+            jvade.load(path)
+    with pytest.raises(InputError, match="cannot be opened"):
+        jvade.load(tmp_path / "absent.jvade")
+    assert "trap" not in capsys.readouterr().out
+
+
+def rewrite(path, change):
+    """Change a file's description and arrays, and make its checksum right again."""
+    description, arrays = model_file._read(path)
+    change(description, arrays)
+    text = json.dumps(description)
+    metadata = {"jvade": text, "sha256": model_file._checksum(text, arrays)}
+    path.write_bytes(safetensors.save(arrays, metadata))
+
+
+def test_a_newer_format_names_the_version_that_wrote_it(saved):
+    rewrite(saved, lambda d, _: d.update(format=model_file.FORMAT + 1, versions={"jvade": "9.1"}))
+    with pytest.raises(InputError, match=r"jvade 9\.1 wrote it in format 2.* install a newer jvade"):
+        jvade.load(saved)
+
+
+def test_what_a_later_version_adds_is_left_aside(saved, fitted, table):
+    def add(description, arrays):
+        description["colour"] = "blue"
+        arrays["more"] = np.zeros(2)
+
+    rewrite(saved, add)
+    np.testing.assert_array_equal(jvade.load(saved).predict(table[0]), fitted.predict(table[0]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d, _: d.pop("columns"),
+        lambda d, _: d["columns"].pop(),
+        lambda d, _: d["given"].update(nonsense=1),
+        lambda d, _: d.update(best=7),
+        lambda _, a: a.update({"params/encoder/means/kernel": np.zeros((1, 2, 3), np.float32)}),
+        lambda _, a: a.pop("hyperparameters/n_clusters"),
+        lambda _, a: a.update({"agreed/shares": np.zeros((1, 2, 3)), "agreed/owners": np.zeros((1, 2))}),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(saved, change):
+    rewrite(saved, change)
+    with pytest.raises(InputError, match="do not fit together"):
+        jvade.load(saved)
+
+
+def test_a_save_that_fails_leaves_the_file_before(saved, fitted, monkeypatch):
+    before = saved.read_bytes()
+
+    def full(self, data):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        jvade.save(fitted, saved)
+    assert saved.read_bytes() == before
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["one.jvade", "one.md"]
+
+
+def test_what_cannot_be_kept_is_said(single, tmp_path):
+    with pytest.raises(NotFittedError):
+        jvade.save(VaDE(3), tmp_path / "one.jvade")
+    days = pd.Series(pd.to_datetime(["2024-01-01", "2024-01-02"] * 300)).dt.date
+    model = clone(single).fit(pd.DataFrame({"a": np.arange(600.0), "day": days}))
+    with pytest.raises(InputError, match="neither text nor a finite number"):
+        jvade.save(model, tmp_path / "one.jvade")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_says_what_matters(saved, fitted):
+    card = saved.with_suffix(".md").read_text()
+    for words in ("# Model card", "600 rows", "age, cost, female, insured, level", "noise_variance", "12ab"):
+        assert words in card
+    assert all(line in card for line in fitted.health_.warnings)
+    assert ("One run" in card) == (fitted.ensemble_.agreed is None)
