@@ -12,6 +12,8 @@ import jax
 from jvade import atomic
 from jvade.core.epoch import TrainState
 
+#: Names in the folder of a run: what has a row per record, for the analyst alone; in it, states of trainings.
+PRIVATE, CHECKPOINTS = "private", "checkpoints"
 #: Seconds of training that a stopped run may lose, beside its last block: a checkpoint takes half of one.
 EVERY = 30.0
 #: File that says how long the training has taken so far, over all its runs.

@@ -1,13 +1,17 @@
 """The command line: parse, call, print. Flags are built from the typed settings.
 
+Settings are given in three ways, each before the one after it: the defaults, a TOML file (`--settings FILE`),
+flags. A TOML file holds what flags hold, under the same names; `[model]` begins those of `--model.`.
+
 Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 stopped by ctrl-C.
 """
 
 import io
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 
@@ -16,25 +20,82 @@ from jvade.data.errors import InputError
 try:
     import tyro
 
+    from jvade.clustering import TrainingError
+    from jvade.commands import fit as fitting
+    from jvade.commands import models, predict, tables
     from jvade.commands import sweep as sweeping
-    from jvade.commands import tables
+    from jvade.commands.fit import FitSettings
+    from jvade.commands.models import DoctorSettings
+    from jvade.commands.predict import PredictSettings
     from jvade.commands.sweep import SweepSettings
     from jvade.commands.tables import FeaturesSettings, SimulateSettings
-    from jvade.paper import study
+    from jvade.estimator import NAMED
     from jvade.paper.settings import PRESETS, PaperSettings
     from jvade.report.terminal import Terminal
 except ModuleNotFoundError as absent:
     raise SystemExit(f"jvade: {absent}; the command line needs: pip install 'jvade[tables,report]'") from None
 
 
+def value_of(flag: str, args: Sequence[str]) -> str:
+    """Return the last value that `args` give a flag, "" for none."""
+    found = ""
+    for i, word in enumerate(args):
+        name, _, value = word.partition("=")
+        if name == flag:
+            found = value or (args[i + 1] if i + 1 < len(args) else "")
+    return found
+
+
 def chosen_preset(args: Sequence[str]) -> PaperSettings:
     """Return the preset that `args` name: its values are the defaults of every other flag, in --help too."""
-    for i, word in enumerate(args):
-        flag, _, value = word.partition("=")
-        if flag == "--preset":
-            value = value or (args[i + 1] if i + 1 < len(args) else "")
-            return PRESETS.get(value, PRESETS["quick"])  # type: ignore[call-overload]
-    return PRESETS["quick"]
+    return PRESETS.get(value_of("--preset", args), PRESETS["quick"])  # type: ignore[call-overload]
+
+
+def chosen_configuration(args: Sequence[str]) -> FitSettings:
+    """Return the settings of `jvade fit` under the configuration that `args` name."""
+    return FitSettings(tyro.MISSING, **vars(NAMED.get(value_of("--configuration", args), NAMED["robust"])))
+
+
+def with_settings_file(args: Sequence[str]) -> list[str]:
+    """Return `args` with the flags of the file that `--settings` names put before those given.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    name = value_of("--settings", args)
+    if not name:
+        return list(args)
+    given, skip = [], False
+    for word in args:
+        if not skip and word != "--settings" and not word.startswith("--settings="):
+            given.append(word)
+        skip = word == "--settings"
+    path = Path(name)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(["the file cannot be opened; check the path"], path.name) from None
+    except ValueError as error:  # TOML, or not even text
+        raise InputError([f"this is no TOML: {error}"], path.name) from None
+    flags = [flag for flag in _flags(raw, "--") if flag[0] not in {word.partition("=")[0] for word in given}]
+    n_words = next((i for i, word in enumerate(given) if word.startswith("-")), len(given))
+    return [*given[:n_words], *(word for flag in flags for word in flag), *given[n_words:]]
+
+
+def _flags(raw: dict[str, Any], prefix: str) -> list[list[str]]:
+    """Return each setting of a TOML table as the words of a flag."""
+    flags = []
+    for name, value in raw.items():
+        flag = prefix + name.replace("_", "-")
+        if isinstance(value, dict):
+            flags += _flags(value, f"{flag}.")
+        elif isinstance(value, bool):
+            head, _, last = flag.rpartition(".") if "." in flag else ("", "", flag.removeprefix("--"))
+            no = f"{head}.no-{last}" if head else f"--no-{last}"
+            flags.append([flag if value else no])
+        else:
+            flags.append([flag, *(map(str, value) if isinstance(value, list) else [str(value)])])
+    return flags
 
 
 def use_device(device: str) -> None:
@@ -56,9 +117,40 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     @whole.command
     def paper(settings: Annotated[PaperSettings, tyro.conf.arg(name="")] = chosen_preset(args)) -> None:  # noqa: B008
         """Reproduce the study, on a simulated district or on your own visits."""
+        from jvade.paper import study  # its figures take a second to load
+
         settings.check()
         use_device(settings.device)
         study.run(settings, Terminal())
+
+    @whole.command
+    def fit(
+        settings: Annotated[FitSettings, tyro.conf.arg(name="")] = chosen_configuration(args),  # noqa: B008
+    ) -> None:
+        """Cluster a table, of visits or any other, and keep the model."""
+        use_device(settings.device)
+        fitting.run(settings, Terminal())
+
+    @whole.command(name="predict")
+    def predict_(settings: Annotated[PredictSettings, tyro.conf.arg(name="")]) -> None:
+        """Place rows in the clusters of a model: Parquet or CSV in, Parquet out, in bounded memory."""
+        use_device(settings.device)
+        predict.run(settings, Terminal())
+
+    @whole.command
+    def inspect(model: tyro.conf.Positional[Path], json: bool = False) -> None:
+        """Print what a model file says of itself, after its checksum.
+
+        Args:
+            model: file that `jvade fit` wrote (model.jvade), or its folder.
+            json: all of it, for a machine to read.
+        """
+        models.inspect(model, json)
+
+    @whole.command
+    def doctor(settings: Annotated[DoctorSettings, tyro.conf.arg(name="")] = DoctorSettings()) -> None:  # noqa: B008
+        """Say what this machine has, and what a fit of some size will take on it."""
+        models.doctor(settings, Terminal())
 
     @whole.command
     def features(settings: Annotated[FeaturesSettings, tyro.conf.arg(name="")]) -> None:
@@ -97,11 +189,12 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
+        args = with_settings_file(args)
         app(args).cli(args=args, prog="jvade")
     except InputError as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except (study.TrainingError, OSError) as error:
+    except (TrainingError, OSError) as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

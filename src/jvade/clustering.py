@@ -81,8 +81,8 @@ class Clustering(NamedTuple):
     bics: dict[int, float]
 
 
-class AllRunsFailedError(RuntimeError):
-    """Every run went non-finite; the message says where and what to try."""
+class TrainingError(RuntimeError):
+    """No run that would be needed stayed finite; the message says which, where, and what to try."""
 
 
 def cluster(
@@ -107,7 +107,7 @@ def cluster(
 
     Raises:
         ValueError: rows that are not finite, or a number that cannot be.
-        AllRunsFailedError: no run stayed finite.
+        TrainingError: no run stayed finite.
     """
     rows = jnp.asarray(finite(x))
     numbers = tuple(n_clusters) if isinstance(n_clusters, Sequence) else (n_clusters,)
@@ -132,7 +132,7 @@ def cluster(
     failures = fit.failures(found, [f"run {i + 1}" for i in range(n_runs)])
     sound = np.flatnonzero(np.asarray(found.sound)).tolist()
     if not sound:
-        raise AllRunsFailedError("; ".join(failures))
+        raise TrainingError("; ".join(failures))
     best = int(np.argmin(np.asarray(found.finetuned.best_loss)[sound]))
     params, settings = take_lane((found.finetuned.params, stack.hyperparameters), np.array(sound))
     params, settings = jax.tree.map(np.asarray, (params, settings))

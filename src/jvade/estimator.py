@@ -152,7 +152,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
         Raises:
             ValueError: a setting that cannot be, or a table that cannot be used; never shows a value.
-            AllRunsFailedError: no run stayed finite.
+            TrainingError: no run stayed finite.
         """
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds)

@@ -102,7 +102,7 @@ def test_a_run_that_fails_has_no_vote_and_is_named(groups, small, monkeypatch):
 
 def test_where_every_run_fails_the_error_says_so(groups, small):
     hopeless = replace(small, model=small.model._replace(learning_rate=float("nan")))
-    with pytest.raises(clustering.AllRunsFailedError, match="run 1 went non-finite in the pretraining"):
+    with pytest.raises(clustering.TrainingError, match="run 1 went non-finite in the pretraining"):
         clustering.cluster(groups[0], 3, 0, hopeless)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from jvade import manifest, sweeps
-from jvade.checkpoints import Checkpoints
+from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
+from jvade.clustering import TrainingError
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Hyperparameters, Training
 from jvade.data.engines import EngineSettings
@@ -20,8 +21,6 @@ from jvade.data.mapping import read_mapping
 from jvade.data.matrix import fit_scaling, to_matrix
 from jvade.hooks import show
 from jvade.paper.settings import DeviceName, below, check_size, em_limits
-from jvade.paper.stage import CHECKPOINTS, PRIVATE
-from jvade.paper.stages.training import TrainingError
 from jvade.report.document import number
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal

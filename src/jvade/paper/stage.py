@@ -22,12 +22,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jvade import manifest
-from jvade.checkpoints import Checkpoints
+from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
 from jvade.paper.settings import PaperSettings, StageName
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
-PRIVATE, RECORDS, CHECKPOINTS = "private", "stages", "checkpoints"
+RECORDS = "stages"
 
 
 @dataclass(frozen=True)

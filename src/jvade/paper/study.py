@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jvade import manifest
+from jvade.checkpoints import PRIVATE
 from jvade.paper import page
 from jvade.paper.settings import PaperSettings
-from jvade.paper.stage import PRIVATE, Stage, Study
+from jvade.paper.stage import Stage, Study
 from jvade.paper.stages import (
     cohort,
     comparison,
@@ -20,11 +21,10 @@ from jvade.paper.stages import (
     stability,
     training,
 )
-from jvade.paper.stages.training import TrainingError
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
-__all__ = ["STAGES", "TrainingError", "run", "stages_for"]
+__all__ = ["STAGES", "run", "stages_for"]
 
 #: In the order of the study; each after those it needs.
 STAGES: dict[str, Stage] = {

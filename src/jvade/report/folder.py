@@ -2,25 +2,17 @@
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.transforms import BboxBase
 
 from jvade import atomic
-from jvade.report.figures.style import STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MANIFEST = "run.json"
-
-
-def save(figure: Figure, kind: str, metadata: dict[str, None], box: BboxBase, path: Path) -> None:
-    """Save what lies in a box (inches) of a figure under the one style, as whichever kind of file."""
-    with mpl.rc_context(STYLE):
-        figure.savefig(path, format=kind, metadata=metadata, bbox_inches=box)
 
 
 class RunFolder:
@@ -47,15 +39,12 @@ class RunFolder:
         """Write a table as CSV; numbers keep ten digits, blanks stay empty."""
         return self.file(f"{name}.csv", lambda path: table.to_csv(path, index=index, float_format="%.10g"))
 
-    def figure(self, name: str, figure: Figure) -> None:
+    def figure(self, name: str, figure: "Figure") -> None:
         """Write a figure as PNG and SVG, the same bytes for the same figure."""
-        with mpl.rc_context(STYLE):
-            figure.draw_without_rendering()
-            # Laid out and measured once, not for each kind of file.
-            figure.set_layout_engine(None)
-            box = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            self.file(f"{name}.{kind}", partial(save, figure, kind, metadata, box))
+        from jvade.report.figures.style import writers  # matplotlib takes a second to load
+
+        for kind, write in writers(figure).items():
+            self.file(f"{name}.{kind}", write)
 
     def text(self, name: str, text: str) -> Path:
         """Write a text."""

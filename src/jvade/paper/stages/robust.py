@@ -14,10 +14,7 @@ def compute(study: Study) -> Outcome:
     settings, visits = study.settings, cohort.load(study)
     x = training.device_matrix(study)
     show, kept = hooks.show(study.terminal), study.checkpoints("robust")
-    try:
-        found = clustering.cluster(x, settings.model.n_clusters, settings.seed, settings.robust, show, kept)
-    except clustering.AllRunsFailedError as failed:
-        raise training.TrainingError(str(failed)) from None
+    found = clustering.cluster(x, settings.model.n_clusters, settings.seed, settings.robust, show, kept)
     report = health.examine(found, x)
     labels = number_by_cross_rate(found.labels, visits.table.outcome)
     placed = {

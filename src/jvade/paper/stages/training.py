@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jvade.analysis.comparison import number_by_cross_rate
-from jvade.clustering import history
+from jvade.clustering import TrainingError, history
 from jvade.core import fit, gmm, lanes, model
 from jvade.core import layout as layouts
 from jvade.core.epoch import Lane
@@ -23,10 +23,6 @@ from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
 
 TRAINED_BY = ("seed", "model", "training", "widths")
-
-
-class TrainingError(RuntimeError):
-    """A lane went non-finite; the message says where and what to try."""
 
 
 def architecture(study: Study, latent_dim: int | None = None) -> Architecture:

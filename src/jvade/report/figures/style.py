@@ -1,7 +1,8 @@
 """The one style of every figure, and the few things that all of them draw."""
 
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import BboxBase
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e3e7eb"
 #: Distinguishable with any of the common colour-vision deficiencies (Okabe & Ito 2008).
@@ -97,3 +99,19 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None
             va="center",
             annotation_clip=False,
         )
+
+
+def writers(figure: Figure) -> dict[str, Callable[[Path], None]]:
+    """Return what writes a figure as a file of each kind, the same bytes for the same figure."""
+    with mpl.rc_context(STYLE):
+        figure.draw_without_rendering()
+        # Laid out and measured once, not for each kind of file.
+        figure.set_layout_engine(None)
+        box = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
+    kinds: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}}
+    return {kind: partial(_save, figure, kind, metadata, box) for kind, metadata in kinds.items()}
+
+
+def _save(figure: Figure, kind: str, metadata: dict[str, None], box: BboxBase, path: Path) -> None:
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, format=kind, metadata=metadata, bbox_inches=box)

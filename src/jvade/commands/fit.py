@@ -1,0 +1,177 @@
+"""What `jvade fit` does: a table in, a model file out."""
+
+import shutil
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from jvade import hooks, manifest, model_file
+from jvade.checkpoints import CHECKPOINTS, PRIVATE
+from jvade.clustering import ROBUST, Configuration
+from jvade.columns import Kind
+from jvade.commands import rows
+from jvade.core.fit import MixtureStart
+from jvade.core.settings import Hyperparameters, Training
+from jvade.data.engines import EngineSettings
+from jvade.data.errors import InputError
+from jvade.estimator import VaDE
+from jvade.paper.settings import DeviceName, check_size
+from jvade.report.document import number
+from jvade.report.folder import RunFolder
+from jvade.report.terminal import Terminal
+
+MODEL, METRICS = "model.jvade", "metrics.jsonl"
+
+ConfigurationName = Literal["robust", "paper"]
+Tracker = Literal["tensorboard", "mlflow"]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Cluster a table, and keep the model.
+
+    Args:
+        visits: your visit table: CSV, Parquet, or a folder of parts; needs --mapping.
+        mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
+        table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
+        columns: the inputs among the columns of --table; all if not given.
+        out: folder of the results: model.jvade and its card model.md, metrics.jsonl (how the training went),
+            run.json, and for you alone private/labels.parquet (cluster and support of each row).
+        n_clusters: clusters; several numbers to choose from by BIC.
+        configuration: "robust" (what several runs agree on) or "paper" (one run, as in the study). Every flag
+            below overrides it.
+        seed: every random draw descends from it.
+        device: where to compute; "auto" takes an accelerator if JAX finds one.
+        fresh: begin anew, where an earlier run was stopped; else the same command goes on from there.
+        track: also tell TensorBoard (events in OUT/tensorboard) or MLflow (the run at work there).
+        n_runs: runs whose consensus is the answer; of a single run, its own.
+        widths: hidden widths of the encoder; the decoder mirrors them.
+        model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
+        training: batches, epochs, split.
+        mixture: how the mixture starts.
+        tables: where tables are computed.
+    """
+
+    out: Path
+    visits: Path | None = None
+    mapping: Path | None = None
+    table: Path | None = None
+    columns: tuple[str, ...] = ()
+    n_clusters: tuple[int, ...] = (7,)
+    configuration: ConfigurationName = "robust"
+    seed: int = 42
+    device: DeviceName = "auto"
+    fresh: bool = False
+    track: tuple[Tracker, ...] = ()
+    n_runs: int = ROBUST.n_runs
+    widths: tuple[int, ...] = ROBUST.widths
+    model: Hyperparameters = ROBUST.model
+    training: Training = ROBUST.training
+    mixture: MixtureStart = ROBUST.mixture
+    tables: EngineSettings = field(default_factory=EngineSettings)
+
+    def check(self) -> None:
+        """Refuse settings that cannot work, before any file is read.
+
+        Raises:
+            InputError: what was expected, and what came.
+        """
+        rows.check(self.visits, self.mapping, self.table)
+        problems = []
+        if self.table is None and self.columns:
+            problems.append("--columns: the inputs of visits are those of the mapping; it is for --table")
+        if not self.n_clusters or min(self.n_clusters) < 1:
+            problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")
+        if self.seed < 0:
+            problems.append(f"--seed: expected at least 0, got {self.seed}")
+        try:
+            self.model.check()
+            replace(ROBUST, n_runs=self.n_runs)
+        except ValueError as error:
+            problems.append(str(error))
+        if problems:
+            raise InputError(problems, "settings")
+
+    def estimator(self, kinds: Mapping[Hashable, Kind] | None) -> VaDE:
+        """Return the estimator of these settings, not yet fitted."""
+        chosen = Configuration(self.model, self.training, self.mixture, self.widths, self.n_runs)
+        numbers = list(self.n_clusters)
+        return VaDE(
+            numbers if len(numbers) > 1 else numbers[0],
+            configuration=chosen,
+            kinds=kinds,
+            random_state=self.seed,
+        )
+
+
+def run(settings: FitSettings, terminal: Terminal) -> None:
+    """Fit a model, write it, and say how far to trust it.
+
+    Raises:
+        InputError: the rows or a setting cannot be used; nothing was written.
+        TrainingError: no run stayed finite.
+    """
+    began = datetime.now(UTC)
+    settings.check()
+    with terminal.step("rows"):
+        source = (settings.visits, settings.mapping, settings.table)
+        found = rows.read(*source, settings.columns, settings.tables)
+    for line in found.lines:
+        terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
+    check_size(len(found.frame), max(settings.n_clusters))
+    private = settings.out / PRIVATE
+    kept = private / CHECKPOINTS / "fit"
+    if settings.fresh:
+        shutil.rmtree(kept, ignore_errors=True)
+    folder = RunFolder(settings.out)
+    (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not kept.exists():
+        (settings.out / METRICS).unlink(missing_ok=True)
+    told = [hooks.show(terminal), hooks.jsonl(settings.out / METRICS)]
+    told += [hooks.tensorboard(settings.out / "tensorboard")] if "tensorboard" in settings.track else []
+    told += [hooks.mlflow()] if "mlflow" in settings.track else []
+    model = settings.estimator(found.kinds).set_params(checkpoint=kept, on_block=hooks.every(*told))
+    try:
+        with terminal.step("fit"):
+            model.fit(found.frame)
+    except KeyboardInterrupt:
+        terminal.say(f"stopped; the same command goes on from the last half minute, in {settings.out}")
+        raise
+    except ValueError as error:
+        raise InputError([str(error)], (settings.visits or settings.table or Path()).name) from None
+    labels = pd.DataFrame({"row": found.row, "cluster": model.labels_, "support": model.support_})
+    folder.file(f"{PRIVATE}/labels.parquet", lambda path: labels.to_parquet(path, index=False))
+    model_file.save(model, settings.out / MODEL, found.about)
+    folder.finish(
+        {
+            "jvade": manifest.versions()["jvade"],
+            "began": began.isoformat(timespec="seconds"),
+            "seconds": terminal.seconds,
+            "peak_memory_gb": round(manifest.peak_memory_gb(), 2),
+            "device": manifest.device(),
+            "versions": manifest.versions(),
+            "settings": manifest.plain(settings),
+            "input": found.about["source"],
+            "warnings": model.health_.warnings,
+        },
+        [*folder.written, MODEL, Path(MODEL).with_suffix(".md").name, METRICS],
+    )
+    shutil.rmtree(kept, ignore_errors=True)
+    with suppress(OSError):  # unless another run keeps something there
+        kept.parent.rmdir()
+    summary = {
+        "cluster": [str(k) for k in range(model.n_clusters_)],
+        "rows, %": [number(100 * share, ".1f") for share in model.shares_],
+    }
+    terminal.table(f"{model.n_clusters_} clusters of {model.n_rows_:,} rows", pd.DataFrame(summary))
+    agreement = model.health_.agreement
+    if agreement == agreement:
+        terminal.say(f"two runs agree at a mean adjusted Rand index of {agreement:.2f}")
+    for line in model.health_.warnings:
+        terminal.say(f"  warning: {line}", "yellow")
+    terminal.say(f"Everything is in {settings.out}; next: jvade predict --model {settings.out / MODEL}")

@@ -1,0 +1,107 @@
+"""What `jvade inspect` and `jvade doctor` do: look at a model, and at the machine."""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jvade import clustering, manifest, model_file
+from jvade.clustering import Configuration
+from jvade.commands.fit import ConfigurationName
+from jvade.core.lanes import Progress
+from jvade.estimator import NAMED
+from jvade.report.terminal import Terminal
+
+#: Rows of the short training that `doctor` times, and epochs of each of its stages.
+TIMED_ROWS, TIMED_EPOCHS = 32_768, 4
+#: Bytes that a fit holds beside the rows: libraries, programs, the networks.
+FIXED_BYTES = 0.9e9
+#: Copies of the matrix (float32) that a fit holds at its peak, the table it is made of among them.
+COPIES = 6.0
+
+
+def inspect(model: Path, as_json: bool) -> None:
+    """Print the card of a model file, or all that it says of itself as JSON.
+
+    Raises:
+        InputError: the file is no model, or was changed.
+    """
+    description = model_file.describe(model / "model.jvade" if model.is_dir() else model)
+    print(json.dumps(description, indent=1) if as_json else model_file.card(description))
+
+
+@dataclass(frozen=True)
+class DoctorSettings:
+    """Say what this machine has, and what a fit of some size will take on it.
+
+    Args:
+        rows: rows of the fit.
+        columns: columns of its matrix: a number or a 0/1 column is one, each category is one.
+        configuration: see `jvade fit`.
+        quick: leave out the short training that the time is told from.
+        json: for a machine to read.
+    """
+
+    rows: int = 3_650_000
+    columns: int = 38
+    configuration: ConfigurationName = "robust"
+    quick: bool = False
+    json: bool = False
+
+
+def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
+    """Print what the machine has and what a fit will take."""
+    found: dict[str, Any] = {"versions": manifest.versions(), "device": manifest.device()}
+    memory, needed = _memory(), FIXED_BYTES + COPIES * 4 * settings.rows * settings.columns
+    found |= {"memory_gb": memory, "needs": {"memory_gb": round(needed / 1e9, 1)}}
+    if not settings.quick:
+        seconds = time_epochs(NAMED[settings.configuration], settings.columns)
+        epochs = NAMED[settings.configuration].training.max_epochs
+        whole = {stage: one * epochs * settings.rows / TIMED_ROWS for stage, one in seconds.items()}
+        found["needs"] |= {"seconds_at_most": round(sum(whole.values()))}
+    found["asked"] = asdict(settings)
+    if settings.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, version in found["versions"].items():
+        terminal.say(f"{name} {version}")
+    device = found["device"]
+    terminal.say(f"{device['count']} x {device['kind']} ({device['platform']}), {device['cpus']} CPU cores")
+    terminal.say("memory: unknown" if memory is None else f"memory: {memory:.1f} GB")
+    needs = found["needs"]
+    what = f"a fit of {settings.rows:,} rows x {settings.columns} columns ({settings.configuration})"
+    terminal.say(f"{what}: about {needs['memory_gb']:.1f} GB")
+    if "seconds_at_most" in needs:
+        minutes = needs["seconds_at_most"] / 60
+        terminal.say(f"  and at most {minutes:.0f} min, if every run uses all of its epochs")
+    if memory is not None and needed > memory * 1e9:
+        terminal.say(
+            "  warning: that is more than there is; fit to a random part, and predict the rest", "yellow"
+        )
+
+
+def _memory() -> float | None:
+    """Return the memory of this machine, 10^9 bytes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def time_epochs(configuration: Configuration, n_columns: int) -> dict[str, float]:
+    """Return the seconds of an epoch over `TIMED_ROWS` rows, all runs, by stage; compilation apart."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(TIMED_ROWS, n_columns)).astype(np.float32)
+    marks: dict[str, list[float]] = {}
+
+    def mark(progress: Progress) -> None:
+        marks.setdefault(progress.stage, []).append(time.perf_counter())
+
+    training = replace(configuration.training, max_epochs=TIMED_EPOCHS, block_epochs=1)
+    clustering.cluster(x, 7, 0, replace(configuration, training=training), mark)
+    # The first epoch is compiled first.
+    return {stage: float(np.median(np.diff(times)[1:])) for stage, times in marks.items()}

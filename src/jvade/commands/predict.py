@@ -1,0 +1,104 @@
+"""What `jvade predict` does: a model and rows in, a cluster for each row out, in bounded memory."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jvade import atomic, ensemble, model_file
+from jvade.commands import rows
+from jvade.data.engines import EngineSettings
+from jvade.data.errors import InputError
+from jvade.estimator import VaDE
+from jvade.paper.settings import DeviceName
+from jvade.report.terminal import Terminal
+
+Also = Literal["memberships", "latents", "bound"]
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """Place rows in the clusters of a model.
+
+    Args:
+        model: file that `jvade fit` wrote (model.jvade), or its folder.
+        out: Parquet file to write: row (number in the file, from 1), cluster (from 0, as in the model) and
+            support (in [0, 1]: the share of the runs that agree; of a single run, the responsibility).
+        visits: visits, where the model was fitted to some; needs the --mapping it was fitted through. Rows
+            that its rules drop are left out.
+        mapping: see --visits.
+        table: any table with the columns of the model: CSV, Parquet, or a folder of parts; others are left
+            aside. The features.parquet of `jvade features` is one.
+        also: further columns: memberships (of every cluster), latents, bound (of the log-density, nats).
+        device: where to compute; "auto" takes an accelerator if JAX finds one.
+        tables: where tables are computed.
+    """
+
+    model: Path
+    out: Path
+    visits: Path | None = None
+    mapping: Path | None = None
+    table: Path | None = None
+    also: tuple[Also, ...] = ()
+    device: DeviceName = "auto"
+    tables: EngineSettings = field(default_factory=EngineSettings)
+
+
+def run(settings: PredictSettings, terminal: Terminal) -> None:
+    """Write the cluster of each row.
+
+    Raises:
+        InputError: the model or the rows cannot be used; nothing was written.
+    """
+    rows.check(settings.visits, settings.mapping, settings.table)
+    path = settings.model / "model.jvade" if settings.model.is_dir() else settings.model
+    model = model_file.load(path)
+    source = (settings.visits, settings.mapping, settings.table)
+    counts = np.zeros(model.n_clusters_, int)
+    doubtful = 0
+    with (
+        rows.stream(*source, model.columns_, model.about_, settings.tables, terminal) as parts,
+        terminal.step("clusters"),
+    ):
+
+        def make(file: Path) -> None:
+            nonlocal doubtful
+            writer = None
+            for row, frame in parts:
+                found = place(model, row, frame, settings.also)
+                counts[:] += np.bincount(found["cluster"], minlength=len(counts))
+                doubtful += int(np.sum(found["support"].to_numpy() < 0.5))
+                writer = writer or pq.ParquetWriter(file, found.schema)
+                writer.write_table(found)
+            if writer is None:
+                raise InputError(["the table has no rows"], (settings.table or settings.visits or file).name)
+            writer.close()
+
+        atomic.write(settings.out, make)
+    total = counts.sum()
+    for k, count in enumerate(counts):
+        terminal.say(f"  cluster {k}: {100 * count / total:.1f} % of {total:,} rows")
+    terminal.say(f"  support below a half: {100 * doubtful / total:.1f} %")
+    terminal.say(f"{settings.out}: a cluster for each row")
+
+
+def place(model: VaDE, row: np.ndarray, frame: object, also: tuple[Also, ...]) -> pa.Table:
+    """Return what is written of some rows."""
+    try:
+        x = model.columns_.encode(frame)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise InputError([str(error)], "rows") from None
+    labels, support = ensemble.place(model.ensemble_, x)
+    columns = {"row": row, "cluster": labels.astype(np.int16), "support": support.astype(np.float32)}
+    if "memberships" in also:
+        shares = ensemble.memberships(model.ensemble_, x).astype(np.float32)
+        columns |= {f"membership_{k}": shares[:, k] for k in range(shares.shape[1])}
+    if "latents" in also:
+        latents = ensemble.encode(model.ensemble_, x).means
+        columns |= {f"latent_{d}": latents[:, d] for d in range(latents.shape[1])}
+    if "bound" in also:
+        columns["bound"] = ensemble.bounds(model.ensemble_, x).astype(np.float32)
+    return pa.table(columns)
