@@ -27,7 +27,7 @@ _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))
 MAY_IMPORT["ensemble"] = ({"jax"}, {"core", "analysis", "ensemble"})
 MAY_IMPORT["clustering"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clustering"})
 MAY_IMPORT["health"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clustering", "health"})
-MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "sweeps"})
+MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clustering", "sweeps"})
 MAY_IMPORT["version"] = (set(), set())
 MAY_IMPORT["manifest"] = ({"jax"}, {"data", "manifest", "version"})
 MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks"})
@@ -35,16 +35,16 @@ MAY_IMPORT["columns"] = ({"pandas"}, {"columns"})
 MAY_IMPORT["estimator"] = (
     {"jax", "pandas", "sklearn"},
     {"core", "ensemble", "clustering", "health", "columns", "checkpoints", "hooks", "manifest", "report"}
-    | {"estimator"},
+    | {"sweeps", "estimator"},
 )
-MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
-MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
-MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
 MAY_IMPORT["model_file"] = (
     {"jax", "pandas", "safetensors", "sklearn"},
     {"core", "data", "analysis", "ensemble", "clustering", "health", "columns", "estimator", "manifest"}
     | {"atomic", "version"},
 )
+MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
+MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
+MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
 # Loaded when asked for.
 MAY_IMPORT["__init__"] = (
     set(),

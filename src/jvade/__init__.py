@@ -8,7 +8,7 @@ from jvade.version import __version__ as __version__
 if TYPE_CHECKING:
     from jvade.clustering import PAPER, ROBUST, Clustering, Configuration, cluster
     from jvade.ensemble import place
-    from jvade.estimator import VaDE
+    from jvade.estimator import VaDE, from_sweep
     from jvade.health import Health, examine
     from jvade.model_file import load, save
     from jvade.sweeps import Sweep, sweep
@@ -23,6 +23,7 @@ __all__ = [
     "VaDE",
     "cluster",
     "examine",
+    "from_sweep",
     "load",
     "place",
     "save",
@@ -33,6 +34,7 @@ _ELSEWHERE = {
     "Health": "health",
     "examine": "health",
     "VaDE": "estimator",
+    "from_sweep": "estimator",
     "load": "model_file",
     "save": "model_file",
     "place": "ensemble",

@@ -26,16 +26,16 @@ class Checkpoints:
     Args:
         folder: private, and of this training alone: a state is taken for that of the same program, data and
             settings.
-        every: seconds between two checkpoints of a stage, at least.
+        every: seconds between two checkpoints of a stage, at least; `EVERY` if not given.
 
     Attributes:
         seconds: how long the runs before this one worked, up to the last checkpoint of each.
     """
 
-    def __init__(self, folder: Path, every: float = EVERY) -> None:
+    def __init__(self, folder: Path, every: float | None = None) -> None:
         if jax.process_count() > 1:
             raise ValueError("checkpoints are kept by one process; several would have to agree on the moment")
-        self.folder, self.every = folder.resolve(), every
+        self.folder, self.every = folder.resolve(), EVERY if every is None else every
         self._began = self._kept = time.monotonic()
         try:
             self.seconds = float((self.folder / SECONDS).read_text())

@@ -133,18 +133,44 @@ def cluster(
     sound = np.flatnonzero(np.asarray(found.sound)).tolist()
     if not sound:
         raise TrainingError("; ".join(failures))
+    if n_runs == 1:
+        return of_lane(rows, found, stack, 0, architecture)._replace(bics=bics)
     best = int(np.argmin(np.asarray(found.finetuned.best_loss)[sound]))
     params, settings = take_lane((found.finetuned.params, stack.hyperparameters), np.array(sound))
     params, settings = jax.tree.map(np.asarray, (params, settings))
     made = Ensemble(params, settings, architecture, None, best)
-    runs, responsibilities = ensemble.components(made, rows)
-    if n_runs == 1:
-        made, labels = _by_size(made, runs[0])
-        runs, support = labels[None], responsibilities[0]
-    else:
-        agreed, labels, support = consensus.agree(list(runs), asked, seed, n_labels=architecture.n_clusters)
-        made = made._replace(agreed=agreed)
+    runs, _ = ensemble.components(made, rows)
+    agreed, labels, support = consensus.agree(list(runs), asked, seed, n_labels=architecture.n_clusters)
+    made = made._replace(agreed=agreed)
     return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
+
+
+def of_lane(x: Rows, found: Fit, stack: Lane, lane: int, architecture: Architecture) -> Clustering:
+    """Return one lane of a stack as a clustering of its own, its clusters in falling order of their rows.
+
+    Args:
+        x: the rows it was trained on.
+        found: both stages of every lane.
+        stack: the lanes.
+        lane: which; a sound one.
+        architecture: sizes of the stack.
+
+    Raises:
+        ValueError: the lane failed, or there is no such lane.
+    """
+    if not 0 <= lane < len(stack.key) or not bool(found.sound[lane]):
+        raise ValueError(f"lane: expected a sound one of the {len(stack.key)}, got {lane}")
+    params, settings = jax.tree.map(
+        np.asarray, take_lane((found.finetuned.params, stack.hyperparameters), slice(lane, lane + 1))
+    )
+    made = Ensemble(params, settings, architecture, None, 0)
+    (labels,), (support,) = ensemble.components(made, x)
+    order = np.argsort(-np.bincount(labels, minlength=architecture.n_clusters), kind="stable")
+    mixture = jax.tree.map(lambda leaf: leaf[:, order], params.mixture)
+    made = made._replace(params=params._replace(mixture=mixture))
+    labels = np.argsort(order)[labels].astype(np.int16)
+    n_clusters = int(settings.n_clusters[0])
+    return Clustering(labels, support, made, labels[None], [lane], found, stack, [], n_clusters, {})
 
 
 def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:
@@ -177,14 +203,3 @@ def _bics(
         found = gmm.fit(key, z, numbers, latent_dim, **settings.options)
         each.append(np.where(np.asarray(found.finite), np.asarray(found.bic), np.inf))
     return dict(zip(numbers, np.mean(each, axis=0).tolist(), strict=True)) if each else {}
-
-
-def _by_size(made: Ensemble, labels: Int[np.ndarray, " N"]) -> tuple[Ensemble, Int[np.ndarray, " N"]]:
-    """Return a single run and its labels with the clusters in falling order of their rows."""
-    mixture = made.params.mixture
-    assert mixture is not None
-    order = np.argsort(-np.bincount(labels, minlength=mixture.logits.shape[1]), kind="stable")
-    mixture = jax.tree.map(lambda leaf: leaf[:, order], mixture)
-    return made._replace(params=made.params._replace(mixture=mixture)), np.argsort(order)[labels].astype(
-        np.int16
-    )

@@ -19,9 +19,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jvade import clustering, ensemble, health, manifest
 from jvade.checkpoints import Checkpoints
 from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
-from jvade.columns import Kind, learn
+from jvade.columns import Column, Columns, Kind, learn
 from jvade.core import em, mixture
 from jvade.core.lanes import Progress
+from jvade.core.settings import Hyperparameters
+from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
 NAMED = {"robust": ROBUST, "paper": PAPER}
@@ -312,12 +314,13 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.history_ = history[["run", "stage", *(n for n in history if n not in ("run", "stage"))]]
         self.n_iter_ = int(np.sum(np.asarray(self.history_["run"]) == found.sound[made.best] + 1))
         if made.agreed is None:
-            prior = made.run(0)[0].prior(made.architecture.latent_dim)
-            used = slice(made.latent_dim)
-            self.weights_ = np.exp(np.asarray(mixture.log_weights(prior), float))
-            self.means_ = np.asarray(prior.means)[:, used]
+            prior, n_clusters = made.run(0)[0].prior(made.architecture.latent_dim), found.n_clusters
+            used = slice(n_clusters), slice(made.latent_dim)
+            log_weights = np.asarray(mixture.log_weights(prior, n_clusters), float)
+            self.weights_ = np.exp(log_weights[:n_clusters])
+            self.means_ = np.asarray(prior.means)[used]
             limits = mixture.LOG_VARIANCE_RANGE
-            self.covariances_ = np.exp(np.clip(np.asarray(prior.log_variances), *limits))[:, used]
+            self.covariances_ = np.exp(np.clip(np.asarray(prior.log_variances), *limits))[used]
         else:
             posterior = ensemble.encode(made, rows)
             of_each = [self.labels_ == k for k in range(made.agreed.shares.shape[1])]
@@ -376,3 +379,24 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         settings = [manifest.plain(chosen), self.seed_, numbers]
         key = manifest.key(rows=hashlib.sha256(rows.tobytes()).hexdigest(), settings=settings)
         return Checkpoints(Path(self.checkpoint) / key[:16])
+
+
+def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
+    """Return one run of a sweep as an estimator, as if it had been fitted alone.
+
+    Args:
+        found: what `sweep` returned.
+        lane: of the run, as in the column `lane` of its table.
+        X: the matrix that the sweep was over.
+
+    Raises:
+        ValueError: there is no such run, or it failed.
+    """
+    one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture)
+    settings = Hyperparameters(*(np.asarray(leaf)[lane].item() for leaf in found.lanes.hyperparameters))
+    chosen = replace(found.configuration, model=settings)
+    model = VaDE(settings.n_clusters, configuration=chosen, batch_size=chosen.training.batch_size)
+    model.columns_ = Columns(tuple(Column(place, "numeric") for place in range(X.shape[1])))
+    model.seed_, model.n_features_in_ = found.seeds[lane], X.shape[1]
+    model._keep(one, np.asarray(X))
+    return model

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jvade import ensemble
 from jvade.analysis import stability
+from jvade.clustering import Configuration
 from jvade.core import fit, lanes
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
@@ -31,6 +32,8 @@ class Sweep(NamedTuple):
         lanes: seed and settings of every lane.
         architecture: sizes of the padded lanes, for `core.fit.assign`.
         failures: what went wrong, a line for each lane that failed.
+        configuration: the settings that were not tried.
+        seeds: of each lane.
     """
 
     table: pd.DataFrame
@@ -39,6 +42,8 @@ class Sweep(NamedTuple):
     lanes: Lane
     architecture: Architecture
     failures: list[str]
+    configuration: Configuration
+    seeds: list[int]
 
     def summary(self) -> pd.DataFrame:
         """Return a row per setting, the best first: means over the seeds.
@@ -176,6 +181,8 @@ def sweep(
         stack,
         architecture,
         fit.failures(found, names),
+        Configuration(base, training, mixture, widths),
+        [*seeds] * len(each),
     )
 
 

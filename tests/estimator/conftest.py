@@ -3,11 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from small import SMALL
 
 from jvade import VaDE
-
-#: Small networks, for many fits to a few rows.
-SMALL = {"widths": (16,), "learning_rate": 0.01, "max_epochs": 40, "patience": 40, "batch_size": 64}
 
 
 @pytest.fixture(scope="session")

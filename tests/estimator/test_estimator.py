@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import SMALL
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small import SMALL
 
-from jvade import PAPER, ROBUST, VaDE, clustering
+from jvade import PAPER, ROBUST, VaDE, clustering, from_sweep, sweep
 
 
 def test_three_groups_are_found(fitted, table):
@@ -143,7 +143,6 @@ def test_a_grid_search_by_the_bound(table):
 def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
     """Stopped by its own hook in the fine-tuning, it ends where an undisturbed fit ends, to the bit."""
     monkeypatch.setattr("jvade.checkpoints.EVERY", 0.0)
-    monkeypatch.setattr("jvade.checkpoints.Checkpoints.__init__.__defaults__", (0.0,))
     frame, _ = table
     whole = VaDE(3, configuration="paper", random_state=3, **SMALL).fit(frame)
     seen = []
@@ -196,3 +195,28 @@ def test_a_numpy_table_gives_the_same_as_a_frame_of_it(table):
     x = table[0][["age", "cost", "female"]]
     models = [VaDE(2, configuration="paper", random_state=0, **SMALL).fit(t) for t in (x, x.to_numpy())]
     np.testing.assert_array_equal(models[0].labels_, models[1].labels_)
+
+
+def test_a_run_of_a_sweep_is_an_estimator(table):
+    """Padded to the largest of the sweep, it is what a fit alone gives."""
+    alone = VaDE(2, configuration="paper", random_state=4, **SMALL | {"max_epochs": 5}).fit(table[0])
+    x, chosen = alone.columns_.encode(table[0]), alone.resolve(600)
+    found = sweep(
+        x,
+        {"n_clusters": (2, 4), "latent_dim": (2, 3)},
+        seeds=(3, 4),
+        base=chosen.model,
+        widths=chosen.widths,
+        training=chosen.training,
+        mixture=chosen.mixture,
+    )
+    lane = int(found.table.query("n_clusters == 2 and latent_dim == 2 and seed == 4")["lane"].iloc[0])
+    model = from_sweep(found, lane, x)
+    assert adjusted_rand_score(model.labels_, alone.labels_) > 0.99
+    np.testing.assert_allclose(model.means_, alone.means_, atol=1e-2)
+    np.testing.assert_allclose(model.weights_.sum(), 1, rtol=1e-5)
+    np.testing.assert_array_equal(model.predict(x), model.labels_)
+    assert model.transform(x).shape == (600, 2)
+    assert (model.seed_, model.get_params()["n_clusters"]) == (4, 2)
+    with pytest.raises(ValueError, match="expected a sound one of the 8, got 8"):
+        from_sweep(found, 8, x)

@@ -1,15 +1,18 @@
 """What scikit-learn asks of every estimator, of a single run and of a consensus."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from small import SMALL
 
 from jvade import VaDE
 
-#: Small networks, for dozens of fits to a few rows.
-SMALL = {"widths": (8,), "learning_rate": 0.01, "max_epochs": 60, "patience": 60}
+
+@parametrize_with_checks([VaDE(3, n_init=2, n_components=4, latent_dim=2, **SMALL)])
+def test_what_scikit_learn_asks_of_a_consensus(estimator, check):
+    check(estimator)
 
 
-@parametrize_with_checks(
-    [VaDE(3, configuration="paper", **SMALL), VaDE(3, n_init=2, n_components=4, latent_dim=2, **SMALL)]
-)
-def test_what_scikit_learn_asks(estimator, check):
+@pytest.mark.long
+@parametrize_with_checks([VaDE(3, configuration="paper", **SMALL)])
+def test_what_scikit_learn_asks_of_a_single_run(estimator, check):
     check(estimator)

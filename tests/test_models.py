@@ -1,0 +1,263 @@
+"""`jvade fit`, `predict`, `inspect`, `doctor`, settings from a file: what they write, what they refuse."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import jvade
+from jvade import cli
+
+ROOT = Path(__file__).parents[1]
+VISITS = ("--visits", ROOT / "examples" / "visits.csv", "--mapping", ROOT / "examples" / "visits.toml")
+FAST = ("--n-clusters", "3", "--n-runs", "2", "--widths", "8", "--training.max-epochs", "2")
+
+
+def run(*words):
+    """Run a command as the shell would; return its exit code."""
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A table of an analyst's own, as CSV and as Parquet."""
+    folder = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    group = rng.choice(3, 900)
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(group * 20 + 20.0, 4).round(1),
+            "code": np.array(["01", "02", "03"])[group],
+            "sex": np.array(["F", "M"])[rng.integers(0, 2, 900)],
+            "flag": (group == 1).astype(int),
+            "note": np.arange(900) + 731_000,
+        }
+    )
+    frame.to_csv(folder / "own.csv", index=False)
+    frame.to_parquet(folder / "own.parquet", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(own):
+    """A model of that table."""
+    inputs = ("--columns", "age", "code", "sex", "flag")
+    assert run("fit", "--table", own / "own.parquet", "--out", own / "fit", *inputs, *FAST) == 0
+    return own / "fit"
+
+
+def test_a_fit_writes_its_model_and_says_what_it_was(fitted, own, capsys):
+    labels = pd.read_parquet(fitted / "private" / "labels.parquet")
+    assert labels["row"].tolist() == list(range(1, 901))
+    model = jvade.load(fitted / "model.jvade")
+    frame = pd.read_parquet(own / "own.parquet")[["age", "code", "sex", "flag"]]
+    np.testing.assert_array_equal(labels["cluster"], model.predict(frame))
+    assert model.feature_names_in_.tolist() == ["age", "code", "sex", "flag"]
+    written = json.loads((fitted / "run.json").read_text())
+    assert set(written["files"]) == {"private/labels.parquet", "model.jvade", "model.md", "metrics.jsonl"}
+    assert all((fitted / name).exists() for name in written["files"])
+    told = [json.loads(line) for line in (fitted / "metrics.jsonl").read_text().splitlines()]
+    assert [(one["stage"], one["epoch"]) for one in told] == [
+        (stage, epoch) for stage in ("pretraining", "fine-tuning") for epoch in (0, 2)
+    ]
+    assert told[-1]["validation_loss/2"] < 100
+    assert (fitted / "private").stat().st_mode & 0o077 == 0
+    assert not (fitted / "private" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_are_placed_as_the_model_does(fitted, own, tmp_path, monkeypatch, kind):
+    """In parts smaller than the table, its columns in another order, whatever else it holds."""
+    monkeypatch.setattr("jvade.commands.rows.BATCH_ROWS", 256)
+    frame = pd.read_parquet(own / "own.parquet").iloc[:, ::-1]
+    table = tmp_path / f"new.{kind}"
+    frame.to_csv(table, index=False) if kind == "csv" else frame.to_parquet(table, index=False)
+    out, also = tmp_path / "placed.parquet", ("memberships", "latents", "bound")
+    assert run("predict", "--model", fitted, "--table", table, "--out", out, "--also", *also) == 0
+    placed, model = pd.read_parquet(out), jvade.load(fitted / "model.jvade")
+    rows = frame[model.feature_names_in_]
+    assert placed["row"].tolist() == list(range(1, 901))
+    np.testing.assert_array_equal(placed["cluster"], model.predict(rows))
+    shares = placed.filter(like="membership").to_numpy()
+    np.testing.assert_allclose(shares, model.predict_proba(rows), atol=1e-6)
+    np.testing.assert_allclose(placed.filter(like="latent").to_numpy(), model.transform(rows), atol=1e-6)
+    np.testing.assert_allclose(placed["bound"], model.score_samples(rows), rtol=1e-5)
+
+
+def test_visits_go_through_their_mapping(tmp_path, capsys):
+    """Those dropped by its rules have no cluster; another mapping is told of."""
+    assert run("fit", *VISITS, "--out", tmp_path / "fit", *FAST) == 0
+    out = tmp_path / "placed.parquet"
+    assert run("predict", "--model", tmp_path / "fit", *VISITS, "--out", out) == 0
+    labels = pd.read_parquet(tmp_path / "fit" / "private" / "labels.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(out), labels, check_dtype=False)
+    assert len(labels) < 2000
+    assert "this mapping is not" not in capsys.readouterr().out
+    about = jvade.load(tmp_path / "fit" / "model.jvade").about_
+    assert set(about["source"]) == {"visits", "mapping"}
+    other = tmp_path / "other.toml"
+    other.write_text(VISITS[3].read_text() + "\n# of another year\n")
+    words = ("predict", "--model", tmp_path / "fit", "--visits", VISITS[1], "--out", out)
+    assert run(*words, "--mapping", other) == 0
+    assert "this mapping is not the one the model was fitted through" in capsys.readouterr().out
+
+
+def test_settings_from_a_file_are_flags(own, tmp_path, capsys):
+    """The same run by a file and by flags; a flag goes before the file."""
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        'n_clusters = [2, 3]\nseed = 7\nconfiguration = "paper"\nfresh = true\nwidths = [8]\n'
+        f'table = "{own / "own.csv"}"\ncolumns = ["age", "flag"]\n[training]\nmax_epochs = 2\n'
+        "[model]\nlatent_dim = 3\n"
+    )
+    assert run("fit", "--settings", file, "--seed", "9", "--out", tmp_path / "file") == 0
+    words = [
+        "--n-clusters",
+        "2",
+        "3",
+        "--configuration",
+        "paper",
+        "--widths",
+        "8",
+        "--columns",
+        "age",
+        "flag",
+    ]
+    words += ["--training.max-epochs", "2", "--model.latent-dim", "3", "--seed", "9"]
+    assert run("fit", "--table", own / "own.csv", "--fresh", *words, "--out", tmp_path / "flags") == 0
+    one, two = (
+        json.loads((tmp_path / name / "run.json").read_text())["settings"] for name in ("file", "flags")
+    )
+    assert one | {"out": ""} == two | {"out": ""}
+    assert (one["seed"], one["n_runs"], one["model"]["latent_dim"]) == (9, 1, 3)
+    models = [jvade.load(tmp_path / name / "model.jvade") for name in ("file", "flags")]
+    np.testing.assert_array_equal(models[0].means_, models[1].means_)
+
+
+def test_flags_of_a_file():
+    raw = {"a_b": 1, "c": [1, 2], "d": {"e": True, "f": False, "g": {"h": "x"}}, "i": False}
+    assert cli._flags(raw, "--") == [
+        ["--a-b", "1"],
+        ["--c", "1", "2"],
+        ["--d.e"],
+        ["--d.no-f"],
+        ["--d.g.h", "x"],
+        ["--no-i"],
+    ]
+
+
+def test_a_model_says_what_it_is(fitted, capsys):
+    assert run("inspect", fitted) == 0
+    assert capsys.readouterr().out.startswith("# Model card")
+    assert run("inspect", fitted / "model.jvade", "--json") == 0
+    says = json.loads(capsys.readouterr().out)
+    assert (says["rows"], says["n_clusters"]) == (900, 3)
+
+
+def test_the_doctor_says_what_there_is_and_what_it_takes(capsys):
+    assert run("doctor", "--quick", "--json", "--rows", "1000000") == 0
+    says = json.loads(capsys.readouterr().out)
+    assert says["versions"]["jvade"] == jvade.__version__
+    assert says["needs"]["memory_gb"] > 0.5
+    assert run("doctor", "--quick", "--rows", "100000000") == 0
+    out = capsys.readouterr().out
+    assert "warning: that is more than there is" in out
+
+
+def test_the_doctor_times_a_short_training(capsys, monkeypatch):
+    monkeypatch.setattr("jvade.commands.models.TIMED_ROWS", 2048)
+    assert run("doctor", "--json", "--rows", "2048", "--columns", "5", "--configuration", "paper") == 0
+    assert 0 < json.loads(capsys.readouterr().out)["needs"]["seconds_at_most"] < 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("fit", "--out", "x"), "give either --visits with --mapping, or --table"),
+        (("fit", "--out", "x", "--table", "a.csv", "--mapping", "m.toml"), "--visits and --mapping belong"),
+        (("fit", "--out", "x", "--table", "absent.csv"), "absent.csv: the file cannot be opened"),
+        (
+            ("fit", "--out", "x", "--table", "OWN", "--columns", "age", "years"),
+            "column 'years': not in the table",
+        ),
+        (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "0"), "expected numbers of at least 1"),
+        (("fit", "--out", "x", "--table", "OWN", "--n-runs", "0"), "n_runs: expected at least 1, got 0"),
+        (("fit", "--out", "x", "--table", "OWN", "--model.noise-variance", "-1"), "noise_variance: expected"),
+        (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "900"), "900 visits are too few"),
+        (("fit", "--out", "x", "--settings", "absent.toml"), "absent.toml: the file cannot be opened"),
+        (("fit", "--out", "x", "--settings", "OWN"), "this is no TOML"),
+        (
+            ("predict", "--model", "absent", "--table", "OWN", "--out", "x"),
+            "absent: the file cannot be opened",
+        ),
+        (("predict", "--model", "OWN", "--table", "OWN", "--out", "x"), "this is no model of jvade"),
+        (("predict", "--model", "FIT", "--table", "VISITS", "--out", "x"), "column 'code': not in the table"),
+        (("predict", "--model", "FIT", *VISITS, "--out", "x"), "not fitted to visits through a mapping"),
+        (("inspect", "OWN"), "this is no model of jvade"),
+    ],
+)
+def test_what_cannot_be_used_is_said_and_nothing_written(
+    own, fitted, tmp_path, monkeypatch, capsys, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    named = {"OWN": own / "own.csv", "FIT": fitted, "VISITS": VISITS[1]}
+    assert run(*[named.get(word, word) for word in words]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_value_is_shown_of_a_table_that_cannot_be_used(own, tmp_path, capsys):
+    frame = pd.read_parquet(own / "own.parquet")
+    names = frame.assign(code=[f"Zhang {i}" for i in range(900)])
+    names.to_csv(tmp_path / "names.csv", index=False)
+    assert run("fit", "--table", tmp_path / "names.csv", "--out", tmp_path / "x") == 2
+    said = "".join(capsys.readouterr())
+    assert "column 'code': 900 categories" in said
+    assert "Zhang" not in said
+    assert "note: another value in every row" in said
+
+
+def child(words, limit=None):
+    """Run a command in a process of its own, whose files may have so many bytes at most."""
+    limits = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); " if limit else ""
+    code = f"import resource; {limits}from jvade.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_full_disk_is_said_and_loses_nothing(fitted, own, tmp_path):
+    """A file that cannot grow stands for it: the model and the clusters of before stay as they were."""
+    out = tmp_path / "placed.parquet"
+    words = ["predict", "--model", fitted, "--table", own / "own.csv", "--out", out]
+    assert child(words).returncode == 0
+    before = out.read_bytes()
+    done = child([*words, "--also", "latents"], limit=512)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert out.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["placed.parquet"]
+
+
+def test_a_folder_that_cannot_be_written_is_said(fitted, own, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "placed.parquet"
+    assert run("predict", "--model", fitted, "--table", own / "own.csv", "--out", out) == 1
+    assert "jvade: " in capsys.readouterr().err
+    assert run("fit", "--table", own / "own.csv", "--out", tmp_path / "file", *FAST) == 1
+    assert "jvade: " in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "in the way"
