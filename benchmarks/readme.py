@@ -126,6 +126,17 @@ def distances(found: dict[str, Any]) -> str:
     return table(pd.DataFrame(rows), {"times ours": ".1f"})
 
 
+def predict(found: dict[str, Any]) -> str:
+    """Return a table of what the rows come from."""
+    rows = [
+        {"from": name, "seconds": seconds(one["seconds"]), "peak memory, GB": one["peak_memory_gb"]["most"]}
+        for name, one in found["from"].items()
+    ]
+    return (
+        f"{found['options']['visits']:,} visits.\n\n{table(pd.DataFrame(rows), {'peak memory, GB': '.2f'})}"
+    )
+
+
 def quality(found: dict[str, Any]) -> str:
     """Return a table of the methods, cohort by cohort."""
     rows = []
@@ -203,7 +214,7 @@ def ablation(found: dict[str, Any]) -> str:
 
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    one.__name__: one for one in (throughput, em, growth, sweep, stages, distances)
+    one.__name__: one for one in (throughput, em, growth, sweep, predict, stages, distances)
 }
 #: The pages, and what makes the table of each name.
 PAGES = {

@@ -19,6 +19,7 @@ def blocks(language):
 #: What makes a command of the README small.
 SMALL = {
     "scripts/paper.py": ["--preset", "smoke", "--only", "profiles"],
+    "fit": ["--training.max-epochs", "2", "--n-runs", "2"],
     "sweep": [
         "--training.max-epochs",
         "2",
@@ -55,16 +56,29 @@ def test_make_knows_the_target_and_what_it_runs(command):
     assert ("scripts/paper.py --preset quick" if "paper" in command else "-m pytest") in done.stdout
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith("make ")])
-def test_commands_run(command, tmp_path):
+#: What runs in one folder, in this order: a command that reads what another wrote comes after it.
+CHAINS = [[line] for line in COMMANDS if not line.startswith("make ") and "results/model" not in line]
+CHAINS.append([line for line in COMMANDS if "results/model" in line])
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: shlex.split(chain[0])[1])
+def test_commands_run(chain, tmp_path):
+    for command in chain:
+        run(command, tmp_path)
+
+
+def run(command, results):
+    """Run a command of the README at its smallest size, with a folder of our own for `results`."""
     program, *args = shlex.split(command)
     start = {
         ".venv/bin/python": [sys.executable],
         ".venv/bin/jvade": [sys.executable, "-c", "from jvade.cli import main; main()"],
     }
     assert program in start, "a new kind of command needs a way to be tested here"
-    out = tmp_path / "out"
-    args[args.index("--out") + 1] = str(out)
+    args = [
+        str(results / word.removeprefix("results/")) if word.startswith("results/") else word for word in args
+    ]
+    out = Path(args[args.index("--out") + 1]) if "--out" in args else None
     small = SMALL.get(args[0], [])
     if args[0] == "simulate":
         args[args.index("--visits") + 1] = "6000"
@@ -72,7 +86,11 @@ def test_commands_run(command, tmp_path):
         [*start[program], *args, *small], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (out / ("truth.parquet" if args[0] == "simulate" else "run.json")).exists()
+    if out is None:
+        assert done.stdout
+    else:
+        files = {"simulate": out / "truth.parquet", "predict": out}
+        assert files.get(args[0], out / "run.json").exists()
 
 
 @pytest.mark.parametrize("block", range(len(SAYS)))
@@ -93,11 +111,20 @@ def test_flags_named_in_the_readme_exist(capsys):
     from jvade import cli
 
     known: set[str] = set()
-    for command in (["paper"], ["features"], ["simulate"], ["mapping", "init"], ["sweep"]):
+    for command in (
+        ["paper"],
+        ["features"],
+        ["simulate"],
+        ["mapping", "init"],
+        ["sweep"],
+        ["fit"],
+        ["predict"],
+        ["doctor"],
+    ):
         with pytest.raises(SystemExit):
             cli.main([*command, "--help"])
         known |= set(re.findall(r"--[a-z][a-z.-]+", capsys.readouterr().out))
-    named = set(re.findall(r"--[a-z][a-z.-]+", README)) - {"--help"}
+    named = set(re.findall(r"--[a-z][a-z.-]+", README)) - {"--help", "--settings", "--tyro-print-completion"}
     assert named <= known, named - known
 
 
