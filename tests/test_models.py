@@ -215,6 +215,13 @@ def test_what_cannot_be_used_is_said_and_nothing_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_tracker_that_is_not_there_is_said(own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("jvade.commands.fit.find_spec", lambda name: None)
+    words = ("fit", "--table", own / "own.csv", "--track", "mlflow", "--out", tmp_path / "x")
+    assert run(*words) == 2
+    assert "pip install 'jvade[mlflow]'" in capsys.readouterr().err
+
+
 def test_no_value_is_shown_of_a_table_that_cannot_be_used(own, tmp_path, capsys):
     frame = pd.read_parquet(own / "own.parquet")
     names = frame.assign(code=[f"Zhang {i}" for i in range(900)])

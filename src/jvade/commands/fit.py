@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +88,12 @@ class FitSettings:
             problems.append("--columns: the inputs of visits are those of the mapping; it is for --table")
         if not self.n_clusters or min(self.n_clusters) < 1:
             problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")
+        packages = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
+        problems += [
+            f"--track {name}: needs its package; pip install 'jvade[{name}]'"
+            for name in self.track
+            if find_spec(packages[name]) is None
+        ]
         if self.seed < 0:
             problems.append(f"--seed: expected at least 0, got {self.seed}")
         try:

@@ -1,0 +1,55 @@
+"""Hooks of a training: what each tells, and to whom."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from jvade import hooks
+from jvade.core.lanes import Progress
+
+BLOCKS = [
+    Progress("pretraining", 0, 0, 9, np.array([True, True]), np.array([np.inf, np.inf])),
+    Progress("pretraining", 0, 5, 9, np.array([True, False]), np.array([3.5, np.nan])),
+]
+WANT = [{"active": 2.0}, {"active": 1.0, "validation_loss/1": 3.5}]
+
+
+def test_lines_of_json_are_added_to_those_there(tmp_path):
+    path = tmp_path / "folder" / "metrics.jsonl"
+    for block in BLOCKS:
+        hooks.jsonl(path)(block)
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    assert told == [
+        {"stage": "pretraining", "epoch": epoch} | want for epoch, want in zip((0, 5), WANT, strict=True)
+    ]
+
+
+def test_every_hook_is_called_in_turn():
+    seen = []
+    hooks.every(lambda one: seen.append((1, one.epoch)), lambda one: seen.append((2, one.epoch)))(BLOCKS[1])
+    assert seen == [(1, 5), (2, 5)]
+
+
+def test_tensorboard_gets_events(tmp_path):
+    pytest.importorskip("tensorboardX")
+    hook = hooks.tensorboard(tmp_path)
+    for block in BLOCKS:
+        hook(block)
+    (file,) = tmp_path.iterdir()
+    raw = file.read_bytes()
+    assert b"pretraining/validation_loss/1" in raw
+    assert b"validation_loss/2" not in raw
+
+
+def test_mlflow_gets_metrics_by_step(monkeypatch):
+    """A stand-in takes the calls: the package itself is no part of the tests."""
+    calls = []
+    stand_in = SimpleNamespace(log_metrics=lambda values, step: calls.append((step, values)))
+    monkeypatch.setitem(sys.modules, "mlflow", stand_in)
+    hook = hooks.mlflow()
+    for block in BLOCKS:
+        hook(block)
+    assert calls[1] == (5, {"pretraining/active": 1.0, "pretraining/validation_loss/1": 3.5})
