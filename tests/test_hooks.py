@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,7 +40,10 @@ def test_tensorboard_gets_events(tmp_path):
     for block in BLOCKS:
         hook(block)
     (file,) = tmp_path.iterdir()
-    raw = file.read_bytes()
+    for _ in range(100):  # a thread of its own writes them
+        if b"pretraining/validation_loss/1" in (raw := file.read_bytes()):
+            break
+        time.sleep(0.1)
     assert b"pretraining/validation_loss/1" in raw
     assert b"validation_loss/2" not in raw
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from jvade import model_file
 SRC = Path(__file__).parents[1] / "src"
 #: A checkpoint after every block, so that there is much to be caught in.
 CODE = "from jvade import checkpoints; checkpoints.EVERY = 0.0; from jvade.cli import main; main()"
-STAGES = ("pretraining", "fine-tuning")
+STAGES, N_EPOCHS = ("pretraining", "fine-tuning"), 40
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,14 @@ def fit(tmp_path_factory):
         folder / "rows.csv", index=False
     )
     words = ["fit", "--table", folder / "rows.csv", "--n-clusters", "3", "--n-runs", "2", "--widths", "16"]
-    words += ["--training.max-epochs", "40", "--training.block-epochs", "2", "--model.patience", "40"]
+    words += [
+        "--training.max-epochs",
+        str(N_EPOCHS),
+        "--training.block-epochs",
+        "2",
+        "--model.patience",
+        "40",
+    ]
 
     def start(out):
         command = [sys.executable, "-c", CODE, *map(str, words), "--out", str(out)]
@@ -57,52 +65,57 @@ def assert_same_model(one, two):
     assert says["history"] == says_too["history"]
 
 
-def kill_and_resume(start, out, n_kills, longest):
-    """Kill a fit at random moments and start it again, until it has been killed often enough; let it end."""
-    rng, n_killed, reached = np.random.default_rng(n_kills), 0, (0, 0)
-    while True:
+def kill_and_resume(start, out, after):
+    """Kill a fit after so many lines of its course each time, and start it again; then let it end.
+
+    Args:
+        start: starts it.
+        out: its folder.
+        after: lines that it may tell before it is killed.
+
+    Returns:
+        The stages that it was killed in.
+    """
+    stages, reached = [], (0, 0)
+    for n_lines in [*after, None]:
         before = len(progress(out))
         process = start(out)
-        try:
-            killed = n_killed < n_kills
-            process.wait(timeout=float(rng.uniform(1, longest)) if killed else None)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            n_killed += 1
+        while process.poll() is None:
+            if n_lines is not None and len(progress(out)) - before >= n_lines:
+                process.kill()
+                process.wait()
+            time.sleep(0.01)
         told = progress(out)
+        assert process.returncode in (0, -9), out.with_suffix(".log").read_text()
         if len(told) > before:
             # What was told of had been kept: it goes on from there, or from the stage after.
-            begun = max(told[before : before + 2])
-            assert begun >= reached or reached[1] == 40, (begun, reached)
+            assert max(told[before : before + 2]) >= reached or reached[1] == N_EPOCHS
             reached = max(told)
-        done = (out / "model.jvade").exists()
-        if done:
+        if (out / "model.jvade").exists():
             model_file.load(out / "model.jvade")  # whole, or refused
         if process.returncode == 0:
-            return n_killed
-        assert process.returncode == -9, out.with_suffix(".log").read_text()
-        if done:  # killed after its end: begin anew
-            (out / "model.jvade").unlink()
-            (out / "metrics.jsonl").unlink(missing_ok=True)
-            reached = (0, 0)
+            break
+        stages.append(reached[0])
+    return stages
 
 
 def test_killed_a_few_times(fit, tmp_path):
+    """Twice in the pretraining, once in the fine-tuning."""
     start, whole = fit
-    assert kill_and_resume(start, tmp_path / "out", 3, 12) == 3
+    stages = kill_and_resume(start, tmp_path / "out", (4, 6, 20))
+    assert (len(stages), set(stages)) == (3, {0, 1})
     assert_same_model(tmp_path / "out", whole)
     assert not list((tmp_path / "out").rglob(".unfinished*"))
 
 
 @pytest.mark.long
 def test_killed_fifty_times(fit, tmp_path):
+    """At random, in the imports and at the end too."""
     start, whole = fit
-    n_killed = 0
-    for i in range(100):
-        n_killed += kill_and_resume(start, tmp_path / str(i), 5, 12)
-        assert_same_model(tmp_path / str(i), whole)
-        if n_killed >= 50:
-            break
-    print(f"killed {n_killed} times over {i + 1} fits")
-    assert n_killed >= 50
+    rng, stages, n_fits = np.random.default_rng(0), [], 0
+    while len(stages) < 50:
+        n_fits += 1
+        stages += kill_and_resume(start, tmp_path / str(n_fits), rng.integers(0, 14, 5))
+        assert_same_model(tmp_path / str(n_fits), whole)
+    print(f"killed {len(stages)} times over {n_fits} fits, {sum(stages)} times in the fine-tuning")
+    assert 0 < sum(stages) < len(stages)

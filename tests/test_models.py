@@ -50,7 +50,7 @@ def own(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fitted(own):
     """A model of that table."""
-    inputs = ("--columns", "age", "code", "sex", "flag")
+    inputs = ("--columns", "age", "code", "sex", "flag", "--categories", "code")
     assert run("fit", "--table", own / "own.parquet", "--out", own / "fit", *inputs, *FAST) == 0
     return own / "fit"
 
@@ -63,7 +63,12 @@ def test_a_fit_writes_its_model_and_says_what_it_was(fitted, own, capsys):
     np.testing.assert_array_equal(labels["cluster"], model.predict(frame))
     assert model.feature_names_in_.tolist() == ["age", "code", "sex", "flag"]
     written = json.loads((fitted / "run.json").read_text())
-    assert set(written["files"]) == {"private/labels.parquet", "model.jvade", "model.md", "metrics.jsonl"}
+    assert set(written["files"]) == {
+        "private/labels.parquet",
+        "model.jvade",
+        "model.jvade.md",
+        "metrics.jsonl",
+    }
     assert all((fitted / name).exists() for name in written["files"])
     told = [json.loads(line) for line in (fitted / "metrics.jsonl").read_text().splitlines()]
     assert [(one["stage"], one["epoch"]) for one in told] == [
@@ -109,6 +114,44 @@ def test_visits_go_through_their_mapping(tmp_path, capsys):
     words = ("predict", "--model", tmp_path / "fit", "--visits", VISITS[1], "--out", out)
     assert run(*words, "--mapping", other) == 0
     assert "this mapping is not the one the model was fitted through" in capsys.readouterr().out
+
+
+def test_codes_that_look_like_numbers_are_categories_all_the_same(own, tmp_path, monkeypatch, capsys):
+    """In a CSV as in a Parquet file, whatever part of it comes first; unknown ones are told of."""
+    monkeypatch.setattr("jvade.commands.rows.BATCH_ROWS", 100)
+    frame = pd.read_parquet(own / "own.parquet")[["age", "code"]].assign(site=np.repeat([1, 2, 3], 300))
+    mixed = frame.assign(site=np.repeat(["1", "2", "A"], 300))
+    mixed.to_csv(tmp_path / "mixed.csv", index=False)
+    frame.to_parquet(tmp_path / "whole.parquet")
+    words = ("--table", tmp_path / "mixed.csv", "--categories", "code", *FAST)
+    assert run("fit", *words, "--out", tmp_path / "fit") == 0
+    model = jvade.load(tmp_path / "fit" / "model.jvade")
+    assert [column.categories for column in model.columns_.each][1:] == [("01", "02", "03"), ("1", "2", "A")]
+    out = tmp_path / "placed.parquet"
+    assert (
+        run("predict", "--model", tmp_path / "fit", "--table", tmp_path / "whole.parquet", "--out", out) == 0
+    )
+    np.testing.assert_array_equal(pd.read_parquet(out)["cluster"][:600], model.predict(mixed)[:600])
+    assert "column 'site': 300 rows have a category that the model does not know" in capsys.readouterr().out
+
+
+def test_a_table_without_rows_is_refused(own, fitted, tmp_path, capsys):
+    empty = pd.read_parquet(own / "own.parquet").head(0)
+    empty.to_csv(tmp_path / "empty.csv", index=False)
+    empty.to_parquet(tmp_path / "empty.parquet")
+    for name in ("empty.csv", "empty.parquet"):
+        assert run("fit", "--table", tmp_path / name, "--out", tmp_path / "x") == 2
+        assert run("predict", "--model", fitted, "--table", tmp_path / name, "--out", tmp_path / "x") == 2
+        assert capsys.readouterr().err.count(f"{name}: the table has no rows") == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_table_is_not_written_over(own, fitted, capsys):
+    before = (own / "own.parquet").read_bytes()
+    words = ("predict", "--model", fitted, "--table", own / "own.parquet", "--out", own / "own.parquet")
+    assert run(*words) == 2
+    assert "this is the table itself" in capsys.readouterr().err
+    assert (own / "own.parquet").read_bytes() == before
 
 
 def test_settings_from_a_file_are_flags(own, tmp_path, capsys):
@@ -228,7 +271,7 @@ def test_no_value_is_shown_of_a_table_that_cannot_be_used(own, tmp_path, capsys)
     names.to_csv(tmp_path / "names.csv", index=False)
     assert run("fit", "--table", tmp_path / "names.csv", "--out", tmp_path / "x") == 2
     said = "".join(capsys.readouterr())
-    assert "column 'code': 900 categories" in said
+    assert "column 'code': none of its 900 categories has 8 rows or more" in said
     assert "Zhang" not in said
     assert "note: another value in every row" in said
 

@@ -23,5 +23,8 @@ def write(target: Path, make: Callable[[Path], Any]) -> Path:
                 os.fsync(stream.fileno())
         unfinished.replace(target)
     finally:
-        unfinished.unlink(missing_ok=True)
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            unfinished.unlink(missing_ok=True)
     return target

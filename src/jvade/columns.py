@@ -11,6 +11,8 @@ Kind = Literal["numeric", "binary", "categorical"]
 
 #: Categories of one column at most: a column of more is rather a name or a number of something.
 MAX_CATEGORIES = 50
+#: Rows of a category at least: a rarer one counts as none, and no model keeps its name.
+MIN_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,9 @@ class Column:
         name: as in the table; its place, from 0, where columns have no names.
         kind: "numeric" gets a z-score, "binary" is 0 or 1 and stays so, "categorical" gets a 0/1 column for
             each of its categories.
-        mean: of a numeric column, in its own unit.
-        scale: standard deviation (ddof 0) of a numeric column, 1 where it is constant.
+        mean: of the known values, in their own unit; of a binary column, the share of 1.
+        scale: standard deviation (ddof 0) of a numeric column, 1 of a binary one; 0 of one that had a single
+            value in the fit or none: it tells nothing then, and is 0 in every row.
         categories: of a categorical column, in the order of their columns.
     """
 
@@ -36,6 +39,35 @@ class Column:
     def width(self) -> int:
         """Columns of the matrix that it takes."""
         return len(self.categories) if self.kind == "categorical" else 1
+
+    def encode(self, values: pd.Series) -> np.ndarray:
+        """Return its columns of the matrix (N, width); see `Columns.encode`."""
+        if self.kind == "categorical":
+            return self.positions(values)[:, None] == np.arange(self.width)
+        numbers = _numbers(values, self.name, self.kind)
+        if self.scale == 0:
+            return np.zeros((len(values), 1))
+        numbers = np.where(np.isnan(numbers), self.mean, numbers)
+        return ((numbers - self.mean) / self.scale if self.kind == "numeric" else numbers)[:, None]
+
+    def decode(self, part: np.ndarray) -> np.ndarray:
+        """Return its values from its columns of the matrix; see `Columns.decode`."""
+        if self.kind == "categorical":
+            found = np.full(len(part), None, object)
+            if self.categories:
+                found[:] = np.array([*self.categories], object)[part.argmax(axis=1)]
+            return found
+        if self.scale == 0:
+            return np.full(len(part), self.mean)
+        return part[:, 0] * self.scale + self.mean if self.kind == "numeric" else part[:, 0]
+
+    def positions(self, values: pd.Series) -> np.ndarray:
+        """Return the place of each value among the categories, -1 for none of them.
+
+        Numbers and text that read alike are one category: a table may come as CSV one day and as Parquet the
+        next.
+        """
+        return pd.Index(map(_word, self.categories), dtype=object).get_indexer(_words(values))
 
 
 @dataclass(frozen=True)
@@ -62,8 +94,8 @@ class Columns:
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         """Return the matrix of a table, float32 (N, D).
 
-        A missing number is 0, the mean of the known ones; a missing or unknown category is 0 in all of its
-        columns.
+        A missing number counts as the mean of the known ones of the fit, in a binary column as the share of
+        1; a missing, rare or unknown category is 0 in all of its columns.
 
         Args:
             table: with these columns, in this order; their names are not looked at.
@@ -73,15 +105,9 @@ class Columns:
         """
         matrix, begin = np.empty((len(table), self.width), np.float32), 0
         for position, column in enumerate(self.each):
-            values = table.iloc[:, position]
-            part = matrix[:, begin : begin + column.width]
-            if column.kind == "categorical":
-                codes = pd.Index(column.categories).get_indexer(pd.Index(_plain(values)))
-                part[:] = codes[:, None] == np.arange(column.width)
-            else:
-                part[:, 0] = (_numbers(values, column.name, column.kind) - column.mean) / column.scale
+            matrix[:, begin : begin + column.width] = column.encode(table.iloc[:, position])
             begin += column.width
-        return np.nan_to_num(matrix, copy=False, nan=0.0)
+        return matrix
 
     def decode(self, matrix: np.ndarray) -> pd.DataFrame:
         """Return a matrix, such as one the decoder made, in the units of the table.
@@ -89,31 +115,34 @@ class Columns:
         Binary columns are left between 0 and 1 or a little beyond, as the decoder has them; of the
         categories, the one with the largest value.
         """
-        columns, begin = {}, 0
+        found, begin = {}, 0
         for position, column in enumerate(self.each):
-            part = matrix[:, begin : begin + column.width].astype(float)
-            if column.kind == "categorical":
-                values = np.array([*column.categories], object)[part.argmax(axis=1)]
-            else:
-                values = part[:, 0] * column.scale + column.mean
-            columns[position] = values
+            found[position] = column.decode(matrix[:, begin : begin + column.width].astype(float))
             begin += column.width
-        return pd.DataFrame(columns).set_axis([column.name for column in self.each], axis=1)
+        return pd.DataFrame(found).set_axis([column.name for column in self.each], axis=1)
+
+    def unknown(self, table: pd.DataFrame) -> dict[str, int]:
+        """Return, for each column of categories, how many rows have one that the model does not know."""
+        return {
+            str(column.name): int((table.iloc[:, i].notna() & (column.positions(table.iloc[:, i]) < 0)).sum())
+            for i, column in enumerate(self.each)
+            if column.kind == "categorical"
+        }
 
 
 def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> Columns:
     """Return the columns of a table, with what their scaling and categories are to be.
 
     Where a kind is not given, text and categories are categorical, truth values and numbers that are 0 or 1
-    in every row (and both occur) binary, other numbers numeric.
+    wherever they are known (and both occur) binary, other numbers numeric.
 
     Args:
         table: the rows of the fit.
         kinds: of some columns, by name.
 
     Raises:
-        ValueError: a kind or a name that does not exist, too many categories, infinite values, or a column
-            that is not what its kind says; never shows a value.
+        ValueError: a kind or a name that does not exist, too many categories or none of `MIN_ROWS` rows,
+            infinite values, or a column that is not what its kind says; never shows a value.
     """
     kinds = dict(kinds or {})
     names = table.columns.tolist()
@@ -129,51 +158,82 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
 def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
     kind = kind or _kind(values)
     if kind == "categorical":
-        found = _plain(values).dropna().unique()
-        if len(found) > MAX_CATEGORIES:
-            raise ValueError(
-                f"column '{name}': {len(found)} categories, at most {MAX_CATEGORIES} are taken; leave the "
-                "column out, or join categories"
-            )
-        return Column(name, kind, categories=tuple(sorted(found.tolist(), key=lambda c: (str(type(c)), c))))
+        return Column(name, kind, categories=_categories(values, name))
     numbers = _numbers(values, name, kind)
     known = numbers[~np.isnan(numbers)]
+    if len(known) == 0:
+        return Column(name, kind, 0.0, 0.0)
     # By its range: the computed deviation of equal numbers need not be exactly zero.
-    constant = len(known) == 0 or known.min() == known.max()
-    if kind == "binary" or len(known) == 0:
-        return Column(name, kind)
-    if constant:
-        return Column(name, kind, float(known[0]))
-    return Column(name, kind, float(known.mean()), float(known.std()))
+    if known.min() == known.max():
+        return Column(name, kind, float(known[0]), 0.0)
+    return Column(name, kind, float(known.mean()), float(known.std()) if kind == "numeric" else 1.0)
+
+
+def _categories(values: pd.Series, name: Any) -> tuple[Any, ...]:
+    codes, uniques = pd.factorize(values)
+    counts: dict[str, int] = {}
+    plain: dict[str, Any] = {}
+    for value, n in zip(uniques, np.bincount(codes[codes >= 0], minlength=len(uniques)), strict=True):
+        word = _word(value)
+        counts[word] = counts.get(word, 0) + int(n)
+        plain.setdefault(word, _python(value))
+    kept = sorted(word for word, n in counts.items() if n >= MIN_ROWS)
+    if len(kept) > MAX_CATEGORIES:
+        raise ValueError(
+            f"column '{name}': {len(kept)} categories, at most {MAX_CATEGORIES} are taken; leave the "
+            "column out, or join categories"
+        )
+    if counts and not kept:
+        raise ValueError(
+            f"column '{name}': none of its {len(counts)} categories has {MIN_ROWS} rows or more; is it a "
+            "name? Leave the column out, or join categories"
+        )
+    found = tuple(plain[word] for word in kept)
+    if not all(isinstance(one, str | int | float) for one in found):
+        raise ValueError(f"column '{name}': expected categories of text, numbers or truth values; convert it")
+    return found
+
+
+def _python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _kind(values: pd.Series) -> Kind:
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return "numeric" if values.isna().any() else "binary"
-    if not pd.api.types.is_numeric_dtype(values.dtype):
+    # A column of objects may hold numbers all the same.
+    if values.dtype == object:
+        found = pd.api.types.infer_dtype(values, skipna=True)
+        numeric = found in ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
+    else:
+        numeric = pd.api.types.is_numeric_dtype(values.dtype)  # truth values too
+    if not numeric:
         return "categorical"
-    return "binary" if set(values.unique()) == {0, 1} else "numeric"
+    return "binary" if set(values.dropna().unique()) == {0, 1} else "numeric"
 
 
-def _plain(values: pd.Series) -> pd.Series:
-    """Return categories as the values that stand for them."""
-    dense = values.astype(object)
-    return dense.where(dense.notna(), None)
+def _word(value: Any) -> str:
+    """Return how a category reads: 1, 1.0 and "1" are one."""
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
+
+
+def _words(values: pd.Series) -> np.ndarray:
+    """Return how each value reads, None for a missing one."""
+    codes, uniques = pd.factorize(values)
+    words = np.array([*map(_word, uniques), None], object)
+    return words[codes]
 
 
 def _numbers(values: pd.Series, name: Any, kind: Kind) -> np.ndarray:
     try:
         numbers = values.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError):
-        raise ValueError(
-            f"column '{name}': expected numbers in a {kind} column; was it read as text, "
-            "or is it categorical?"
-        ) from None
+        problem = f"column '{name}': expected numbers in a {kind} column"
+        raise ValueError(f"{problem}; was it read as text, or is it categorical?") from None
     if n_bad := int(np.isinf(numbers).sum()):
         raise ValueError(f"column '{name}': expected finite numbers, got {n_bad} of {len(numbers)} infinite")
-    if kind == "binary" and (n_bad := int((~np.isin(numbers, (0, 1))).sum())):
+    if kind == "binary" and (n_bad := int((~np.isin(numbers, (0, 1)) & ~np.isnan(numbers)).sum())):
         raise ValueError(
             f"column '{name}': expected 0 or 1 in every row of a binary column, got {n_bad} of "
-            f"{len(numbers)} that are neither; if it is a number, name its kind before the fit"
+            f"{len(numbers)} that are neither; if it is a number, say so before the fit"
         )
     return numbers

@@ -1,6 +1,7 @@
 """VaDE as scikit-learn's users know clusterings: fit, predict, transform, score."""
 
 import hashlib
+import shutil
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -66,8 +67,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         random_state: seed of every draw; the same number gives the same clusters on the same machine.
-        checkpoint: folder that keeps the state of the training every half minute; the same fit of the same
-            rows goes on from there.
+        checkpoint: folder that keeps the state of the training every half minute until it ends; the same fit
+            of the same rows, from the same random_state, goes on from there.
         on_block: called with a `Progress` after every few epochs; see `jvade.hooks`.
         verbose: say how far the training is.
 
@@ -156,15 +157,17 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             ValueError: a setting that cannot be, or a table that cannot be used; never shows a value.
             TrainingError: no run stayed finite.
         """
+        vars(self).pop("about_", None)
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds)
         rows = self.columns_.encode(table)
         chosen = self.resolve(len(rows))
         self.seed_ = self._seed()
-        numbers = self.n_clusters if isinstance(self.n_clusters, int | np.integer) else list(self.n_clusters)
-        found = clustering.cluster(
-            rows, numbers, self.seed_, chosen, self._hook(), self._keeper(rows, chosen, numbers)
-        )
+        numbers = manifest.plain(self.n_clusters)
+        kept = self._keeper(rows, chosen, numbers)
+        found = clustering.cluster(rows, numbers, self.seed_, chosen, self._hook(), kept)
+        if kept is not None:
+            shutil.rmtree(kept.folder, ignore_errors=True)
         for failure in found.failures:
             warnings.warn(failure, stacklevel=2)
         self._keep(found, rows)
@@ -246,7 +249,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             base = NAMED[base]
 
         def given(*names: str) -> dict[str, Any]:
-            return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+            values = {name: getattr(self, name) for name in names}
+            # A grid search over an array sets numbers of NumPy.
+            return {name: manifest.plain(value) for name, value in values.items() if value is not None}
 
         model = base.model._replace(
             **given(
@@ -264,10 +269,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         if batch_size == "auto":
             small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
             batch_size = min(training.batch_size, small)
-        n_runs = base.n_runs if self.n_init is None else self.n_init
+        n_runs = base.n_runs if self.n_init is None else int(self.n_init)
         most = int(np.max(self.n_clusters))
         components = model.n_clusters if self.n_components is None else self.n_components
-        model = model._replace(n_clusters=min(components, max(most, n_rows // ROWS_PER_COMPONENT)))
+        model = model._replace(n_clusters=max(most, min(components, n_rows // ROWS_PER_COMPONENT)))
         model.check()
         widths = base.widths if self.widths is None else tuple(self.widths)
         return replace(
@@ -337,18 +342,27 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         """Return rows as a table, checked as scikit-learn checks: names, number of columns, rows."""
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
-            if not all(pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes):
+            # Missing among whole numbers or truth values is beyond NumPy: left to `columns`.
+            if not all(isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in X.dtypes):
                 if len(X) < 2 and reset:
                     raise ValueError(f"expected at least 2 rows, got {len(X)}")
                 return X
-        checked = validate_data(
-            self,
-            X,  # pyright: ignore[reportArgumentType]
-            reset=reset,
-            dtype="numeric",
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
-        )
+        try:
+            checked = validate_data(
+                self,
+                X,  # pyright: ignore[reportArgumentType]
+                reset=reset,
+                dtype="numeric",
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=2 if reset else 1,
+            )
+        except ValueError as error:
+            if "could not convert" not in str(error):
+                raise
+            # Its words would show the value.
+            raise ValueError(
+                "expected an array of numbers; give text and categories in a DataFrame"
+            ) from None
         names = X.columns if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(checked, columns=names, copy=False)
 
@@ -374,9 +388,11 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     ) -> Checkpoints | None:
         if self.checkpoint is None:
             return None
+        if self.random_state is None:
+            raise ValueError("checkpoint: needs a random_state, or no second fit would be the same; give one")
         # What changes no result is no part of the key.
         chosen = replace(chosen, training=replace(chosen.training, block_epochs=1))
-        settings = [manifest.plain(chosen), self.seed_, numbers]
+        settings = manifest.plain([chosen, self.seed_, numbers])
         key = manifest.key(rows=hashlib.sha256(rows.tobytes()).hexdigest(), settings=settings)
         return Checkpoints(Path(self.checkpoint) / key[:16])
 
@@ -395,8 +411,14 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
     one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture)
     settings = Hyperparameters(*(np.asarray(leaf)[lane].item() for leaf in found.lanes.hyperparameters))
     chosen = replace(found.configuration, model=settings)
-    model = VaDE(settings.n_clusters, configuration=chosen, batch_size=chosen.training.batch_size)
+    seed = found.seeds[lane]
+    model = VaDE(
+        settings.n_clusters,
+        configuration=chosen,
+        batch_size=chosen.training.batch_size,
+        random_state=seed,
+    )
     model.columns_ = Columns(tuple(Column(place, "numeric") for place in range(X.shape[1])))
-    model.seed_, model.n_features_in_ = found.seeds[lane], X.shape[1]
+    model.seed_, model.n_features_in_ = seed, X.shape[1]
     model._keep(one, np.asarray(X))
     return model

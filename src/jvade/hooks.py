@@ -63,12 +63,12 @@ def tensorboard(folder: Path) -> Hook:
     """Return what writes scalars for TensorBoard; needs the extra `tensorboard`."""
     from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
 
-    writer = SummaryWriter(str(folder))
+    # Its own `flush` does not wait for what is still queued.
+    writer = SummaryWriter(str(folder), flush_secs=1)
 
     def on_block(progress: Progress) -> None:
         for name, value in values(progress).items():
             writer.add_scalar(f"{progress.stage}/{name}", value, progress.epoch)
-        writer.flush()
 
     return on_block
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jvade.data.mapping import read_mapping
 from jvade.version import __version__
@@ -95,7 +96,9 @@ def plain(settings: Any) -> Any:
         return {f.name: plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
     if hasattr(settings, "_asdict"):
         return {name: plain(value) for name, value in settings._asdict().items()}
-    return [plain(one) for one in settings] if isinstance(settings, (tuple, list)) else settings
+    if isinstance(settings, np.generic):
+        return settings.item()
+    return [plain(one) for one in settings] if isinstance(settings, (tuple, list, range)) else settings
 
 
 def peak_memory_gb() -> float:

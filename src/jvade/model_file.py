@@ -43,19 +43,20 @@ FORMAT = 1
 DESCRIPTION, CHECKSUM = "jvade", "sha256"
 #: Fitted attributes that are arrays.
 CLUSTERS = ("weights_", "means_", "covariances_")
-#: How far two machines may differ in the memberships of a row, which float32 decides.
+#: How far two machines may differ in latents and responsibilities, which are float32.
 TOLERANCE = 1e-4
 
 
 def save(model: VaDE, path: Path | str, about: Mapping[str, Any] | None = None) -> Path:
-    """Write a fitted model, and its card (Markdown) beside it; both appear whole or not at all.
+    """Write a fitted model, and its card (Markdown) beside it; each appears whole or not at all.
 
     The labels of the rows it was fitted to are not in it.
 
     Args:
         model: fitted.
-        path: the file; its card has the same name with `.md`.
-        about: what else it should say of its data, as JSON holds it: fingerprints, the mapping.
+        path: the file; its card has the same name with `.md` after it.
+        about: what else it should say of its data, as JSON holds it: fingerprints, the mapping; what a model
+            that was loaded already said if not given.
 
     Raises:
         NotFittedError: the model is not fitted.
@@ -65,22 +66,23 @@ def save(model: VaDE, path: Path | str, about: Mapping[str, Any] | None = None) 
     path = Path(path)
     arrays = _arrays(model)
     try:
-        description = json.dumps(_describe(model, about or {}), allow_nan=False)
+        said = about if about is not None else getattr(model, "about_", {})
+        description = json.dumps(_describe(model, said), allow_nan=False)
     except (TypeError, ValueError):
         problem = "a setting, or a category of a column, is neither text nor a finite number"
         raise InputError([f"{problem}: such a model cannot be kept"], path.name) from None
     metadata = {DESCRIPTION: description, CHECKSUM: _checksum(description, arrays)}
-    atomic.write(path, lambda file: file.write_bytes(safetensors.save(arrays, metadata)))
-    text = card(json.loads(description))
-    atomic.write(path.with_suffix(".md"), partial(Path.write_text, data=text, encoding="utf-8"))
-    return path
+    text, beside = card(json.loads(description)), path.with_name(f"{path.name}.md")
+    atomic.write(beside, partial(Path.write_text, data=text, encoding="utf-8"))
+    return atomic.write(path, lambda file: file.write_bytes(safetensors.save(arrays, metadata)))
 
 
 def load(path: Path | str) -> VaDE:
     """Return the model that `save` wrote: it predicts as the one that was saved.
 
-    On the same machine and versions to the bit, on others within 1e-4 of every membership. `about_` is what
-    was said of the data; `labels_` and `support_` are not there.
+    On the same machine and versions to the bit; on others latents and responsibilities are within 1e-4, and a
+    row that lies on a border may change its cluster. `about_` is what was said of the data; `labels_` and
+    `support_` are not there.
 
     Raises:
         InputError: the file cannot be opened, was cut off or changed, is no model, or is of a newer format.
@@ -140,7 +142,8 @@ def card(description: Mapping[str, Any]) -> str:
         "small clusters may give a person away, and nothing here suppresses them.",
         "- Rows from elsewhere or another time are placed in the cluster they fit best, however badly: look "
         "at the support of a row and at its bound (`score_samples`).",
-        f"- Other machines and versions predict the same within {TOLERANCE:g} of every membership.",
+        f"- On other machines and versions latents and responsibilities are the same within {TOLERANCE:g}; a "
+        "row on a border may change its cluster.",
         "",
     ]
     return "\n".join(lines)
@@ -170,14 +173,11 @@ def _arrays(model: VaDE) -> dict[str, np.ndarray]:
 
 
 def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
-    given = {**model.get_params(), "checkpoint": None, "on_block": None}
+    given = {name: manifest.plain(value) for name, value in model.get_params().items()}
+    given |= {"checkpoint": None, "on_block": None}
     given["kinds"] = None if model.kinds is None else [list(pair) for pair in model.kinds.items()]
-    given["configuration"] = manifest.plain(model.configuration)
-    if not isinstance(model.random_state, int | None):
+    if not isinstance(given["random_state"], int | None):
         given["random_state"] = model.seed_
-    for name in ("n_clusters", "widths"):
-        if given[name] is not None and not isinstance(given[name], int):
-            given[name] = [int(number) for number in np.atleast_1d(given[name])]
     health, history = model.health_._asdict(), model.history_
     names = getattr(model, "feature_names_in_", None)
     made = model.ensemble_
@@ -196,8 +196,9 @@ def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
         "best": made.best,
         "seed": model.seed_,
         "n_clusters": model.n_clusters_,
-        "shares": list(model.shares_),
-        "bics": [[k, bic] for k, bic in model.bics_.items()],
+        # In digits that tell no size of a small cluster.
+        "shares": [round(share, 3) for share in model.shares_.tolist()],
+        "bics": [[int(k), bic if np.isfinite(bic) else None] for k, bic in model.bics_.items()],
         "n_iter": model.n_iter_,
         "health": health
         | {
@@ -270,7 +271,7 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     model.seed_, model.n_clusters_ = description["seed"], description["n_clusters"]
     model.n_iter_, model.n_rows_ = description["n_iter"], description["rows"]
     model.shares_ = np.array(description["shares"])
-    model.bics_ = {int(k): bic for k, bic in description["bics"]}
+    model.bics_ = {k: np.inf if bic is None else bic for k, bic in description["bics"]}
     health = dict(description["health"])
     health["runs"] = pd.DataFrame(health["runs"])
     if health["agreement"] is None:

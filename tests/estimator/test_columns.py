@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from jvade.columns import MAX_CATEGORIES, Columns, learn
+from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Columns, learn
 
 
 def test_the_matrix_is_that_of_scikit_learn(table):
@@ -43,15 +43,56 @@ def test_columns_survive_json(table):
     assert Columns.from_dict(json.loads(json.dumps(columns.to_dict()))) == columns
 
 
-def test_what_is_missing_or_unknown_is_nought_everywhere():
-    columns = learn(pd.DataFrame({"a": [1.0, 3.0], "b": ["x", "y"]}))
-    new = pd.DataFrame({"a": [np.nan, 2.0], "b": ["z", None]})
-    np.testing.assert_array_equal(columns.encode(new), np.zeros((2, 3)))
+def test_what_is_missing_rare_or_unknown_is_nought_everywhere():
+    """A category of fewer than eight rows may be a person: the model does not keep its name."""
+    columns = learn(pd.DataFrame({"a": [1.0, 3.0] * 12, "b": ["x"] * 9 + ["y"] * 8 + ["Zhang"] * 7}))
+    assert columns.each[1].categories == ("x", "y")
+    new = pd.DataFrame({"a": [np.nan, 2.0, 2.0], "b": ["Zhang", None, "w"]})
+    np.testing.assert_array_equal(columns.encode(new), np.zeros((3, 3)))
+    assert columns.unknown(new) == {"b": 2}
 
 
-def test_a_constant_column_and_one_without_values_are_nought():
-    frame = pd.DataFrame({"same": [0.1] * 3, "none": [np.nan] * 3, "b": [1.0, 2, 3]})
-    np.testing.assert_array_equal(learn(frame).encode(frame)[:, :2], np.zeros((3, 2)))
+def test_a_column_of_one_value_or_none_tells_nothing_whatever_comes():
+    frame = pd.DataFrame({"same": [3.0] * 3, "none": [np.nan] * 3, "text": [None] * 3, "b": [1.0, 2, 3]})
+    columns = learn(frame)
+    new = pd.DataFrame({"same": [12.0], "none": [5000.0], "text": ["x"], "b": [2.0]})
+    np.testing.assert_array_equal(columns.encode(new), [[0, 0, 0]])  # a text without a category has no column
+    back = columns.decode(columns.encode(new))
+    assert back.iloc[0, :3].tolist() == [3.0, 0.0, None]
+
+
+def test_a_missing_truth_value_counts_as_the_share():
+    columns = learn(pd.DataFrame({"a": [1, 0, 0, np.nan, 0]}))
+    assert columns.each[0].kind == "binary"
+    np.testing.assert_array_equal(columns.encode(pd.DataFrame({"a": [np.nan, 1]}))[:, 0], [0.25, 1])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pd.array([1, 2, None, 4], "Int64"), "numeric"),
+        (pd.array([True, False, None, True], "boolean"), "binary"),
+        (pd.array([1.5, 2, None, 4], "Float64"), "numeric"),
+        (pd.Series([1, 2.5, None, 4], dtype=object), "numeric"),
+        (pd.Series([True, False, None, True], dtype=object), "binary"),
+        (pd.Series(["x", "y"] * 8, dtype="category"), "categorical"),
+        (pd.array(["x", "y"] * 8, "string"), "categorical"),
+    ],
+)
+def test_kinds_are_seen_whatever_the_type(values, kind):
+    frame = pd.DataFrame({"a": values})
+    columns = learn(frame)
+    assert columns.each[0].kind == kind
+    assert np.isfinite(columns.encode(frame)).all()
+
+
+def test_categories_that_read_alike_are_one():
+    """As numbers, as text, as a category: a table may come as CSV one day and as Parquet the next."""
+    numbers = pd.DataFrame({"a": [1, 2] * 8})
+    columns = learn(numbers, {"a": "categorical"})
+    for other in (numbers.astype(str), numbers.astype(float), numbers.astype("category")):
+        np.testing.assert_array_equal(columns.encode(other), columns.encode(numbers))
+    assert set(columns.encode(numbers).sum(axis=1)) == {1.0}
 
 
 def test_kinds_can_be_given(table):
@@ -72,9 +113,15 @@ def test_kinds_can_be_given(table):
             "column 'a': expected 0 or 1 in every row of a binary column, got 1 of 3",
         ),
         (["x", "y", "z"], {"a": "numeric"}, "column 'a': expected numbers in a numeric column"),
+        (pd.to_datetime(["2024-01-01"] * 9).date, {}, "column 'a': expected categories of text, numbers"),
         ([0, 1, 1], {"b": "binary"}, "kinds: no such columns: b; there are .'a'"),
         ([0, 1, 1], {"a": "ordinal"}, "kinds: expected one of numeric, binary, categorical for a"),
-        ([f"name {i}" for i in range(MAX_CATEGORIES + 1)], {}, "column 'a': 51 categories, at most 50"),
+        (
+            [f"name {i}" for i in range(51)] * MIN_ROWS,
+            {},
+            f"column 'a': 51 categories, at most {MAX_CATEGORIES}",
+        ),
+        ([f"name {i}" for i in range(40)], {}, "none of its 40 categories has 8 rows or more"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_no_value_shown(values, kinds, words):
@@ -86,5 +133,5 @@ def test_what_cannot_be_used_is_named_and_no_value_shown(values, kinds, words):
 
 def test_new_rows_of_a_binary_column_are_checked():
     columns = learn(pd.DataFrame({"a": [0, 1, 1]}))
-    with pytest.raises(ValueError, match="got 2 of 3 that are neither"):
+    with pytest.raises(ValueError, match="got 1 of 3 that are neither"):
         columns.encode(pd.DataFrame({"a": [737, np.nan, 1]}))

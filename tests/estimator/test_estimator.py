@@ -47,6 +47,12 @@ def test_settings_are_those_of_the_configuration_unless_given():
     )
 
 
+def test_a_run_has_no_fewer_components_than_clusters_are_asked_for():
+    assert VaDE(30).resolve(10**6).model.n_clusters == 30
+    assert VaDE(range(2, 21)).resolve(10**6).model.n_clusters == 20
+    assert VaDE(3, n_components=9).resolve(10**6).model.n_clusters == 9
+
+
 @pytest.mark.parametrize(
     ("n_rows", "batch_size", "components"), [(10**5, 1024, 15), (2_000, 64, 15), (90, 32, 9)]
 )
@@ -152,6 +158,8 @@ def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
         if progress.stage == "fine-tuning" and progress.epoch >= 10 and len(seen) < 20:
             raise KeyboardInterrupt
 
+    with pytest.raises(ValueError, match="checkpoint: needs a random_state"):
+        clone(whole).set_params(checkpoint=tmp_path, random_state=None).fit(frame)
     model = clone(whole).set_params(checkpoint=tmp_path, on_block=stop)
     with pytest.raises(KeyboardInterrupt):
         model.fit(frame)
@@ -161,6 +169,13 @@ def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
     assert seen[n_before + 20] == ("pretraining", 40, 40)
     assert seen[n_before + 21] == ("fine-tuning", 10, 10)
     np.testing.assert_array_equal(model.predict_proba(frame), whole.predict_proba(frame))
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_text_of_an_array_is_shown():
+    with pytest.raises(ValueError, match="expected an array of numbers") as caught:
+        VaDE(2).fit(np.array([["Zhang San", 1], ["Li Si", 2]], object))
+    assert "Zhang" not in str(caught.value)
 
 
 def test_progress_is_said(table, capsys):
@@ -217,6 +232,6 @@ def test_a_run_of_a_sweep_is_an_estimator(table):
     np.testing.assert_allclose(model.weights_.sum(), 1, rtol=1e-5)
     np.testing.assert_array_equal(model.predict(x), model.labels_)
     assert model.transform(x).shape == (600, 2)
-    assert (model.seed_, model.get_params()["n_clusters"]) == (4, 2)
+    assert (model.seed_, model.random_state, model.get_params()["n_clusters"]) == (4, 4, 2)
     with pytest.raises(ValueError, match="expected a sound one of the 8, got 8"):
         from_sweep(found, 8, x)

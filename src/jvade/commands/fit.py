@@ -14,7 +14,7 @@ import pandas as pd
 from jvade import hooks, manifest, model_file
 from jvade.checkpoints import CHECKPOINTS, PRIVATE
 from jvade.clustering import ROBUST, Configuration
-from jvade.columns import Kind
+from jvade.columns import Kind, learn
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Hyperparameters, Training
@@ -23,7 +23,7 @@ from jvade.data.errors import InputError
 from jvade.estimator import VaDE
 from jvade.paper.settings import DeviceName, check_size
 from jvade.report.document import number
-from jvade.report.folder import RunFolder
+from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.terminal import Terminal
 
 MODEL, METRICS = "model.jvade", "metrics.jsonl"
@@ -41,8 +41,9 @@ class FitSettings:
         mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
         table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
         columns: the inputs among the columns of --table; all if not given.
-        out: folder of the results: model.jvade and its card model.md, metrics.jsonl (how the training went),
-            run.json, and for you alone private/labels.parquet (cluster and support of each row).
+        categories: those of them that are categories, though they look like numbers: codes.
+        out: folder of the results: model.jvade and its card model.jvade.md, metrics.jsonl (how the training
+            went), run.json, and for you alone private/labels.parquet (cluster and support of each row).
         n_clusters: clusters; several numbers to choose from by BIC.
         configuration: "robust" (what several runs agree on) or "paper" (one run, as in the study). Every flag
             below overrides it.
@@ -53,7 +54,7 @@ class FitSettings:
         n_runs: runs whose consensus is the answer; of a single run, its own.
         widths: hidden widths of the encoder; the decoder mirrors them.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
-        training: batches, epochs, split.
+        training: batches (of a small table smaller ones: an epoch has 16 steps), epochs, split.
         mixture: how the mixture starts.
         tables: where tables are computed.
     """
@@ -63,6 +64,7 @@ class FitSettings:
     mapping: Path | None = None
     table: Path | None = None
     columns: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     n_clusters: tuple[int, ...] = (7,)
     configuration: ConfigurationName = "robust"
     seed: int = 42
@@ -84,8 +86,14 @@ class FitSettings:
         """
         rows.check(self.visits, self.mapping, self.table)
         problems = []
-        if self.table is None and self.columns:
-            problems.append("--columns: the inputs of visits are those of the mapping; it is for --table")
+        if self.table is None and (self.columns or self.categories):
+            problems.append(
+                "--columns, --categories: visits have those of their mapping; these are for --table"
+            )
+        if len(set(self.columns)) < len(self.columns):
+            problems.append("--columns: expected each once")
+        if self.columns and (others := set(self.categories) - set(self.columns)):
+            problems.append(f"--categories: not among --columns: {', '.join(sorted(others))}")
         if not self.n_clusters or min(self.n_clusters) < 1:
             problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")
         packages = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
@@ -127,15 +135,20 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     settings.check()
     with terminal.step("rows"):
         source = (settings.visits, settings.mapping, settings.table)
-        found = rows.read(*source, settings.columns, settings.tables)
+        found = rows.read(*source, settings.columns, settings.categories, settings.tables)
     for line in found.lines:
         terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
     check_size(len(found.frame), max(settings.n_clusters))
+    try:
+        learn(found.frame, found.kinds)
+    except ValueError as error:
+        raise InputError([str(error)], (settings.visits or settings.table or Path()).name) from None
     private = settings.out / PRIVATE
     kept = private / CHECKPOINTS / "fit"
     if settings.fresh:
         shutil.rmtree(kept, ignore_errors=True)
     folder = RunFolder(settings.out)
+    (settings.out / MANIFEST).unlink(missing_ok=True)  # until its end this is no finished run
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not kept.exists():
         (settings.out / METRICS).unlink(missing_ok=True)
@@ -149,8 +162,6 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     except KeyboardInterrupt:
         terminal.say(f"stopped; the same command goes on from the last half minute, in {settings.out}")
         raise
-    except ValueError as error:
-        raise InputError([str(error)], (settings.visits or settings.table or Path()).name) from None
     labels = pd.DataFrame({"row": found.row, "cluster": model.labels_, "support": model.support_})
     folder.file(f"{PRIVATE}/labels.parquet", lambda path: labels.to_parquet(path, index=False))
     model_file.save(model, settings.out / MODEL, found.about)
@@ -163,10 +174,11 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
             "device": manifest.device(),
             "versions": manifest.versions(),
             "settings": manifest.plain(settings),
+            "resolved": manifest.plain(model.resolve(model.n_rows_)),
             "input": found.about["source"],
             "warnings": model.health_.warnings,
         },
-        [*folder.written, MODEL, Path(MODEL).with_suffix(".md").name, METRICS],
+        [*folder.written, MODEL, f"{MODEL}.md", METRICS],
     )
     shutil.rmtree(kept, ignore_errors=True)
     with suppress(OSError):  # unless another run keeps something there

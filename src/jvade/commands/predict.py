@@ -54,11 +54,14 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
         InputError: the model or the rows cannot be used; nothing was written.
     """
     rows.check(settings.visits, settings.mapping, settings.table)
+    for name in (settings.visits, settings.table):
+        if name is not None and name.resolve() == settings.out.resolve():
+            raise InputError(["--out: this is the table itself; name another file"], "settings")
     path = settings.model / "model.jvade" if settings.model.is_dir() else settings.model
     model = model_file.load(path)
     source = (settings.visits, settings.mapping, settings.table)
     counts = np.zeros(model.n_clusters_, int)
-    doubtful = 0
+    doubtful, unknown = 0, dict[str, int]()
     with (
         rows.stream(*source, model.columns_, model.about_, settings.tables, terminal) as parts,
         terminal.step("clusters"),
@@ -68,6 +71,10 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
             nonlocal doubtful
             writer = None
             for row, frame in parts:
+                if not len(row):
+                    continue
+                for name, n in model.columns_.unknown(frame).items():
+                    unknown[name] = unknown.get(name, 0) + n
                 found = place(model, row, frame, settings.also)
                 counts[:] += np.bincount(found["cluster"], minlength=len(counts))
                 doubtful += int(np.sum(found["support"].to_numpy() < 0.5))
@@ -82,6 +89,10 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     for k, count in enumerate(counts):
         terminal.say(f"  cluster {k}: {100 * count / total:.1f} % of {total:,} rows")
     terminal.say(f"  support below a half: {100 * doubtful / total:.1f} %")
+    for name, n in unknown.items():
+        if n:
+            what = f"column '{name}': {n:,} rows have a category that the model does not know"
+            terminal.say(f"  warning: {what}; is it coded in another way?", "yellow")
     terminal.say(f"{settings.out}: a cluster for each row")
 
 

@@ -60,9 +60,18 @@ def read(
     mapping: Path | None,
     table: Path | None,
     columns: Sequence[str],
+    categories: Sequence[str],
     tables: EngineSettings,
 ) -> Rows:
     """Read all rows.
+
+    Args:
+        visits: see `FitSettings`, and so are the others.
+        mapping: of the visits.
+        table: instead of them.
+        columns: of the table.
+        categories: of the table.
+        tables: where the visits are computed.
 
     Raises:
         InputError: they cannot be used as they are.
@@ -80,7 +89,9 @@ def read(
         frame = pd.DataFrame(found.frame[found.names])
         return Rows(frame, row, kinds, about, found.account.lines())
     assert table is not None
-    frame = pd.concat(batches(table, columns or None), ignore_index=True)
+    frame = _whole(table, columns or None, categories)
+    if not len(frame):
+        raise InputError(["the table has no rows"], table.name)
     distinct = [
         str(name)
         for name in frame
@@ -91,7 +102,8 @@ def read(
         what = "another value in every row: if they are numbers of something, name the inputs with --columns"
         lines.append(f"warning: {', '.join(distinct)}: {what}")
     about = {"source": {"table": manifest.fingerprint(table)}}
-    return Rows(frame, np.arange(1, len(frame) + 1), None, about, lines)
+    kinds = dict.fromkeys(categories, "categorical")
+    return Rows(frame, np.arange(1, len(frame) + 1), kinds, about, lines)
 
 
 @contextmanager
@@ -111,7 +123,7 @@ def stream(
     """
     names = [str(column.name) for column in columns.each]
     if table is not None:
-        texts = [str(c.name) for c in columns.each if c.categories and isinstance(c.categories[0], str)]
+        texts = [str(column.name) for column in columns.each if column.kind == "categorical"]
         yield _numbered(batches(table, names, texts))
         return
     assert visits is not None
@@ -144,8 +156,14 @@ def _numbered(parts: Iterator[pd.DataFrame]) -> Iterator[tuple[np.ndarray, pd.Da
         begin += len(part)
 
 
+def _whole(path: Path, names: Sequence[str] | None, texts: Sequence[str]) -> pd.DataFrame:
+    """Return a whole table, whose types are those of all rows."""
+    parts = list(batches(path, names, texts, whole=True))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
 def batches(
-    path: Path, names: Sequence[str] | None = None, texts: Sequence[str] = ()
+    path: Path, names: Sequence[str] | None = None, texts: Sequence[str] = (), whole: bool = False
 ) -> Iterator[pd.DataFrame]:
     """Yield a table, CSV or Parquet, a part at a time.
 
@@ -153,12 +171,15 @@ def batches(
         path: the file, or a folder of Parquet parts.
         names: columns, in the order wanted; all if None.
         texts: columns that hold text, whatever it looks like.
+        whole: a CSV in one part.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
     try:
-        yield from _csv(path, names, texts) if path.name.endswith(CSV_ENDINGS) else _parquet(path, names)
+        yield from (
+            _csv(path, names, texts, whole) if path.name.endswith(CSV_ENDINGS) else _parquet(path, names)
+        )
     except OSError:
         raise InputError(["the file cannot be opened; check the path"], path.name) from None
     except (pa.ArrowException, ValueError) as error:
@@ -167,16 +188,16 @@ def batches(
         raise InputError(["this is no CSV or Parquet file that can be read"], path.name) from None
 
 
-def _csv(path: Path, names: Sequence[str] | None, texts: Sequence[str]) -> Iterator[pd.DataFrame]:
-    there = pd.read_csv(path, nrows=0).columns.tolist()
-    _require(names, there, path)
-    whole = names is None  # a fit: types are those of all rows
-    kinds = dict.fromkeys(texts, str)
-    if whole or not texts:
-        options: dict[str, Any] = {"usecols": names, "dtype": kinds, "low_memory": False}
+def _csv(
+    path: Path, names: Sequence[str] | None, texts: Sequence[str], whole: bool
+) -> Iterator[pd.DataFrame]:
+    _require([*(names or []), *texts], pd.read_csv(path, nrows=0).columns.tolist(), path)
+    options: dict[str, Any] = {"usecols": names, "dtype": dict.fromkeys(texts, str)}
+    if whole:  # the types are those of all rows
+        parts: Any = [pd.read_csv(path, low_memory=False, **options)]
     else:
-        options = {"usecols": names, "dtype": kinds}
-    for part in pd.read_csv(path, chunksize=BATCH_ROWS, **options):
+        parts = pd.read_csv(path, chunksize=BATCH_ROWS, **options)
+    for part in parts:
         yield part if names is None else part[list(names)]
 
 

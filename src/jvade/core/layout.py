@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 #: Lanes under way at once under "map": what one of them leaves idle of the cores, the next one takes.
 THREADS = os.cpu_count() or 1
+#: Compiled programs that are kept for the next call.
+MOST_PROGRAMS = 64
+_programs: dict[Any, Any] = {}
 
 
 def resolve(layout: Layout) -> Layout:
@@ -148,10 +151,8 @@ def side_by_side(function: Any, calls: Sequence[tuple[tuple[Any, ...], dict[str,
         calls: positional arguments, and the static ones by name; where these are alike, so are the shapes.
     """
     # Compiled here: a thread of the pool would not know of settings that hold in this one, as x64 may.
-    programs: dict[Any, Any] = {}
-    for arguments, static in calls:
-        if (name := frozenset(static.items())) not in programs:
-            programs[name] = function.lower(*arguments, **static).compile()
+    each = {frozenset(static.items()): (arguments, static) for arguments, static in calls}
+    programs = {name: _program(function, *one) for name, one in each.items()}
 
     def call(one: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
         arguments, static = one
@@ -159,6 +160,23 @@ def side_by_side(function: Any, calls: Sequence[tuple[tuple[Any, ...], dict[str,
 
     with ThreadPoolExecutor(min(len(calls), THREADS)) as pool:
         return list(pool.map(call, calls))
+
+
+def _program(function: Any, arguments: tuple[Any, ...], static: dict[str, Any]) -> Any:
+    """Return a function compiled for some arguments, from the last `MOST_PROGRAMS` if it is there.
+
+    The second training of a shape compiles nothing; and a process that trains often does not run out of the
+    memory maps that every program takes.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    # What a leaf is says what holds in this thread too: under x64 other programs are asked for.
+    x64 = jnp.zeros(0).dtype.itemsize == 8
+    key = (function, frozenset(static.items()), structure, *map(jax.typeof, leaves), x64)
+    found = _programs.pop(key, None)
+    _programs[key] = function.lower(*arguments, **static).compile() if found is None else found
+    while len(_programs) > MOST_PROGRAMS:
+        _programs.pop(next(iter(_programs)))  # the one not used for the longest
+    return _programs[key]
 
 
 def split_lanes(stack: T, n_lanes: int) -> list[T]:
