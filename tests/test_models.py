@@ -277,9 +277,13 @@ def test_no_value_is_shown_of_a_table_that_cannot_be_used(own, tmp_path, capsys)
 
 
 def child(words, limit=None):
-    """Run a command in a process of its own, whose files may have so many bytes at most."""
+    """Run a command in a process of its own, whose files may have so many bytes at most.
+
+    The state of a training is kept after every block.
+    """
     limits = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); " if limit else ""
-    code = f"import resource; {limits}from jvade.cli import main; main()"
+    kept = "from jvade import checkpoints; checkpoints.EVERY = 0.0"
+    code = f"import resource; {kept}; {limits}from jvade.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, words)],
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
@@ -301,6 +305,26 @@ def test_a_full_disk_is_said_and_loses_nothing(fitted, own, tmp_path):
     assert "Traceback" not in done.stderr
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["placed.parquet"]
+
+
+def test_a_disk_that_fills_up_in_a_fit_is_said_and_the_fit_goes_on(own, tmp_path):
+    words = (
+        "fit",
+        "--table",
+        own / "own.parquet",
+        "--columns",
+        "age",
+        "flag",
+        *FAST,
+        "--out",
+        tmp_path / "fit",
+    )
+    done = child(words, limit=3000)
+    assert done.returncode == 1
+    assert "\njvade: the state of the training cannot be kept" in done.stderr  # after what orbax logs
+    assert not (tmp_path / "fit" / "model.jvade").exists()
+    assert child(words).returncode == 0
+    assert jvade.load(tmp_path / "fit" / "model.jvade").n_rows_ == 900
 
 
 def test_a_folder_that_cannot_be_written_is_said(fitted, own, tmp_path, capsys):

@@ -67,12 +67,21 @@ class Checkpoints:
         return jax.tree.unflatten(structure, [found[name] for name in names])._replace(key=fresh.key)
 
     def keep(self, stage: str, states: TrainState) -> None:
-        """Keep the state of a stage in place of the one before, if that is long enough ago."""
+        """Keep the state of a stage in place of the one before, if that is long enough ago.
+
+        Raises:
+            OSError: it cannot be written; the one before is still there.
+        """
         if time.monotonic() - self._kept < self.every:
             return
         leaves = _kept(states)
-        with self._open(self._place(stage, leaves)) as checkpointer:
-            checkpointer.save(int(states.epoch.max()), leaves, overwrite=True)
+        try:
+            with self._open(self._place(stage, leaves)) as checkpointer:
+                checkpointer.save(int(states.epoch.max()), leaves, overwrite=True)
+        except Exception as error:  # orbax has many words for a disk that is full
+            problem = f"the state of the training cannot be kept in {self.folder}"
+            advice = "make room there, and the same command goes on from the state before"
+            raise OSError(f"{problem}: is the disk full, or the folder read-only? {advice}") from error
         self._kept = time.monotonic()
         seconds = f"{self.seconds + self._kept - self._began:.2f}"
         atomic.write(self.folder / SECONDS, lambda file: file.write_text(seconds))

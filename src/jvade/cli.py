@@ -36,6 +36,12 @@ except ModuleNotFoundError as absent:
     raise SystemExit(f"jvade: {absent}; the command line needs: pip install 'jvade[tables,report]'") from None
 
 
+HELP = """Cluster visits: reproduce the study, or fit a model to your own table and place new rows.
+
+Every command takes --settings FILE: a TOML file of flags under their own names; flags go before it.
+Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 stopped by ctrl-C."""
+
+
 def value_of(flag: str, args: Sequence[str]) -> str:
     """Return the last value that `args` give a flag, "" for none."""
     found = ""
@@ -178,7 +184,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         """
         tables.draft_mapping(file, out)
 
-    whole.command(mapping, name="mapping")
+    whole.command(mapping, name="mapping", help="Draft the mapping of a file of visits.")
     return whole
 
 
@@ -190,7 +196,7 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
         args = with_settings_file(args)
-        app(args).cli(args=args, prog="jvade")
+        app(args).cli(args=args, prog="jvade", description=HELP)
     except InputError as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(2) from None
