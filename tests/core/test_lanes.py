@@ -1,6 +1,7 @@
 """Lanes: alone or in a stack, stopped, poisoned, compacted, padded, in blocks of any length."""
 
 import logging
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from jvade.core import epoch, fit, lanes, model
+from jvade.core import epoch, fit, lanes, layout, model
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
@@ -321,3 +322,20 @@ def test_a_padded_lane_without_its_padding_is_the_lane(x64):
     assert jax.tree.structure(back) == jax.tree.structure(mixed)
     for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(mixed), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_programs_are_kept_and_forgotten_before_their_room_runs_out(monkeypatch):
+    """Every shape takes memory maps, of which a process has only so many; the results stay the same."""
+    first = run(lanes.stack([1], HYPER), layout="map", max_epochs=2)
+    kept = dict(layout._programs)
+    again = run(lanes.stack([1], HYPER), layout="map", max_epochs=2)
+    assert layout._programs.keys() == kept.keys()
+    assert all(layout._programs[key] is program for key, program in kept.items())
+    monkeypatch.setattr(layout, "MAPS_SHARE", 0.0)
+    run(lanes.stack([1], HYPER), layout="map", max_epochs=3)
+    if Path("/proc/self/maps").exists():
+        assert not layout._programs.keys() & kept.keys()
+    monkeypatch.undo()
+    third = run(lanes.stack([1], HYPER), layout="map", max_epochs=2)
+    for one in (again, third):
+        np.testing.assert_array_equal(one.finetuned.best_loss, first.finetuned.best_loss)

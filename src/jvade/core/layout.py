@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -27,6 +28,8 @@ THREADS = os.cpu_count() or 1
 #: Compiled programs that are kept for the next call.
 MOST_PROGRAMS = 64
 _programs: dict[Any, Any] = {}
+#: Share of the memory maps a process may have from which on programs are forgotten.
+MAPS_SHARE = 0.5
 
 
 def resolve(layout: Layout) -> Layout:
@@ -165,18 +168,37 @@ def side_by_side(function: Any, calls: Sequence[tuple[tuple[Any, ...], dict[str,
 def _program(function: Any, arguments: tuple[Any, ...], static: dict[str, Any]) -> Any:
     """Return a function compiled for some arguments, from the last `MOST_PROGRAMS` if it is there.
 
-    The second training of a shape compiles nothing; and a process that trains often does not run out of the
-    memory maps that every program takes.
+    The second training of a shape compiles nothing.
     """
     leaves, structure = jax.tree.flatten(arguments)
     # What a leaf is says what holds in this thread too: under x64 other programs are asked for.
     x64 = jnp.zeros(0).dtype.itemsize == 8
     key = (function, frozenset(static.items()), structure, *map(jax.typeof, leaves), x64)
     found = _programs.pop(key, None)
-    _programs[key] = function.lower(*arguments, **static).compile() if found is None else found
+    if found is None:
+        _make_room()
+        found = function.lower(*arguments, **static).compile()
+    _programs[key] = found
     while len(_programs) > MOST_PROGRAMS:
         _programs.pop(next(iter(_programs)))  # the one not used for the longest
-    return _programs[key]
+    return found
+
+
+def _make_room() -> None:
+    """Forget what was compiled before the memory maps of this process run out.
+
+    A program of XLA on a CPU takes hundreds of them, and Linux ends a process that asks for more than it may
+    have: some 40 fits of different shapes, as in a grid search. What is needed again is compiled again.
+    """
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        with Path("/proc/self/maps").open("rb") as maps:
+            n_maps = sum(1 for _ in maps)
+    except OSError:  # not Linux
+        return
+    if n_maps > MAPS_SHARE * most:
+        _programs.clear()
+        jax.clear_caches()
 
 
 def split_lanes(stack: T, n_lanes: int) -> list[T]:
