@@ -307,6 +307,7 @@ def test_a_full_disk_is_said_and_loses_nothing(fitted, own, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["placed.parquet"]
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_in_a_fit_is_said_and_the_fit_goes_on(own, tmp_path):
     words = (
         "fit",

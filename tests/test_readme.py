@@ -133,3 +133,10 @@ def test_the_example_table_is_what_its_script_writes(tmp_path):
     (tmp_path / "make_visits.py").write_text(script)
     subprocess.run([sys.executable, tmp_path / "make_visits.py"], check=True)
     assert (tmp_path / "visits.csv").read_bytes() == (ROOT / "examples" / "visits.csv").read_bytes()
+
+
+def test_the_example_for_scikit_learn_runs():
+    script = ROOT / "examples" / "scikit_learn.py"
+    done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, check=True)
+    agreement = re.search(r"agreement with the kinds: ([0-9.]+)", done.stdout)
+    assert float(agreement[1]) > 0.5
