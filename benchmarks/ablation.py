@@ -51,7 +51,7 @@ def measure(x: np.ndarray, types: np.ndarray | None, configuration: Configuratio
     """Return what two independent clusterings by a configuration have in common."""
     both = [clustering.cluster(x, quality.N_CLUSTERS, seed, configuration) for seed in (1, 2)]
     runs = np.concatenate([one.runs for one in both])
-    pairs = stability.pairwise_ari(list(runs))[np.triu_indices(len(runs), 1)]
+    pairs = stability.agreements(list(runs))
     alive = [health.alive(run) for run in runs]
     answers = [one.labels for one in both]
     shares = [np.bincount(labels) / len(labels) for labels in answers]

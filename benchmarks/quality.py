@@ -258,7 +258,7 @@ def summary(name: str, lines: list[dict[str, float]], runs: list[Found]) -> dict
         for column in (table.mean(), table.std(ddof=1))
     )
     ratios = table["highest_cross_ratio"].to_numpy()
-    pairs = stability.pairwise_ari([run.labels for run in runs])[np.triu_indices(len(runs), 1)]
+    pairs = stability.agreements([run.labels for run in runs])
     return {
         "method": name,
         "seeds": len(runs),

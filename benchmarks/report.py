@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jvade import manifest
+from jvade import atomic, manifest
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -43,11 +43,8 @@ class Kept:
     def write(self) -> None:
         """Keep it."""
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"options": self._options, "found": self.found})
-            half = self._path.with_suffix(".half")
-            half.write_text(text, encoding="utf-8")
-            half.replace(self._path)
+            atomic.write(self._path, lambda file: file.write_text(text, encoding="utf-8"))
 
     def remove(self) -> None:
         """Remove it: the benchmark is done."""

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ PRIVATE, CHECKPOINTS = "private", "checkpoints"
 EVERY = 30.0
 #: File that says how long the training has taken so far, over all its runs.
 SECONDS = "seconds"
+
+
+def remove(folder: Path, run: Path) -> None:
+    """Remove what a training kept, and the folders above it within that of its run that are empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder, run = folder.resolve(), run.resolve()
+    for parent in folder.parents[: len(folder.relative_to(run).parts) - 1]:
+        with suppress(OSError):  # unless another run keeps something there
+            parent.rmdir()
 
 
 class Checkpoints:

@@ -96,9 +96,8 @@ def _flags(raw: dict[str, Any], prefix: str) -> list[list[str]]:
         if isinstance(value, dict):
             flags += _flags(value, f"{flag}.")
         elif isinstance(value, bool):
-            head, _, last = flag.rpartition(".") if "." in flag else ("", "", flag.removeprefix("--"))
-            no = f"{head}.no-{last}" if head else f"--no-{last}"
-            flags.append([flag if value else no])
+            head, dot, last = flag.removeprefix("--").rpartition(".")
+            flags.append([flag if value else f"--{head}{dot}no-{last}"])
         else:
             flags.append([flag, *(map(str, value) if isinstance(value, list) else [str(value)])])
     return flags

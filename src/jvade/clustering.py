@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from jvade import ensemble
 from jvade.analysis import consensus
+from jvade.analysis.indices import draw_subset
 from jvade.core import fit, gmm, lanes, model
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
@@ -194,7 +195,7 @@ def _bics(
     seed: int,
 ) -> dict[int, float]:
     """Return the BIC of a mixture of each size on latents of a subset of the rows, mean over sound lanes."""
-    few = x[np.sort(np.random.default_rng(seed).permutation(len(x))[: settings.n_rows])]
+    few = x[draw_subset(len(x), settings.n_rows, seed)]
     hyper, key = stack.hyperparameters, jax.random.key(seed)
     each = []
     for lane in np.flatnonzero(np.asarray(vae.finite)).tolist():

@@ -15,6 +15,10 @@ MAX_CATEGORIES = 50
 MIN_ROWS = 8
 
 
+class TableError(ValueError):
+    """A column cannot be used as it is; the message says which and why, and never shows a value."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the table, and what becomes of it.
@@ -101,7 +105,7 @@ class Columns:
             table: with these columns, in this order; their names are not looked at.
 
         Raises:
-            ValueError: infinite values, or a binary column with others than 0 and 1; never shows a value.
+            TableError: infinite values, or a binary column with others than 0 and 1; never shows a value.
         """
         matrix, begin = np.empty((len(table), self.width), np.float32), 0
         for position, column in enumerate(self.each):
@@ -141,16 +145,16 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
         kinds: of some columns, by name.
 
     Raises:
-        ValueError: a kind or a name that does not exist, too many categories or none of `MIN_ROWS` rows,
+        TableError: a kind or a name that does not exist, too many categories or none of `MIN_ROWS` rows,
             infinite values, or a column that is not what its kind says; never shows a value.
     """
     kinds = dict(kinds or {})
     names = table.columns.tolist()
     if unknown := [name for name in kinds if name not in names]:
-        raise ValueError(f"kinds: no such columns: {', '.join(map(str, unknown))}; there are {names}")
+        raise TableError(f"kinds: no such columns: {', '.join(map(str, unknown))}; there are {names}")
     known = ("numeric", "binary", "categorical")
     if wrong := [name for name, kind in kinds.items() if kind not in known]:
-        raise ValueError(f"kinds: expected one of {', '.join(known)} for {', '.join(map(str, wrong))}")
+        raise TableError(f"kinds: expected one of {', '.join(known)} for {', '.join(map(str, wrong))}")
     each = [_learn(table.iloc[:, position], name, kinds.get(name)) for position, name in enumerate(names)]
     return Columns(tuple(each))
 
@@ -179,18 +183,18 @@ def _categories(values: pd.Series, name: Any) -> tuple[Any, ...]:
         plain.setdefault(word, _python(value))
     kept = sorted(word for word, n in counts.items() if n >= MIN_ROWS)
     if len(kept) > MAX_CATEGORIES:
-        raise ValueError(
+        raise TableError(
             f"column '{name}': {len(kept)} categories, at most {MAX_CATEGORIES} are taken; leave the "
             "column out, or join categories"
         )
     if counts and not kept:
-        raise ValueError(
+        raise TableError(
             f"column '{name}': none of its {len(counts)} categories has {MIN_ROWS} rows or more; is it a "
             "name? Leave the column out, or join categories"
         )
     found = tuple(plain[word] for word in kept)
     if not all(isinstance(one, str | int | float) for one in found):
-        raise ValueError(f"column '{name}': expected categories of text, numbers or truth values; convert it")
+        raise TableError(f"column '{name}': expected categories of text, numbers or truth values; convert it")
     return found
 
 
@@ -228,11 +232,11 @@ def _numbers(values: pd.Series, name: Any, kind: Kind) -> np.ndarray:
         numbers = values.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError):
         problem = f"column '{name}': expected numbers in a {kind} column"
-        raise ValueError(f"{problem}; was it read as text, or is it categorical?") from None
+        raise TableError(f"{problem}; was it read as text, or is it categorical?") from None
     if n_bad := int(np.isinf(numbers).sum()):
-        raise ValueError(f"column '{name}': expected finite numbers, got {n_bad} of {len(numbers)} infinite")
+        raise TableError(f"column '{name}': expected finite numbers, got {n_bad} of {len(numbers)} infinite")
     if kind == "binary" and (n_bad := int((~np.isin(numbers, (0, 1)) & ~np.isnan(numbers)).sum())):
-        raise ValueError(
+        raise TableError(
             f"column '{name}': expected 0 or 1 in every row of a binary column, got {n_bad} of "
             f"{len(numbers)} that are neither; if it is a number, say so before the fit"
         )

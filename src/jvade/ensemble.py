@@ -128,20 +128,29 @@ def bounds(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, " N"]:
     return _by_blocks(partial(_bounds, ensemble.run(ensemble.best), draws), ensemble, x)
 
 
+def mixture(
+    ensemble: Ensemble,
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K L"], Float[np.ndarray, "K L"]]:
+    """Return weights, means and variances of the best run's mixture: its components and latents in use."""
+    params, settings = ensemble.run(ensemble.best)
+    prior, n_clusters = params.prior(ensemble.architecture.latent_dim), int(settings.n_clusters)
+    used = slice(n_clusters), slice(ensemble.latent_dim)
+    weights = np.exp(np.asarray(mixtures.log_weights(prior, n_clusters), float))[:n_clusters]
+    log_variances = np.clip(np.asarray(prior.log_variances), *mixtures.LOG_VARIANCE_RANGE)
+    return weights, np.asarray(prior.means)[used], np.exp(log_variances)[used]
+
+
 def draw(
     ensemble: Ensemble, n_rows: int, seed: int
 ) -> tuple[Float[np.ndarray, "N D"], Int[np.ndarray, " N"]]:
     """Return rows drawn from the best run, standardised, and the component of that run each came from."""
-    params, settings = ensemble.run(ensemble.best)
+    weights, centers, variances = mixture(ensemble)
     rng = np.random.default_rng(seed)
-    prior = params.prior(ensemble.architecture.latent_dim)
-    weights = np.exp(np.asarray(mixtures.log_weights(prior, int(settings.n_clusters)), float))
     component = rng.choice(len(weights), n_rows, p=weights / weights.sum())
-    used = slice(ensemble.latent_dim)
-    deviations = np.exp(0.5 * np.clip(np.asarray(prior.log_variances), *mixtures.LOG_VARIANCE_RANGE))
-    centers, spreads = np.asarray(prior.means)[component, used], deviations[component, used]
-    means = decode(ensemble, centers + spreads * rng.normal(size=centers.shape))
-    noise = np.sqrt(float(settings.noise_variance)) * rng.normal(size=means.shape)
+    noise = rng.normal(size=(n_rows, centers.shape[1]))
+    means = decode(ensemble, centers[component] + np.sqrt(variances[component]) * noise)
+    noise_variance = float(ensemble.run(ensemble.best)[1].noise_variance)
+    noise = np.sqrt(noise_variance) * rng.normal(size=means.shape)
     return means + noise.astype(np.float32), component.astype(np.int16)
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from jvade import clustering, ensemble, health, manifest
 from jvade.checkpoints import Checkpoints
 from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
 from jvade.columns import Column, Columns, Kind, learn
-from jvade.core import em, mixture
+from jvade.core import em
 from jvade.core.lanes import Progress
 from jvade.core.settings import Hyperparameters
 from jvade.sweeps import Sweep
@@ -213,13 +212,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     def bic(self, X: Table) -> float:
         """Return the BIC of the mixture of the best run on the latents of rows, lower is better (Fig 4)."""
         latents = self.transform(X)
-        params, settings = self.ensemble_.run(self.ensemble_.best)
-        n_clusters, n_latents = int(settings.n_clusters), latents.shape[1]
-        prior = jax.tree.map(jnp.asarray, params.prior(self.ensemble_.architecture.latent_dim))
-        wide = np.pad(latents, ((0, 0), (0, prior.means.shape[1] - n_latents)))
-        density = np.asarray(mixture.log_density(jnp.asarray(wide), prior, n_clusters, n_latents), float)
-        penalty = em.n_parameters(n_clusters, n_latents, "diag") * np.log(len(latents))
-        return float(-2 * density.sum() + penalty)
+        weights, *rest = ensemble.mixture(self.ensemble_)
+        components = em.Components(*map(jnp.asarray, (np.log(weights, dtype=latents.dtype), *rest)))
+        _, bic, _ = em.criteria(jnp.asarray(latents), components, len(weights), latents.shape[1])
+        return float(bic)
 
     def sample(self, n_samples: int = 1) -> tuple[Table, Int[np.ndarray, " N"]]:
         """Return rows drawn from the best run in the units of the fit, and their clusters.
@@ -319,13 +315,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.history_ = history[["run", "stage", *(n for n in history if n not in ("run", "stage"))]]
         self.n_iter_ = int(np.sum(np.asarray(self.history_["run"]) == found.sound[made.best] + 1))
         if made.agreed is None:
-            prior, n_clusters = made.run(0)[0].prior(made.architecture.latent_dim), found.n_clusters
-            used = slice(n_clusters), slice(made.latent_dim)
-            log_weights = np.asarray(mixture.log_weights(prior, n_clusters), float)
-            self.weights_ = np.exp(log_weights[:n_clusters])
-            self.means_ = np.asarray(prior.means)[used]
-            limits = mixture.LOG_VARIANCE_RANGE
-            self.covariances_ = np.exp(np.clip(np.asarray(prior.log_variances), *limits))[used]
+            self.weights_, self.means_, self.covariances_ = ensemble.mixture(made)
         else:
             posterior = ensemble.encode(made, rows)
             of_each = [self.labels_ == k for k in range(made.agreed.shares.shape[1])]

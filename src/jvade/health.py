@@ -85,7 +85,7 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
     _, responsibilities = ensemble.components(clustering.ensemble, few)
     overlaps = (1 - responsibilities.mean(axis=1)).tolist()
     runs = pd.DataFrame([_run(clustering, place, few, one) for place, one in enumerate(overlaps)])
-    pairs = stability.pairwise_ari(list(clustering.runs))[np.triu_indices(len(clustering.runs), 1)]
+    pairs = stability.agreements(list(clustering.runs))
     found = Health(
         alive(clustering.labels),
         effective(clustering.labels),

@@ -8,6 +8,7 @@ import platform
 import re
 import resource
 import sys
+from datetime import datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,6 +100,27 @@ def plain(settings: Any) -> Any:
     if isinstance(settings, np.generic):
         return settings.item()
     return [plain(one) for one in settings] if isinstance(settings, (tuple, list, range)) else settings
+
+
+def of_training(began: datetime, seconds: dict[str, float], settings: Any, source: Any) -> dict[str, Any]:
+    """Return what the manifest of every command that trains says.
+
+    Args:
+        began: when it did.
+        seconds: of each step.
+        settings: all of them.
+        source: fingerprints of its input.
+    """
+    return {
+        "jvade": __version__,
+        "began": began.isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "peak_memory_gb": round(peak_memory_gb(), 2),
+        "device": device(),
+        "versions": versions(),
+        "settings": plain(settings),
+        "input": source,
+    }
 
 
 def peak_memory_gb() -> float:

@@ -39,6 +39,8 @@ from jvade.version import __version__
 
 #: Raised where an older reader would misread the file.
 FORMAT = 1
+#: Name of the file that `jvade fit` writes in its folder.
+NAME = "model.jvade"
 #: Name of the description in the metadata, and of its checksum.
 DESCRIPTION, CHECKSUM = "jvade", "sha256"
 #: Fitted attributes that are arrays.
@@ -78,7 +80,7 @@ def save(model: VaDE, path: Path | str, about: Mapping[str, Any] | None = None) 
 
 
 def load(path: Path | str) -> VaDE:
-    """Return the model that `save` wrote: it predicts as the one that was saved.
+    """Return the model that `save` wrote, or the one in the folder of `jvade fit`: it predicts as that did.
 
     On the same machine and versions to the bit; on others latents and responsibilities are within 1e-4, and a
     row that lies on a border may change its cluster. `about_` is what was said of the data; `labels_` and
@@ -211,6 +213,7 @@ def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    path = path / NAME if path.is_dir() else path
     try:
         raw = path.read_bytes()
     except OSError:

@@ -58,6 +58,11 @@ def pairwise_ari(runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "R 
     return ari
 
 
+def agreements(runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, " pairs"]:
+    """Return the adjusted Rand index of every two runs, each pair once."""
+    return pairwise_ari(runs)[np.triu_indices(len(runs), 1)]
+
+
 def overlaps(
     one: Int[np.ndarray, " N"], two: Int[np.ndarray, " N"], size: int | None = None
 ) -> Int[np.ndarray, "K1 K2"]:

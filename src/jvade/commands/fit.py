@@ -2,19 +2,19 @@
 
 import shutil
 from collections.abc import Hashable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from jvade import hooks, manifest, model_file
+from jvade import checkpoints, hooks, manifest, model_file
 from jvade.checkpoints import CHECKPOINTS, PRIVATE
 from jvade.clustering import ROBUST, Configuration
-from jvade.columns import Kind, learn
+from jvade.columns import Kind, TableError, learn
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Hyperparameters, Training
@@ -23,10 +23,10 @@ from jvade.data.errors import InputError
 from jvade.estimator import VaDE
 from jvade.paper.settings import DeviceName, check_size
 from jvade.report.document import number
-from jvade.report.folder import MANIFEST, RunFolder
+from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
-MODEL, METRICS = "model.jvade", "metrics.jsonl"
+METRICS = "metrics.jsonl"
 
 ConfigurationName = Literal["robust", "paper"]
 Tracker = Literal["tensorboard", "mlflow"]
@@ -140,15 +140,14 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
         terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
     check_size(len(found.frame), max(settings.n_clusters))
     try:
-        learn(found.frame, found.kinds)
-    except ValueError as error:
+        learn(found.frame, found.kinds)  # as the fit will: refused before anything is written
+    except TableError as error:
         raise InputError([str(error)], (settings.visits or settings.table or Path()).name) from None
-    private = settings.out / PRIVATE
-    kept = private / CHECKPOINTS / "fit"
+    kept = settings.out / PRIVATE / CHECKPOINTS / "fit"
     if settings.fresh:
         shutil.rmtree(kept, ignore_errors=True)
     folder = RunFolder(settings.out)
-    (settings.out / MANIFEST).unlink(missing_ok=True)  # until its end this is no finished run
+    folder.begin()
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not kept.exists():
         (settings.out / METRICS).unlink(missing_ok=True)
@@ -164,33 +163,24 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
         raise
     labels = pd.DataFrame({"row": found.row, "cluster": model.labels_, "support": model.support_})
     folder.file(f"{PRIVATE}/labels.parquet", lambda path: labels.to_parquet(path, index=False))
-    model_file.save(model, settings.out / MODEL, found.about)
+    path = model_file.save(model, settings.out / model_file.NAME, found.about)
     folder.finish(
-        {
-            "jvade": manifest.versions()["jvade"],
-            "began": began.isoformat(timespec="seconds"),
-            "seconds": terminal.seconds,
-            "peak_memory_gb": round(manifest.peak_memory_gb(), 2),
-            "device": manifest.device(),
-            "versions": manifest.versions(),
-            "settings": manifest.plain(settings),
+        manifest.of_training(began, terminal.seconds, settings, found.about["source"])
+        | {
             "resolved": manifest.plain(model.resolve(model.n_rows_)),
-            "input": found.about["source"],
             "warnings": model.health_.warnings,
         },
-        [*folder.written, MODEL, f"{MODEL}.md", METRICS],
+        [*folder.written, path.name, f"{path.name}.md", METRICS],
     )
-    shutil.rmtree(kept, ignore_errors=True)
-    with suppress(OSError):  # unless another run keeps something there
-        kept.parent.rmdir()
+    checkpoints.remove(kept, settings.out)
     summary = {
         "cluster": [str(k) for k in range(model.n_clusters_)],
         "rows, %": [number(100 * share, ".1f") for share in model.shares_],
     }
     terminal.table(f"{model.n_clusters_} clusters of {model.n_rows_:,} rows", pd.DataFrame(summary))
     agreement = model.health_.agreement
-    if agreement == agreement:
+    if not np.isnan(agreement):
         terminal.say(f"two runs agree at a mean adjusted Rand index of {agreement:.2f}")
     for line in model.health_.warnings:
         terminal.say(f"  warning: {line}", "yellow")
-    terminal.say(f"Everything is in {settings.out}; next: jvade predict --model {settings.out / MODEL}")
+    terminal.say(f"Everything is in {settings.out}; next: jvade predict --model {path}")

@@ -29,7 +29,7 @@ def inspect(model: Path, as_json: bool) -> None:
     Raises:
         InputError: the file is no model, or was changed.
     """
-    description = model_file.describe(model / "model.jvade" if model.is_dir() else model)
+    description = model_file.describe(model)
     print(json.dumps(description, indent=1) if as_json else model_file.card(description))
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jvade import atomic, ensemble, model_file
+from jvade.columns import TableError
 from jvade.commands import rows
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
@@ -57,8 +58,7 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     for name in (settings.visits, settings.table):
         if name is not None and name.resolve() == settings.out.resolve():
             raise InputError(["--out: this is the table itself; name another file"], "settings")
-    path = settings.model / "model.jvade" if settings.model.is_dir() else settings.model
-    model = model_file.load(path)
+    model = model_file.load(settings.model)
     source = (settings.visits, settings.mapping, settings.table)
     counts = np.zeros(model.n_clusters_, int)
     doubtful, unknown = 0, dict[str, int]()
@@ -100,7 +100,7 @@ def place(model: VaDE, row: np.ndarray, frame: object, also: tuple[Also, ...]) -
     """Return what is written of some rows."""
     try:
         x = model.columns_.encode(frame)  # pyright: ignore[reportArgumentType]
-    except ValueError as error:
+    except TableError as error:
         raise InputError([str(error)], "rows") from None
     labels, support = ensemble.place(model.ensemble_, x)
     columns = {"row": row, "cluster": labels.astype(np.int16), "support": support.astype(np.float32)}

@@ -1,7 +1,5 @@
 """What `jvade sweep` does: settings in, a ranked table out."""
 
-import shutil
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jvade import manifest, sweeps
+from jvade import checkpoints, manifest, sweeps
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
 from jvade.clustering import TrainingError
 from jvade.core.fit import MixtureStart
@@ -143,9 +141,8 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
         settings.mixture,
     )
     key = manifest.key(source=source, settings=[manifest.plain(one) for one in trained_by])
-    checkpoints = settings.out / PRIVATE / CHECKPOINTS / "sweep" / key[:16]
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = Checkpoints(checkpoints)
+    kept = Checkpoints(settings.out / PRIVATE / CHECKPOINTS / "sweep" / key[:16])
     try:
         with terminal.step("sweep"):
             found = sweeps.sweep(
@@ -163,24 +160,12 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
         terminal.say(f"stopped; the same command goes on from the last half minute, in {settings.out}")
         raise
     folder.table("sweep", found.table)
+    seconds = terminal.seconds | {"sweep": terminal.seconds["sweep"] + kept.seconds}
     folder.finish(
-        {
-            "jvade": manifest.versions()["jvade"],
-            "began": began.isoformat(timespec="seconds"),
-            "seconds": terminal.seconds | {"sweep": terminal.seconds["sweep"] + kept.seconds},
-            "peak_memory_gb": round(manifest.peak_memory_gb(), 2),
-            "device": manifest.device(),
-            "versions": manifest.versions(),
-            "settings": manifest.plain(settings),
-            "input": source,
-            "account": manifest.plain(table.account),
-            "warnings": found.failures,
-        }
+        manifest.of_training(began, seconds, settings, source)
+        | {"account": manifest.plain(table.account), "warnings": found.failures}
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    for parent in (*checkpoints.parents[:2], settings.out / PRIVATE):
-        with suppress(OSError):  # unless another run keeps something there
-            parent.rmdir()
+    checkpoints.remove(kept.folder, settings.out)
     for failure in found.failures:
         terminal.say(f"  warning: {failure}", "yellow")
     if not found.table["finite"].to_numpy(bool).any():

@@ -27,10 +27,14 @@ class RunFolder:
         self.path = path
         self.written: list[str] = []
 
+    def begin(self) -> None:
+        """Remove an older manifest: until its end this is no finished run. The first file does it too."""
+        (self.path / MANIFEST).unlink(missing_ok=True)
+
     def file(self, name: str, write: Callable[[Path], Any]) -> Path:
         """Let `write` make a file; see `atomic.write`."""
         if not self.written:
-            (self.path / MANIFEST).unlink(missing_ok=True)
+            self.begin()
         target = atomic.write(self.path / name, write)
         self.written.append(name)
         return target
