@@ -254,7 +254,8 @@ def hexagons(
     Returns:
         The hexagons, and the share of all visits that lie in them, in percent. A row per hexagon: x, y,
         radius (from the center to a corner; a corner points up), visits, patients (NaN where unknown),
-        cluster (the most frequent), cluster_share (its percentage of the visits), the mean of each measure.
+        cluster (the most frequent), cluster_share (its percentage of the visits), cluster_patients (of it,
+        NaN where unknown), the mean of each measure.
     """
     inside, origin, radius = _extent(points, across)
     centers, cells = _nearest(points[inside].astype(np.float64) - origin, radius)
@@ -262,6 +263,9 @@ def hexagons(
     n_patients = patients_in(cells, people, len(centers))
     visits = np.bincount(cells, minlength=len(centers))
     names, votes = _votes(cells, labels[inside], len(centers))
+    first = votes.argmax(axis=1)
+    of_first = names[first][cells] == labels[inside]
+    n_of_first = patients_in(cells[of_first], people[of_first], len(centers))
     table = pd.DataFrame(
         {
             "x": centers[:, 0] + origin[0],
@@ -269,8 +273,9 @@ def hexagons(
             "radius": radius,
             "visits": visits,
             "patients": np.nan if patients is None else n_patients,
-            "cluster": names[votes.argmax(axis=1)],
+            "cluster": names[first],
             "cluster_share": 100 * votes.max(axis=1) / visits,
+            "cluster_patients": np.nan if patients is None else n_of_first,
         }
     )
     for name, values in measures.items():

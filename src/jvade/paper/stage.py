@@ -135,7 +135,7 @@ class Study:
             record = self.record(name)
             if record is None:
                 raise LookupError(f"stage '{name}' is not finished")
-            self._outcomes[name] = self._read(name, record)
+            self._outcomes[name] = read_outcome(self.folder.path, record)
         return self._outcomes[name]
 
     def checkpoints(self, name: str) -> Checkpoints:
@@ -191,21 +191,26 @@ class Study:
         self._outcomes.pop(name, None)
 
     def _stored(self, name: str) -> dict[str, Any] | None:
-        """Return the record of a stage as kept last, by whatever settings; None if unreadable."""
-        try:
-            return json.loads((self.folder.path / RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return read_record(self.folder.path, name)
 
-    def _read(self, name: str, record: dict[str, Any]) -> Outcome:
-        folder = self.folder.path
-        tables = {title: pd.read_csv(folder / f"{title}.csv") for title in record["tables"]}
-        arrays: dict[str, np.ndarray] = {}
-        if f"{PRIVATE}/{name}.npz" in record["files"]:
-            with np.load(folder / PRIVATE / f"{name}.npz", allow_pickle=False) as file:
-                arrays = dict(file)
-        frames = {title: pd.read_parquet(folder / PRIVATE / f"{title}.parquet") for title in record["frames"]}
-        return Outcome(tables, record["values"], arrays, frames, tuple(record["warnings"]))
+
+def read_record(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the record of a stage as kept last, by whatever settings; None if there is none to be read."""
+    try:
+        return json.loads((folder / RECORDS / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_outcome(folder: Path, record: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a stage as its record says it was kept."""
+    tables = {title: pd.read_csv(folder / f"{title}.csv") for title in record["tables"]}
+    arrays: dict[str, np.ndarray] = {}
+    if f"{PRIVATE}/{record['stage']}.npz" in record["files"]:
+        with np.load(folder / PRIVATE / f"{record['stage']}.npz", allow_pickle=False) as file:
+            arrays = dict(file)
+    frames = {title: pd.read_parquet(folder / PRIVATE / f"{title}.parquet") for title in record["frames"]}
+    return Outcome(tables, record["values"], arrays, frames, tuple(record["warnings"]))
 
 
 def _save_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> None:

@@ -144,14 +144,19 @@ def load(study: Study) -> Cohort:
 
 
 def _load(found: Outcome) -> Cohort:
+    table = visit_table(found)
+    scaling = fit_scaling(table.frame, table.inputs)
+    return Cohort(table, scaling, to_matrix(table.frame, scaling), found.arrays.get("planted"))
+
+
+def visit_table(found: Outcome) -> VisitTable:
+    """Return the visits of a run from what was kept of them."""
     values: Mapping[str, Any] = found.values
     inputs = tuple(Variable(**one) for one in values["inputs"])
     account = values["account"]
     account = Account(**account | {"dropped": tuple(Dropped(**one) for one in account["dropped"])})
     levels = {name: tuple(codes) for name, codes in values["levels"].items()}
-    table = VisitTable(found.frames["visits"], inputs, tuple(values["extras"]), account, levels)
-    scaling = fit_scaling(table.frame, inputs)
-    return Cohort(table, scaling, to_matrix(table.frame, scaling), found.arrays.get("planted"))
+    return VisitTable(found.frames["visits"], inputs, tuple(values["extras"]), account, levels)
 
 
 STAGE = Stage(

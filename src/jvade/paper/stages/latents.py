@@ -40,17 +40,29 @@ def compute(study: Study) -> Outcome:
 
     points, values = analysis.traversal_points(latents, STEPS)
     sizes, params = training.architecture(study), training.parameters(tuned.arrays, "model/")
-    flat = jnp.asarray(points.reshape(-1, points.shape[-1]), jnp.float32)
-    decoded = np.asarray(model.decode(params, flat, sizes, sizes.latent_dim))
-    original = from_matrix(decoded, visits.scaling).to_numpy()
-    shape = (*points.shape[:2], -1)
-    moved = analysis.traversal(values, decoded.reshape(shape), original.reshape(shape), visits.table.names)
+
+    def decode(points: np.ndarray) -> pd.DataFrame:
+        flat = jnp.asarray(points.reshape(-1, points.shape[-1]), jnp.float32)
+        decoded = np.asarray(model.decode(params, flat, sizes, sizes.latent_dim))
+        original = from_matrix(decoded, visits.scaling).to_numpy()
+        shape = (*points.shape[:2], -1)
+        return analysis.traversal(values, decoded.reshape(shape), original.reshape(shape), visits.table.names)
+
+    labels = tuned.arrays["labels"]
+    around = [
+        decode(analysis.traversal_points(latents[labels == cluster], STEPS)[0]).assign(cluster=cluster)
+        for cluster in np.unique(labels).tolist()
+        if enough(visits.patients, labels == cluster, study.settings.min_patients)
+    ]
+    moved = decode(points)
 
     tables = {
         "table4_correlations": table,
         "table4_beside_published": analysis.beside(table, matched, theirs),
         "fig2_traversal": moved,
     }
+    if around:
+        tables["cluster_traversal"] = pd.concat(around, ignore_index=True)
     found = {
         "threshold": analysis.THRESHOLD,
         "order": matched.order,
@@ -61,6 +73,11 @@ def compute(study: Study) -> Outcome:
     if latents.shape[1] > 1:
         tables["latent_map"], tables["latent_ellipses"], found["share_drawn"] = plane(study)
     return Outcome(tables, found)
+
+
+def enough(patients: np.ndarray | None, part: np.ndarray, min_patients: int) -> bool:
+    """Return whether a part of the visits is of so many patients that its mean may be told."""
+    return int(part.sum() if patients is None else len(np.unique(patients[part]))) >= min_patients
 
 
 def plane(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, float]:

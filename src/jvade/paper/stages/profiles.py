@@ -10,7 +10,7 @@ from jvade.analysis import association, intervals
 from jvade.analysis import profiles as analysis
 from jvade.analysis.profiles import Row
 from jvade.data import published
-from jvade.data.variables import CROSS_DISTRICT
+from jvade.data.variables import CROSS_DISTRICT, VisitTable
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.paper.stages.cohort import Cohort
@@ -40,29 +40,37 @@ SHOWN_CV = 0.3
 GROUPS = ("share", "outcome", "personal", "visit", "institution", "diagnosis", "residence", "destination")
 
 
+def printed(table: VisitTable) -> list[Row]:
+    """Return the rows of Table 7: those published in their order, then ours."""
+    rows = [
+        Row(v.group, v.name, v.unit or "percent", 100.0 if v.kind == "binary" else 1.0)
+        for v in (CROSS_DISTRICT, *table.inputs)
+        if v.group != "residence"
+    ]
+    for extra, (group, values) in DESCRIBED.items():
+        if extra in table.extras:
+            unit = "percent" if extra == "zone" else "percent of cross-district visits"
+            rows += [Row(group, value, unit, 100.0) for value in values]
+    order = {name: place for place, name in enumerate(published.load("table7_profiles")["variable"])}
+    later = [*GROUPS, *dict.fromkeys(row.group for row in rows)]
+    return sorted(rows, key=lambda row: (later.index(row.group), order.get(row.variable, len(order))))
+
+
 def described(study: Study) -> tuple[pd.DataFrame, list[Row]]:
-    """Return the variables of Table 7 as columns, and its rows: those published in their order, then ours."""
+    """Return the variables of Table 7 as columns, and its rows."""
     return study.derived("described", lambda: _described(cohort.load(study)))
 
 
 def _described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
-    frame = visits.table.frame
-    rows = [
-        Row(v.group, v.name, v.unit or "percent", 100.0 if v.kind == "binary" else 1.0)
-        for v in (CROSS_DISTRICT, *visits.table.inputs)
-        if v.group != "residence"
-    ]
-    columns = {row.variable: frame[row.variable].to_numpy(np.float32) for row in rows}
-    for extra, (group, values) in DESCRIBED.items():
+    frame, rows = visits.table.frame, printed(visits.table)
+    columns = {
+        row.variable: frame[row.variable].to_numpy(np.float32) for row in rows if row.variable in frame
+    }
+    for extra, (_, values) in DESCRIBED.items():
         if extra in visits.table.extras:
             counted = np.ones(len(frame), bool) if extra == "zone" else visits.table.outcome
-            unit = "percent" if extra == "zone" else "percent of cross-district visits"
             for value in values:
                 columns[value] = np.where(counted, np.asarray(frame[extra] == value), np.nan)
-            rows += [Row(group, value, unit, 100.0) for value in values]
-    order = {name: place for place, name in enumerate(published.load("table7_profiles")["variable"])}
-    later = [*GROUPS, *dict.fromkeys(row.group for row in rows)]
-    rows.sort(key=lambda row: (later.index(row.group), order.get(row.variable, len(order))))
     return pd.DataFrame(columns), rows
 
 
