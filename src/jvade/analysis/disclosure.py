@@ -6,17 +6,22 @@ that no sum gives the first away. What is left is rounded (`Protected`); shares 
 so that they tell no more than the counts do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linprog
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_array, csr_array
 
+#: Cells that are tried, one after the other, to protect those that are told.
+TRIALS = 4
+#: Random questions that are asked of all cells at once, before each is asked about alone.
+GLANCES = 4
 #: A cell: the value of each dimension that it is not a sum over; () is everything.
 Cell = frozenset[tuple[str, str]]
 
@@ -44,6 +49,15 @@ class Rule:
         """Return a count as it is published; what is not 0 stays so."""
         nearest = self.rounding * int(count / self.rounding + 0.5)
         return max(nearest, self.rounding) if count else 0
+
+    def could_be(self, visits: int) -> tuple[int, int]:
+        """Return the least and the most that a published count of visits could stand for."""
+        published = self.rounded(visits)
+        if not published:
+            return 0, 0
+        least = -(-(2 * published - self.rounding) // 2) if published > self.rounding else 1
+        most = -(-(2 * published + self.rounding) // 2) - 1
+        return max(least, self.min_patients), most
 
 
 class Dimension(NamedTuple):
@@ -137,113 +151,159 @@ def protect(counts: Counts, rule: Rule) -> Bool[np.ndarray, " C"]:
 
     First those with some patients, but fewer than the rule asks. Then, until nothing changes: where a sum has
     a cell left out, another must be, and together they must have enough patients; and whoever knows all that
-    is published, even unrounded, must be unable to tell the visits of a cell that is left out more closely
-    than within a span of `min_patients` numbers, by any combination of sums (a linear program for each).
+    is published, and how it was rounded, must be unable to tell the visits of a cell that is left out more
+    closely than within `min_patients` numbers, by any combination of sums (a linear program for each).
 
     Args:
         counts: the cells and their sums.
         rule: what may be published.
     """
     hidden = counts.patients < rule.min_patients
-    while True:
-        _complete(counts, rule, hidden)
-        told = _told(counts, rule, hidden)
-        if not told:
-            return hidden
-        changed = [_hide_beside(counts, hidden, cell) for cell in told]
-        if not any(changed):
-            return hidden  # all around them is left out already: nothing is known that could tell
+    having: list[list[int]] = [[] for _ in counts.cells]  # of each cell: the sums that it is in
+    for place, (total, parts) in enumerate(counts.sums):
+        for cell in (total, *parts):
+            having[cell].append(place)
+    hidden = _completed(counts, rule, hidden, having, range(len(counts.sums)))
+    attacker = _Attacker(counts, rule)
+    attacker.glance(hidden)
+    queue = deque(np.flatnonzero(hidden).tolist())
+    while queue:
+        # Leaving out more only adds to what could be true: a cell that is not told now never will be.
+        if attacker.tells(cell := queue.popleft(), hidden):
+            more = _more(counts, rule, hidden, having, attacker, cell)
+            if more is not None:  # else all around it is left out already: nothing is known that could tell
+                queue.extend([cell, *np.flatnonzero(more & ~hidden).tolist()])
+                hidden = more
+    return hidden
 
 
-def _complete(counts: Counts, rule: Rule, hidden: Bool[np.ndarray, " C"]) -> None:
-    """Leave out more cells, in place, until no single sum gives one away."""
-    waiting = True
-    while waiting:
-        waiting = False
-        for total, parts in counts.sums:
-            out = [part for part in parts if hidden[part]]
-            if not out and not hidden[total]:
-                continue
-            if hidden[total]:
-                safe = bool(out)
-            else:
-                # All parts together are the total, and that has enough.
-                enough = len(out) == len(parts) or counts.patients[out].max() >= rule.min_patients
-                safe = len(out) > 1 and bool(enough)
-            if not safe:
-                visible = [part for part in parts if not hidden[part]]
-                hidden[_smallest(counts, visible) if visible else total] = True
-                waiting = True
+def _more(
+    counts: Counts,
+    rule: Rule,
+    hidden: Bool[np.ndarray, " C"],
+    having: Sequence[Sequence[int]],
+    attacker: "_Attacker",
+    told: int,
+) -> Bool[np.ndarray, " C"] | None:
+    """Return the cells to leave out so that one is told no more; None if there are none.
 
-
-def _hide_beside(counts: Counts, hidden: Bool[np.ndarray, " C"], cell: int) -> bool:
-    """Leave out the smallest cell that is in a sum with this one, margins last; say whether there is one."""
-    with_it = [sum_ for sum_ in counts.sums if cell == sum_[0] or cell in sum_[1]]
-    for near in ({p for _, parts in with_it for p in parts}, {total for total, _ in with_it}):
+    Tried are the parts of its sums, those first that cost least, then their totals; where none helps alone,
+    the first of them is taken, and the next round goes on from there.
+    """
+    sums = [counts.sums[place] for place in having[told]]
+    tried: list[Bool[np.ndarray, " C"]] = []
+    for near in ({part for _, parts in sums for part in parts}, {total for total, _ in sums}):
         visible = [one for one in near if not hidden[one]]
-        if visible:
-            hidden[_smallest(counts, visible)] = True
-            return True
-    return False
+        for extra in sorted(visible, key=_cost(counts, hidden, having))[: TRIALS - len(tried)]:
+            more = hidden.copy()
+            more[extra] = True
+            more = _completed(counts, rule, more, having, having[extra])
+            if not attacker.copy().tells(told, more):
+                return more
+            tried.append(more)
+    return tried[0] if tried else None
 
 
-def _smallest(counts: Counts, cells: Sequence[int]) -> int:
-    return min(cells, key=lambda cell: (counts.patients[cell], counts.visits[cell], cell))
+def _completed(
+    counts: Counts,
+    rule: Rule,
+    hidden: Bool[np.ndarray, " C"],
+    having: Sequence[Sequence[int]],
+    waiting: Iterable[int],
+) -> Bool[np.ndarray, " C"]:
+    """Return what to leave out so that none of the sums that wait, nor any they touch, gives a cell away."""
+    hidden, queue = hidden.copy(), deque(waiting)
+    while queue:
+        total, parts = counts.sums[queue.popleft()]
+        out = [part for part in parts if hidden[part]]
+        if hidden[total]:
+            safe = bool(out)
+        else:
+            # All parts together are the total, and that has enough.
+            enough = len(out) == len(parts) or max(counts.patients[out], default=0) >= rule.min_patients
+            safe = not out or (len(out) > 1 and bool(enough))
+        if not safe:
+            visible = [part for part in parts if not hidden[part]]
+            extra = min(visible, key=_cost(counts, hidden, having)) if visible else total
+            hidden[extra] = True
+            queue.extend(having[extra])
+    return hidden
 
 
-def _told(counts: Counts, rule: Rule, hidden: Bool[np.ndarray, " C"]) -> list[int]:
-    """Return the cells left out whose visits follow too closely from what is published."""
-    width = rule.min_patients - 1
-    out = np.flatnonzero(hidden)
-    if not len(out):
-        return []
-    place = np.full(len(hidden), -1)
-    place[out] = np.arange(len(out))
-    rows, columns, signs, known = [], [], [], []
-    for total, parts in counts.sums:
-        inside = [part for part in parts if hidden[part]]
-        if not inside and not hidden[total]:
-            continue
-        row = len(known)
-        members = [(place[part], 1.0) for part in inside] + [(place[total], -1.0)] * bool(hidden[total])
-        rows += [row] * len(members)
-        columns += [column for column, _ in members]
-        signs += [sign for _, sign in members]
-        published = sum(int(counts.visits[part]) for part in parts if not hidden[part])
-        known.append((0 if hidden[total] else int(counts.visits[total])) - published)
-    system = coo_array((signs, (rows, columns)), shape=(len(known), len(out))).tocsr()
-    both = system.T @ system
-    n_groups, group = connected_components(both, directed=False)
-    most = float(counts.visits.max()) + width + 1
-    truth = counts.visits[out].astype(float)
-    told: list[int] = []
-    for one in range(n_groups):
-        inside = np.flatnonzero(group == one)
-        mine = system[:, inside]
-        lines = np.flatnonzero(np.diff(mine.indptr))
-        right = np.array(known, float)[lines]
-        spans = _spans(mine[lines], right, truth[inside], width, most)
-        told += out[inside[spans < width]].tolist()
-    return told
+def _cost(
+    counts: Counts, hidden: Bool[np.ndarray, " C"], having: Sequence[Sequence[int]]
+) -> Callable[[int], tuple[int, int, int]]:
+    """Return what tells how dear it is to leave out a cell: how many sums that are whole break; its size."""
+
+    def cost(cell: int) -> tuple[int, int, int]:
+        whole = sum(
+            not hidden[total] and not hidden[list(parts)].any()
+            for total, parts in map(counts.sums.__getitem__, having[cell])
+        )
+        return whole, int(counts.patients[cell]), cell
+
+    return cost
 
 
-def _spans(system: coo_array, right: np.ndarray, truth: np.ndarray, width: int, most: float) -> np.ndarray:
-    """Return how far each unknown can move while all sums hold; at least `width` is known to be enough."""
-    low, high = truth.copy(), truth.copy()
-    if not len(right):
-        return np.full(len(truth), np.inf)
-    for i in range(len(truth)):
-        # Every solution is one that could be true: it widens what is possible for all the others too.
+class _Attacker:
+    """Knows all that is published and how it was rounded, and asks what could be true.
+
+    That is: every count that rounds to what is published of it, at least a visit in every cell left out, and
+    all sums. A cell is told if it cannot move by `min_patients` - 1 visits within that.
+    """
+
+    def __init__(self, counts: Counts, rule: Rule) -> None:
+        self.rule, self.system, self.n_sums = rule, _system(counts), len(counts.sums)
+        self.could_be = [rule.could_be(visits) for visits in counts.visits.tolist()]
+        self.unknown = (1, int(counts.visits.max()) + rule.min_patients)
+        self.low, self.high = counts.visits.astype(float), counts.visits.astype(float)
+
+    def copy(self) -> "_Attacker":
+        """Return one that may ask what is not decided yet."""
+        other = copy(self)
+        other.low, other.high = self.low.copy(), self.high.copy()
+        return other
+
+    def tells(self, cell: int, hidden: Bool[np.ndarray, " C"]) -> bool:
+        """Return whether a cell that is left out can be told."""
         for sign in (1.0, -1.0):
-            if high[i] - low[i] >= width:
-                break
-            target = np.zeros(len(truth))
-            target[i] = sign
-            found = linprog(target, A_eq=system, b_eq=right, bounds=(1.0, most), method="highs")
-            if found.x is not None:
-                np.minimum(low, found.x, out=low)
-                np.maximum(high, found.x, out=high)
-    return np.floor(high + 1e-6) - np.ceil(low - 1e-6)
+            if not self._narrow(cell):
+                return False
+            target = np.zeros(len(hidden))
+            target[cell] = sign
+            self._look(target, hidden)
+        return self._narrow(cell)
+
+    def glance(self, hidden: Bool[np.ndarray, " C"]) -> None:
+        """Ask of all cells left out at once."""
+        rng, cells = np.random.default_rng(0), np.flatnonzero(hidden).tolist()
+        for _ in range(GLANCES):
+            if left := [cell for cell in cells if self._narrow(cell)]:
+                target = np.zeros(len(hidden))
+                target[left] = rng.choice([-1.0, 1.0], len(left))
+                self._look(target, hidden)
+                self._look(-target, hidden)
+
+    def _narrow(self, cell: int) -> bool:
+        span = np.floor(self.high[cell] + 1e-6) - np.ceil(self.low[cell] - 1e-6)
+        return bool(span < self.rule.min_patients - 1)
+
+    def _look(self, target: Float[np.ndarray, " C"], hidden: Bool[np.ndarray, " C"]) -> None:
+        bounds = [self.unknown if out else one for one, out in zip(self.could_be, hidden, strict=True)]
+        right = np.zeros(self.n_sums)
+        found = linprog(target, A_eq=self.system, b_eq=right, bounds=bounds, method="highs")
+        # Every solution is one that could be true: it widens what is possible for all cells.
+        if found.x is not None:
+            np.minimum(self.low, found.x, out=self.low)
+            np.maximum(self.high, found.x, out=self.high)
+
+
+def _system(counts: Counts) -> csr_array:
+    """Return a row for each sum: its parts less its total, which is 0."""
+    rows = [row for row, (_, parts) in enumerate(counts.sums) for _ in range(len(parts) + 1)]
+    columns = [cell for total, parts in counts.sums for cell in (*parts, total)]
+    signs = [sign for _, parts in counts.sums for sign in (*[1.0] * len(parts), -1.0)]
+    return coo_array((signs, (rows, columns)), shape=(len(counts.sums), len(counts.cells))).tocsr()
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class CareType:
 
 
 def match(types: Sequence[CareType], profile: Mapping[str, Figure]) -> CareType | None:
-    """Return the type that a cluster is of: all it needs is met, of several that which needs most; or None."""
+    """Return the type whose needs a cluster meets, of several that which needs most; or None."""
     fitting = [one for one in types if all(need.met(profile) for need in one.needs)]
     return max(fitting, key=lambda one: len(one.needs), default=None)
 

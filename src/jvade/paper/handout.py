@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,7 +143,7 @@ def make(
     latents = outcomes["latents"]
     hexagons = latents.tables.get("latent_map")
     if hexagons is not None:
-        hexagons = _hexagons(hexagons, {int(name) for name in shown}, rule)
+        hexagons = _hexagons(hexagons, [int(name) for name in shown], rule)
     moved = latents.tables.get("cluster_traversal")
     if moved is not None:
         moved = moved.loc[moved["cluster"].astype(str).isin(shown)]
@@ -202,7 +202,7 @@ class Tables:
         crossed = table.outcome
         self._add(OUTCOME, crossed.astype(np.int8), [NO, YES])
         self.of[OUTCOME] = (OUTCOME, YES)
-        going = _codes(frame["destination"]) if DESTINATION in table.extras else None
+        going = _codes(frame["destination"].to_numpy(object)) if DESTINATION in table.extras else None
         places = [HOME, *(going.values if going else ()), ELSEWHERE]
         codes = np.where(crossed, (going.codes + 1) if going else len(places) - 1, 0)
         if going and UNKNOWN in going.values:
@@ -211,7 +211,7 @@ class Tables:
         self.families.append(("cluster", OUTCOME, DESTINATION))
         self.of |= {value: (DESTINATION, value) for value in profiles.DESCRIBED["destination"][1]}
         if "zone" in table.extras:
-            self.dimensions[ORIGIN] = _codes(frame["zone"])
+            self.dimensions[ORIGIN] = _codes(frame["zone"].to_numpy(object))
             if residence:  # a zone is made of sub-districts
                 self.families.append(("cluster", ORIGIN, residence))
         elif residence:
@@ -244,7 +244,7 @@ def _exclusive(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
     return [block for block, _ in blocks]
 
 
-def _codes(values: pd.Series) -> Dimension:
+def _codes(values: np.ndarray) -> Dimension:
     """Return a column of words as a dimension."""
     codes, names = pd.factorize(values, sort=True)
     if (codes < 0).any():
@@ -331,7 +331,7 @@ def _flows(
                 visits = published.visits(**of, **{name: value})
                 if visits != 0:
                     nodes.append((cluster or "all", step, value, counted.labels.get(value, value), visits))
-        for (step, one), (_, two) in zip(steps, steps[1:], strict=False):
+        for (step, one), (_, two) in pairwise(steps):
             for a in counted.dimensions[one].values:
                 for b in counted.dimensions[two].values:
                     visits = published.visits(**of, **{one: a, two: b})
@@ -343,7 +343,7 @@ def _flows(
     )
 
 
-def _hexagons(hexagons: pd.DataFrame, shown: set[int], rule: Rule) -> pd.DataFrame:
+def _hexagons(hexagons: pd.DataFrame, shown: Sequence[int], rule: Rule) -> pd.DataFrame:
     """Return the hexagons with enough patients; of a cluster if it has enough of them there."""
     behind = hexagons["patients"].fillna(hexagons["visits"])
     own = hexagons["cluster_patients"].fillna(hexagons["visits"] * hexagons["cluster_share"] / 100)
@@ -353,7 +353,7 @@ def _hexagons(hexagons: pd.DataFrame, shown: set[int], rule: Rule) -> pd.DataFra
 
 
 def _stability(found: Outcome) -> dict[str, Any]:
-    table = found.tables["table6_stability"].set_index(found.tables["table6_stability"]["seed"].astype(str))
+    table = found.tables["table6_stability"].set_index("seed")
     indices = ("silhouette", "davies_bouldin", "calinski_harabasz")
     return {
         "ari_mean": found.values["ari_mean"],
