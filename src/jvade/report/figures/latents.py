@@ -12,18 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from jvade.report.drawing import CORNERS, PALETTE, cluster_color
 from jvade.report.figures.style import GRID, HALO, INK, MUTED, one_axes, styled
 
-#: Nine muted colours that the common colour-vision deficiencies keep apart (Tol 2021), and a blue that stays
-#: apart from them; the pale ones last.
-PALETTE = (
-    "#332288", "#cc6677", "#117733", "#882255", "#44aa99",
-    "#aa4499", "#999933", "#3366ff", "#88ccee", "#ddcc77",
-)  # fmt: skip
 #: Thin lines of the inputs that are not named; panels side by side.
 OTHERS, PER_ROW = "#c9d0d6", 3
-#: Corners of a hexagon of radius 1, one of them up.
-CORNERS = np.stack([np.sin(np.arange(6) * np.pi / 3), np.cos(np.arange(6) * np.pi / 3)], axis=1)
 #: The faintest that a hexagon is drawn, of 1.
 FAINTEST = 0.15
 
@@ -264,11 +257,6 @@ def latent_measures(
         axes.set_axis_off()
     _foot(figure, _footnote(hexagons, share_drawn, min_patients))
     return figure
-
-
-def cluster_color(number: float) -> str:
-    """Return the colour of a cluster, numbered from 1; they repeat after the last."""
-    return PALETTE[(int(number) - 1) % len(PALETTE)]
 
 
 def _shaded(axes: Axes, hexagons: pd.DataFrame, column: str, unit: str, log: bool) -> None:
