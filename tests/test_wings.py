@@ -20,7 +20,10 @@ MAY_IMPORT = {
     "checkpoints": ({"jax", "orbax"}, {"core", "checkpoints", "atomic"}),
     "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "py4j", "scipy"}, {"data"}),
     "analysis": ({"pandas", "sklearn", "scipy", "threadpoolctl"}, {"analysis"}),
-    "report": ({"matplotlib", "markdown_it", "rich", "pandas"}, {"report", "atomic"}),
+    "report": (
+        {"matplotlib", "markdown_it", "rich", "pandas", "jinja2", "markupsafe"},
+        {"report", "analysis", "atomic", "version"},
+    ),
     "atomic": (set(), set()),
 }
 _packages = set().union(*(packages for packages, _ in MAY_IMPORT.values()))

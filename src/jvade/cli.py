@@ -23,10 +23,12 @@ try:
     from jvade.clustering import TrainingError
     from jvade.commands import fit as fitting
     from jvade.commands import models, predict, tables
+    from jvade.commands import report as reporting
     from jvade.commands import sweep as sweeping
     from jvade.commands.fit import FitSettings
     from jvade.commands.models import DoctorSettings
     from jvade.commands.predict import PredictSettings
+    from jvade.commands.report import ReportSettings
     from jvade.commands.sweep import SweepSettings
     from jvade.commands.tables import FeaturesSettings, SimulateSettings
     from jvade.estimator import NAMED
@@ -127,6 +129,19 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         settings.check()
         use_device(settings.device)
         study.run(settings, Terminal())
+
+    @whole.command
+    def report(
+        run: tyro.conf.Positional[Path],
+        settings: Annotated[ReportSettings, tyro.conf.arg(name="")] = ReportSettings(),  # noqa: B008
+    ) -> None:
+        """Write what may be handed on of a run: a report in one file, and its tables.
+
+        Args:
+            run: folder of a finished `jvade paper`.
+            settings: of the report.
+        """
+        reporting.run(run, settings, Terminal())
 
     @whole.command
     def fit(

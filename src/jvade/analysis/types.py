@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 #: A text in each language.
-Text = dict[str, str]
+Text = Mapping[str, str]
 LANGUAGES = ("en", "zh")
 LIMITS = ("at_least", "at_most", "times_at_least", "times_at_most")
 

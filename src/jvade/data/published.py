@@ -33,6 +33,11 @@ def load(name: Table) -> pd.DataFrame:
         return pd.read_csv(file)
 
 
+def types() -> str:
+    """Return the study's seven types and its advice for them, as the TOML file that a person may edit."""
+    return (files("jvade.data") / "published" / "types.toml").read_text(encoding="utf-8")
+
+
 def type_means() -> pd.DataFrame:
     """Return Table 7 as numbers: a row per variable, a column per type (1 to 7), the published units.
 

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-
 from jvade.report.drawing import CORNERS, PALETTE, cluster_color
 
 INK, MUTED, PALE = "#1f2933", "#52606d", "#e4e8ec"
+#: White around letters, so that they are read on any colour.
+HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3" stroke-linejoin="round"'
 #: Colours of the destinations: home first, in grey.
 HOME_COLOR = "#aab4bd"
 #: A text in each language, and what writes it.
@@ -32,6 +33,18 @@ def _text(x: float, y: float, say: Markup, anchor: str = "start", color: str = I
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" dominant-baseline="middle"'
         f"{more}>{say}</text>"
     )
+
+
+def _rect(x: float, y: float, width: float, height: float, style: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.2f}" width="{width:.1f}" height="{height:.2f}" {style}/>'
+
+
+def _band(x0: float, y0: float, x1: float, y1: float, high: float) -> str:
+    """Return a band of one height from one place to another, as a path."""
+    half = (x0 + x1) / 2
+    there = f"M{x0:.1f} {y0:.2f}C{half:.1f} {y0:.2f} {half:.1f} {y1:.2f} {x1:.1f} {y1:.2f}"
+    y0, y1 = y0 + high, y1 + high
+    return f"{there}V{y1:.2f}C{half:.1f} {y1:.2f} {half:.1f} {y0:.2f} {x0:.1f} {y0:.2f}Z"
 
 
 def sankey(
@@ -59,7 +72,10 @@ def sankey(
     for step, a, b, visits in flows[["step", "from_node", "to_node", "visits"]].itertuples(index=False):
         sides[step - 1, a, 1] = sides.get((step - 1, a, 1), 0) + visits
         sides[step, b, 0] = sides.get((step, b, 0), 0) + visits
-    sizes = {(step, node): max(sides.get((step, node, 0), 0), sides.get((step, node, 1), 0)) for step, node, _ in sides}
+    sizes = {
+        (step, node): max(sides.get((step, node, 0), 0), sides.get((step, node, 1), 0))
+        for step, node, _ in sides
+    }
     columns = {
         step: [node for node in nodes.loc[nodes["step"] == step, "node"] if sizes.get((step, node), 0) > 0]
         for step in steps
@@ -101,22 +117,23 @@ def sankey(
         start, end = y0 + offset.get((step - 1, a, 1), 0.0), y1 + offset.get((step, b, 0), 0.0)
         offset[step - 1, a, 1] = start - y0 + high
         offset[step, b, 0] = end - y1 + high
-        x0, half = x0 + bar, (x0 + bar + x1) / 2
-        shape = (
-            f"M{x0:.1f} {start:.2f}C{half:.1f} {start:.2f} {half:.1f} {end:.2f} {x1:.1f} {end:.2f}"
-            f"V{end + high:.2f}C{half:.1f} {end + high:.2f} {half:.1f} {start + high:.2f} {x0:.1f} {start + high:.2f}Z"
-        )
+        shape = _band(x0 + bar, start, x1, end, high)
         color = colors[b if step == middle else a]
         body.append(
             f'<path d="{shape}" fill="{color}" fill-opacity="0.45" data-visits="{visits:.0f}"'
             f' data-from="{escape(a)}" data-to="{escape(b)}" data-step="{step}"/>'
         )
-    counts = {(step, node): visits for step, node, visits in nodes[["step", "node", "visits"]].itertuples(index=False)}
+    counts = {
+        (step, node): visits
+        for step, node, visits in nodes[["step", "node", "visits"]].itertuples(index=False)
+    }
     for step, names in columns.items():
         written = -np.inf
         for node in names:
             x, y, high = places[step, node]
-            body.append(f'<rect x="{x:.1f}" y="{y:.2f}" width="{bar:.0f}" height="{max(high, 0.8):.2f}" fill="{INK}"/>')
+            body.append(
+                f'<rect x="{x:.1f}" y="{y:.2f}" width="{bar:.0f}" height="{max(high, 0.8):.2f}" fill="{INK}"/>'
+            )
             visits = counts.get((step, node), np.nan)
             number = "" if np.isnan(visits) else f' <tspan fill="{MUTED}">{visits:,.0f}</tspan>'
             words = Markup(say(labels[node]) + Markup(number))
@@ -124,14 +141,11 @@ def sankey(
             written = middle_y
             first = step == min(columns)
             at, anchor = (x - 6, "end") if first else (x + bar + 6, "start")
-            halo = ' paint-order="stroke" stroke="#fff" stroke-width="3" stroke-linejoin="round"'
-            body.append(_text(at, middle_y, words, anchor, more=halo))
+            body.append(_text(at, middle_y, words, anchor, more=HALO))
     return _svg(width, height + top + 20, body, caption, "sankey")
 
 
-def latent_map(
-    hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None, caption: str
-) -> Markup:
+def latent_map(hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None, caption: str) -> Markup:
     """Draw where the clusters lie on the latents; a chosen one alone in its colour.
 
     Args:
@@ -166,14 +180,14 @@ def latent_map(
     for name in names:
         if name in centers and chosen is None:
             x, y = np.median(np.array(centers[name]), axis=0)
-            body.append(
-                f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" dominant-baseline="central" font-size="17"'
-                f' font-weight="bold" fill="{INK}" paint-order="stroke" stroke="#fff" stroke-width="4">{escape(name)}</text>'
-            )
+            large = ' font-size="17" font-weight="bold"' + HALO
+            body.append(_text(x, y, Markup(escape(name)), "middle", more=large))
     return _svg(width, height, body, caption, "map")
 
 
-def traversal(table: pd.DataFrame, labels: Mapping[str, Text], say: Say, caption: str, moved: int = 4) -> Markup:
+def traversal(
+    table: pd.DataFrame, labels: Mapping[str, Text], say: Say, caption: str, moved: int = 4
+) -> Markup:
     """Draw what the decoder makes of each latent as it moves about a cluster, a panel each.
 
     Args:
@@ -193,7 +207,9 @@ def traversal(table: pd.DataFrame, labels: Mapping[str, Text], say: Say, caption
         low, high = float(wide[chosen].min().min()), float(wide[chosen].max().max())
         values = wide.index.to_numpy(float)
         left, top = 6.0 + (i % 2) * (width + right + 14), head + (i // 2) * (height + 44)
-        body.append(f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="{PALE}"/>')
+        body.append(
+            f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="{PALE}"/>'
+        )
         body.append(_text(left, top - 9, Markup(escape(str(latent))), color=MUTED))
         ends = []
         for name, color in zip(chosen, PALETTE, strict=False):
@@ -206,10 +222,14 @@ def traversal(table: pd.DataFrame, labels: Mapping[str, Text], say: Say, caption
         for y, name, color in sorted(ends):
             at = max(y, written + 15)
             written = at
-            body.append(f'<path d="M{left + width:.1f} {y:.1f}L{left + width + 8:.1f} {at:.1f}" stroke="{color}" fill="none"/>')
+            body.append(
+                f'<path d="M{left + width:.1f} {y:.1f}L{left + width + 8:.1f} {at:.1f}" stroke="{color}" fill="none"/>'
+            )
             body.append(_text(left + width + 11, at, say(labels[name])))
         for value, at, anchor in ((values[0], left, "start"), (values[-1], left + width, "end")):
-            body.append(_text(at, top + height + 11, Markup(f"{value:+.0f}"), anchor, MUTED, ' font-size="11"'))
+            body.append(
+                _text(at, top + height + 11, Markup(f"{value:+.0f}"), anchor, MUTED, ' font-size="11"')
+            )
     rows = -(-len(panels) // 2)
     wide_ = (width + right) * min(len(panels), 2) + 20
     return _svg(wide_, rows * (height + 44) + head, body, caption, "traversal")

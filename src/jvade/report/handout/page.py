@@ -1,0 +1,381 @@
+"""The report as one file of HTML: words around the numbers, tables and pictures of a `Handout`."""
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any, Literal
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from jvade.analysis.types import Figure
+from jvade.report.drawing import cluster_color
+from jvade.report.handout import charts
+from jvade.report.handout.charts import Text
+from jvade.report.handout.content import Cluster, Handout
+from jvade.version import __version__
+
+Language = Literal["en", "zh", "both"]
+
+#: The agreement of seeds from which clusters count as the same.
+AGREE = 0.8
+CONTENTS = (
+    ("found", "Found", "发现"),
+    ("clusters", "Clusters", "各簇"),
+    ("table", "Profiles", "画像"),
+    ("map", "Map", "分布图"),
+    ("flows", "Flows", "流向"),
+    ("browser", "Browser", "浏览器"),
+    ("trust", "Trust", "可靠性"),
+    ("method", "Method", "方法"),
+    ("limits", "Limits", "局限"),
+)
+
+
+def words() -> dict[str, dict[str, Text]]:
+    """Return what variables, nodes, groups and units are called, by language."""
+    return tomllib.loads((files(__package__ or "") / "words.toml").read_text(encoding="utf-8"))
+
+
+class Page:
+    """Writes the report of one handout.
+
+    Args:
+        handout: what is printed.
+        language: "en", "zh", or "both" with a switch.
+        made: day it is made, as it is printed.
+    """
+
+    def __init__(self, handout: Handout, language: Language, made: str) -> None:
+        self.handout, self.made = handout, made
+        self.languages = ("en", "zh") if language == "both" else (language,)
+        self.words = known = words()
+        self.groups, self.units = known["groups"], known["units"]
+        profile = handout.profile
+        self.labels = {
+            name: _named(known["variables"].get(name), str(label), name)
+            for name, label in profile[["variable", "label"]].itertuples(index=False)
+        }
+        self.unit_of = dict(profile[["variable", "unit"]].itertuples(index=False))
+        self.nodes = {
+            name: _named(known["nodes"].get(name) or self.labels.get(name), str(label), name)
+            for name, label in handout.nodes[["node", "label"]].itertuples(index=False)
+        }
+
+    def say(self, text: Text) -> Markup:
+        """Return a text in every language of the page, as HTML that is valid in SVG too."""
+        if len(self.languages) == 1:
+            return Markup(escape(text[self.languages[0]]))
+        if text["en"] == text["zh"]:
+            return Markup(escape(text["en"]))
+        return Markup("").join(
+            Markup('<{} lang="{}">{}</{}>').format(Markup("span"), one, text[one], Markup("span"))
+            for one in self.languages
+        )
+
+    def say_in_svg(self, text: Text) -> Markup:
+        """Return the same for a picture."""
+        return Markup(str(self.say(text)).replace("<span", "<tspan").replace("</span", "</tspan"))
+
+    def t(self, en: str, zh: str) -> Markup:
+        """Return words given in both languages."""
+        return self.say({"en": en, "zh": zh})
+
+    def plain(self, en: str, zh: str) -> str:
+        """Return words where no markup may stand: in both languages."""
+        return " / ".join({"en": en, "zh": zh}[one] for one in self.languages)
+
+    def count(self, value: float) -> str:
+        """Return a number of visits or patients."""
+        return "·" if math.isnan(value) else f"{value:,.0f}"
+
+    def number(self, variable: str, value: float) -> Markup:
+        """Return a figure of the profile with its unit."""
+        if math.isnan(value):
+            return Markup("·")
+        unit = self.unit_of[variable]
+        if unit.startswith("percent"):
+            return Markup(f"{value:.1f}\u202f%")
+        known = self.units.get(unit, {"en": unit, "zh": unit})
+        return Markup("{}\u202f{}").format(_plain_number(value), self.say(known))
+
+    def times(self, figure: Figure) -> Markup:
+        """Return a figure over that of all visits."""
+        if math.isnan(figure.times):
+            return Markup("·")
+        text = f"{figure.times:.1f}" if figure.times >= 0.95 else f"{figure.times:.2f}"
+        return self.say({one: form.format(times=text) for one, form in self.words["page"]["times"].items()})
+
+    def html(self) -> str:
+        """Return the page."""
+        handout = self.handout
+        here = files(__package__ or "")
+        texts = {name: (here / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
+        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+        template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
+        profile = handout.profile.set_index("variable")
+        columns = [f"cluster{cluster.name}" for cluster in handout.clusters]
+        figures = {
+            "all": self._flow("all", "flows-words"),
+            "crossing": self._flow("all", "crossing-words", True),
+        }
+        return template.render(
+            h=handout,
+            t=self.t,
+            say=self.say,
+            plain=self.plain,
+            count=self.count,
+            number=self.number,
+            times=self.times,
+            labels=self.labels,
+            nodes=self.nodes,
+            color=lambda name: cluster_color(float(name)),
+            first=self.languages[0],
+            languages=self.languages,
+            title=self.plain(*self.words["page"]["title"].values()),
+            contents=[one for one in CONTENTS if one[0] != "map" or handout.hexagons is not None],
+            made=self.made,
+            version=__version__,
+            style=Markup(texts["style.css"]),
+            script=Markup(texts["script.js"]),
+            overall=float(profile.loc["cross_district", "overall"]),  # type: ignore[arg-type]
+            findings=self._findings(),
+            warnings=self._warnings(),
+            rows=[self._row(row, columns) for row in handout.profile.to_dict("records")],
+            map=self._map(None, "map-words"),
+            maps={c.name: self._map(c.name, f"map-{c.name}") for c in handout.clusters},
+            flows=figures | {c.name: self._flow(c.name, f"flow-{c.name}") for c in handout.clusters},
+            flow_rows=handout.flows.loc[handout.flows["cluster"] == "all"].to_dict("records"),
+            moves={c.name: self._moves(c.name) for c in handout.clusters},
+            option=self._option,
+            bars=self._bars,
+            typical=self._typical,
+            trust=self._trust(),
+            method=self._method(),
+            limits=self._limits(),
+        )
+
+    def sankey(self, cluster: str, crossing: bool = False) -> Markup:
+        """Return the flows of a cluster as a picture; "all" for all visits."""
+        return self._flow(cluster, "flows", crossing)
+
+    def map(self) -> Markup:
+        """Return the map of all clusters as a picture."""
+        return self._map(None, "map")
+
+    def _flow(self, cluster: str, caption: str, crossing: bool = False) -> Markup:
+        flows = self.handout.flows.loc[self.handout.flows["cluster"] == cluster]
+        nodes = self.handout.nodes.loc[self.handout.nodes["cluster"] == cluster]
+        if crossing:
+            flows = flows.loc[(flows["from_node"] != "home") & (flows["to_node"] != "home")]
+            # What a place of residence or a level has of crossing visits alone is not counted by itself.
+            nodes = nodes.loc[nodes["node"] != "home"]
+            nodes = nodes.assign(visits=nodes["visits"].where(nodes["step"] == 1))
+        heads = {int(step): text for step, text in self.words["heads"].items()}
+        return charts.sankey(nodes, flows, self.nodes, heads, self.say_in_svg, caption)
+
+    def _map(self, chosen: str | None, caption: str) -> Markup:
+        if self.handout.hexagons is None:
+            return Markup("")
+        names = [cluster.name for cluster in self.handout.clusters]
+        return charts.latent_map(self.handout.hexagons, names, chosen, caption)
+
+    def _moves(self, cluster: str) -> Markup:
+        table = self.handout.traversal
+        if table is None:
+            return Markup("")
+        own = table.loc[table["cluster"].astype(str) == cluster]
+        labels = {name: self.labels.get(name, {"en": name, "zh": name}) for name in own["variable"].unique()}
+        return charts.traversal(own, labels, self.say_in_svg, f"move-{cluster}") if len(own) else Markup("")
+
+    def _row(self, row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+        cells = [self._cell(row[name], row["overall"]) for name in columns]
+        cells += [self._cell(row["overall"], math.nan), self._cell(row["cv"], math.nan, ".2f")]
+        unit = self.units.get(row["unit"], {"en": row["unit"], "zh": row["unit"]})
+        group = self.groups.get(row["group"], {"en": row["group"], "zh": row["group"]})
+        return {"group": group, "variable": row["variable"], "unit": unit, "cells": cells}
+
+    def _cell(self, value: float, overall: float, form: str = "") -> dict[str, str]:
+        if math.isnan(value):
+            return {"text": "·", "sort": "", "shade": ""}
+        text = format(value, form) if form else _plain_number(value)
+        return {"text": text, "sort": f"{value:.6g}", "shade": _shade(value, overall)}
+
+    def _bars(self, cluster: Cluster) -> list[dict[str, Any]]:
+        """Return the rows of the ratio bars: most different first, none that is left out."""
+        rows = []
+        for variable, figure in cluster.figures.items():
+            if variable == "share" or math.isnan(figure.times) or figure.times <= 0:
+                continue
+            height = max(-3.0, min(3.0, math.log2(figure.times))) / 3 * 50
+            rows.append(
+                {
+                    "variable": variable,
+                    "figure": figure,
+                    "less": height < 0,
+                    "left": f"{50 + min(height, 0):.1f}",
+                    "width": f"{abs(height):.1f}",
+                    "key": -abs(height),
+                }
+            )
+        return sorted(rows, key=lambda row: row["key"])
+
+    def _typical(self, cluster: Cluster) -> Markup:
+        """Return the most frequent value of each group of shares, and the means: an aggregate, no person."""
+        parts = [
+            Markup("{} {}").format(
+                self.say(self.labels[name]), self.number(name, cluster.figures[name].value)
+            )
+            for name in ("age", "female", "cost")
+            if name in cluster.figures and not math.isnan(cluster.figures[name].value)
+        ]
+        groups = self.handout.profile.set_index("variable")["group"]
+        for group in ("institution", "diagnosis", "residence"):
+            own = {
+                name: figure.value
+                for name, figure in cluster.figures.items()
+                if groups[name] == group
+                and not math.isnan(figure.value)
+                and not name.startswith("subdistrict")
+            }
+            if own:
+                most = max(own, key=lambda name: own[name])
+                parts.append(
+                    Markup("{} {}").format(self.say(self.labels[most]), self.number(most, own[most]))
+                )
+        return Markup("; ").join(parts)
+
+    def type_of(self, cluster: Cluster) -> Text:
+        """Return the name of the type that a cluster is of, or that none fits."""
+        return cluster.care_type.name if cluster.care_type else self.words["page"]["no_type"]
+
+    def _option(self, cluster: Cluster) -> Text:
+        name = self.type_of(cluster)
+        return {one: f"{cluster.name} · {name[one]}" for one in ("en", "zh")}
+
+    def _sentence(self, key: str, **values: Any) -> Markup:
+        return self.say({one: text.format(**values) for one, text in self.words["sentences"][key].items()})
+
+    def _findings(self) -> list[Markup]:
+        handout = self.handout
+        shown = [c for c in handout.clusters if not math.isnan(c.figures["cross_district"].value)]
+        if not shown:
+            return [self._sentence("nothing_shown")]
+        top = max(shown, key=lambda c: c.figures["cross_district"].value)
+        rate, share = top.figures["cross_district"], top.figures["share"].value
+        above = [c for c in shown if c.figures["cross_district"].times > 1]
+        crossing = sum(c.visits * c.figures["cross_district"].value for c in above)
+        all_crossing = handout.visits * rate.overall
+        part = 100 * crossing / all_crossing if all_crossing else 0.0
+        theirs = 100 * sum(c.visits for c in above) / handout.visits
+        largest = max(handout.clusters, key=lambda c: c.visits)
+        lines = [
+            self._sentence(
+                "most_crossing", name=self._option(top), rate=rate.value, times=rate.times, share=share
+            ),
+            self._sentence("above", n=len(above), share=theirs, part=part),
+            self._sentence("largest", name=self._option(largest), share=largest.figures["share"].value),
+        ]
+        nodes = handout.nodes
+        going = nodes.loc[(nodes["cluster"] == "all") & (nodes["step"] == 1) & (nodes["node"] != "home")]
+        places = going.dropna(subset="visits").set_index("node")["visits"]
+        if len(places) > 1 and all_crossing:
+            place = str(places.idxmax())
+            part = 100 * float(places.max()) / (all_crossing / 100)
+            lines.append(self._sentence("going", part=part, place=self.nodes[place]))
+        return lines
+
+    def _warnings(self) -> list[Markup]:
+        handout, lines = self.handout, []
+        ari, about = handout.stability["ari_mean"], handout.about
+        if ari is not None and ari < AGREE:
+            lines.append(self._sentence("depends", runs=handout.stability["runs"], ari=ari))
+        if lost := about["n_clusters"] - about["alive"]:
+            lines.append(self._sentence("lost", lost=lost, n_clusters=about["n_clusters"]))
+        if handout.left_out:
+            lines.append(self._sentence("left_out", n=handout.left_out))
+        return lines
+
+    def _trust(self) -> list[Markup]:
+        found, lines = self.handout.stability, []
+        if found["ari_mean"] is not None:
+            mean, least = found["ari_mean"], found["ari_least"]
+            lines.append(self._sentence("agreement", runs=found["runs"], mean=mean, least=least))
+        if found["cv"]:
+            lines.append(self._sentence("variation", **found["cv"]))
+        return lines
+
+    def _method(self) -> list[Markup]:
+        return [self._sentence(key, **self.handout.about) for key in ("described", "vade", "types")]
+
+    def _limits(self) -> list[Markup]:
+        handout = self.handout
+        rule, who = handout.rule, self.words["who"]["patients" if handout.has_patients else "records"]
+        if handout.protected:
+            lines = [
+                self._sentence("rule", min_patients=rule.min_patients, who=who),
+                self._sentence("rounding", rounding=rule.rounding),
+            ]
+        else:
+            lines = [self._sentence("unprotected")]
+        more = [] if handout.has_patients else ["no_patients"]
+        more += ["groups", "causes"] + ["simulated"] * bool(handout.about["simulated"])
+        return lines + [self._sentence(key) for key in more]
+
+
+def _named(known: Text | None, label: str, name: str) -> Text:
+    """Return the words for a variable: ours where its label is the usual one, or else the label it has."""
+    if known is not None and (label in (known["en"], name) or label.replace(": 0", " ") == known["en"]):
+        return known
+    if known is not None and name.startswith("subdistrict_") and label.startswith("Sub-district"):
+        return known
+    return {"en": label, "zh": label}
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.1f}"
+
+
+def _shade(value: float, overall: float) -> str:
+    """Return the colour of a cell: the further from all visits, the deeper."""
+    if math.isnan(overall) or overall <= 0 or value < 0:
+        return ""
+    strength = 1.0 if value == 0 else min(abs(math.log2(value / overall)) / 3, 1.0)
+    if strength < 0.05:
+        return ""
+    base = (236, 140, 70) if value > overall else (95, 155, 215)
+    red, green, blue = (round(255 + (one - 255) * strength) for one in base)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def sheets(page: Page) -> dict[str, pd.DataFrame]:
+    """Return the tables of a report by name: clusters, profiles, flows."""
+    handout = page.handout
+    clusters = pd.DataFrame(
+        [
+            {
+                "cluster": one.name,
+                "type_en": page.type_of(one)["en"],
+                "type_zh": page.type_of(one)["zh"],
+                "visits": one.visits,
+                "patients": one.patients,
+                "share_percent": one.figures["share"].value,
+                "cross_rate_percent": one.figures["cross_district"].value,
+                "advice_en": " ".join(a.text["en"] for a in one.care_type.advice) if one.care_type else "",
+                "advice_zh": "".join(a.text["zh"] for a in one.care_type.advice) if one.care_type else "",
+            }
+            for one in handout.clusters
+        ]
+    )
+    profile = handout.profile.drop(columns="label")
+    both = [page.labels[name] for name in profile["variable"]]
+    profile.insert(2, "label_en", [one["en"] for one in both])
+    profile.insert(3, "label_zh", [one["zh"] for one in both])
+    flows = handout.flows.assign(
+        from_zh=[page.nodes[name]["zh"] for name in handout.flows["from_node"]],
+        to_zh=[page.nodes[name]["zh"] for name in handout.flows["to_node"]],
+    )
+    return {"clusters": clusters, "profiles": profile, "flows": flows}
