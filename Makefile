@@ -27,7 +27,7 @@ paper: $(VENV)/study.stamp ## Reproduce the study, in minutes: tables and figure
 test: $(VENV)/dev.stamp ## Run the tests, without those marked long
 	$(RUN) -m pytest -q -n 2 -m "not long"
 
-test-all: $(VENV)/spark.stamp ## Run all tests; those of Spark need Java too
+test-all: $(VENV)/spark.stamp ## Run all tests; those of Spark need Java too, those of the report Chromium
 	$(RUN) -m pytest -q
 
 lint: $(VENV)/dev.stamp ## Check style, format and types
@@ -38,7 +38,7 @@ lint: $(VENV)/dev.stamp ## Check style, format and types
 lock: ## Resolve the pins of every supported Python anew
 	$(foreach v,$(SUPPORTED),$(call compile,$(v),,The study))
 	$(foreach v,$(SUPPORTED),$(call compile,$(v),-dev,The study and the tools of development,--extra dev --extra bench,))
-	$(foreach v,$(SUPPORTED),$(call compile,$(v),-spark,All that and Spark,--extra dev --extra bench --extra spark,-dev))
+	$(foreach v,$(SUPPORTED),$(call compile,$(v),-spark,All that and Spark and a browser,--extra dev --extra bench --extra spark --extra browser,-dev))
 
 clean: ## Remove the environment and the caches; results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -28,10 +28,10 @@ try:
     from jvade.commands.fit import FitSettings
     from jvade.commands.models import DoctorSettings
     from jvade.commands.predict import PredictSettings
-    from jvade.commands.report import ReportSettings
     from jvade.commands.sweep import SweepSettings
     from jvade.commands.tables import FeaturesSettings, SimulateSettings
     from jvade.estimator import NAMED
+    from jvade.paper.report import ReportSettings
     from jvade.paper.settings import PRESETS, PaperSettings
     from jvade.report.terminal import Terminal
 except ModuleNotFoundError as absent:

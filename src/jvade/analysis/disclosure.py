@@ -171,7 +171,7 @@ def protect(counts: Counts, rule: Rule) -> Bool[np.ndarray, " C"]:
         # Leaving out more only adds to what could be true: a cell that is not told now never will be.
         if attacker.tells(cell := queue.popleft(), hidden):
             more = _more(counts, rule, hidden, having, attacker, cell)
-            if more is not None:  # else all around it is left out already: nothing is known that could tell
+            if more is not None:  # else all is left out already
                 queue.extend([cell, *np.flatnonzero(more & ~hidden).tolist()])
                 hidden = more
     return hidden
@@ -187,21 +187,30 @@ def _more(
 ) -> Bool[np.ndarray, " C"] | None:
     """Return the cells to leave out so that one is told no more; None if there are none.
 
-    Tried are the parts of its sums, those first that cost least, then their totals; where none helps alone,
-    the first of them is taken, and the next round goes on from there.
+    Tried are the parts of its sums, those first that cost least, then their totals; where all of these are
+    left out already, those of the sums that they are in, and so on. Where none helps alone, the first is
+    taken, and the next round goes on from there.
     """
-    sums = [counts.sums[place] for place in having[told]]
     tried: list[Bool[np.ndarray, " C"]] = []
-    for near in ({part for _, parts in sums for part in parts}, {total for total, _ in sums}):
-        visible = [one for one in near if not hidden[one]]
-        for extra in sorted(visible, key=_cost(counts, hidden, having))[: TRIALS - len(tried)]:
-            more = hidden.copy()
-            more[extra] = True
-            more = _completed(counts, rule, more, having, having[extra])
-            if not attacker.copy().tells(told, more):
-                return more
-            tried.append(more)
-    return tried[0] if tried else None
+    reached, sums = {told}, set[int]()
+    while not tried:
+        before = len(sums)
+        sums |= {place for cell in reached for place in having[cell]}
+        if len(sums) == before:
+            return None
+        parts = {part for place in sums for part in counts.sums[place][1]}
+        totals = {counts.sums[place][0] for place in sums}
+        for near in (parts, totals):
+            visible = [one for one in near if not hidden[one]]
+            for extra in sorted(visible, key=_cost(counts, hidden, having))[: TRIALS - len(tried)]:
+                more = hidden.copy()
+                more[extra] = True
+                more = _completed(counts, rule, more, having, having[extra])
+                if not attacker.copy().tells(told, more):
+                    return more
+                tried.append(more)
+        reached = parts | totals
+    return tried[0]
 
 
 def _completed(

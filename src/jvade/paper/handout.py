@@ -1,7 +1,7 @@
 """What a finished run hands on: every number that the report prints, after the disclosure rule."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,11 @@ class Tables:
         crossed = table.outcome
         self._add(OUTCOME, crossed.astype(np.int8), [NO, YES])
         self.of[OUTCOME] = (OUTCOME, YES)
-        going = _codes(frame["destination"].to_numpy(object)) if DESTINATION in table.extras else None
+        going = (
+            _codes(frame[DESTINATION].to_numpy(object), profiles.DESCRIBED[DESTINATION][1])
+            if DESTINATION in table.extras
+            else None
+        )
         places = [HOME, *(going.values if going else ()), ELSEWHERE]
         codes = np.where(crossed, (going.codes + 1) if going else len(places) - 1, 0)
         if going and UNKNOWN in going.values:
@@ -137,7 +141,7 @@ class Tables:
         self.families.append(("cluster", OUTCOME, DESTINATION))
         self.of |= {value: (DESTINATION, value) for value in profiles.DESCRIBED["destination"][1]}
         if "zone" in table.extras:
-            self.dimensions[ORIGIN] = _codes(frame["zone"].to_numpy(object))
+            self.dimensions[ORIGIN] = _codes(frame["zone"].to_numpy(object), profiles.DESCRIBED["zone"][1])
             if residence:  # a zone is made of sub-districts
                 self.families.append(("cluster", ORIGIN, residence))
         elif residence:
@@ -170,12 +174,15 @@ def _exclusive(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
     return [block for block, _ in blocks]
 
 
-def _codes(values: np.ndarray) -> Dimension:
-    """Return a column of words as a dimension."""
-    codes, names = pd.factorize(values, sort=True)
-    if (codes < 0).any():
-        return Dimension(np.where(codes < 0, len(names), codes), [*map(str, names), UNKNOWN])
-    return Dimension(codes, [*map(str, names)])
+def _codes(words: np.ndarray, first: Iterable[str]) -> Dimension:
+    """Return a column of words as a dimension: some in their order, then the others by name."""
+    found, names = pd.factorize(words)
+    first = list(first)
+    order = sorted(
+        map(str, names), key=lambda name: (first.index(name) if name in first else len(first), name)
+    )
+    place = np.array([order.index(str(name)) for name in names] + [len(order)], np.int64)
+    return Dimension(place[found], [*order, UNKNOWN] if (found < 0).any() else order)
 
 
 def _profile(
@@ -191,7 +198,8 @@ def _profile(
     ]
     spreads = {"share": np.inf}
     residence = [Row("residence", v.name, "percent") for v in table.inputs if v.group == "residence"]
-    for row in chain(profiles.printed(table), residence):
+    rows = sorted([*profiles.printed(table), *residence], key=lambda row: _place(row.group))
+    for row in rows:
         dimension, value = counted.of[row.variable]
         label = counted.labels.get(row.variable, row.variable)
         if f"{row.variable} known" == dimension:
@@ -205,8 +213,6 @@ def _profile(
             cells = [means[one["cluster"]] if one else sums.sum() / max(numbers.sum(), 1) for one in whole]
             lines.append(_line(row, label, np.where(open_, cells, np.nan)))
             spreads[row.variable] = float(values[known].std()) if known.any() else 0.0
-            continue
-        if dimension not in published.counts.cells[0] and dimension not in counted.dimensions:
             continue
         of = {OUTCOME: YES} if dimension == DESTINATION else {}
         shares = [published.share({**one, **of}, **{dimension: value}) for one in whole]
@@ -226,6 +232,10 @@ def _profile(
         spread = np.sqrt(np.nansum((means - center[:, None]) ** 2, axis=1) / n_known)
         frame["cv"] = np.where(center > 0, spread / center, np.nan)
     return frame, spreads
+
+
+def _place(group: str) -> int:
+    return profiles.GROUPS.index(group) if group in profiles.GROUPS else len(profiles.GROUPS)
 
 
 def _line(row: Row, label: str, cells: Sequence[float] | np.ndarray) -> dict[str, Any]:

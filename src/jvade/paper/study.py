@@ -7,7 +7,8 @@ from typing import Any
 
 from jvade import manifest
 from jvade.checkpoints import PRIVATE
-from jvade.paper import page
+from jvade.paper import handout, page, report
+from jvade.paper.report import SHARED, ReportSettings
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stage import Stage, Study
 from jvade.paper.stages import (
@@ -48,7 +49,9 @@ STAGES: dict[str, Stage] = {
 NOTE = """This folder holds a row for every visit: visits.parquet (the inputs), labels.parquet (row of the
 visit in your file, its cluster, how sure the model is of it), robust_labels.parquet (the same by our own
 configuration) and arrays of the models. It is for the analyst
-who ran the study and must not be passed on. Everything outside this folder is made of aggregates.
+who ran the study and must not be passed on. The folder report/ may be handed on: it has passed the
+disclosure rule. The other tables and figures of the run are aggregates for the analyst: where few patients
+are behind a number it is blank, but counts are not rounded.
 """
 
 
@@ -103,11 +106,14 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         drawn = {name: list(draw(study, name)) for name in current}
     with terminal.step("results page"):
         page.write(study, current, drawn)
+    if set(handout.STAGES) <= set(current):
+        with terminal.step("report"):
+            report.write(study.folder.path, manifest.plain(settings), ReportSettings())
     finish(study, current, began, clock)
     page.summarise(study, current)
     terminal.say(
         f"\nStart with {settings.folder / 'paper.html'}; {time.perf_counter() - clock:.0f} s, "
-        f"{manifest.peak_memory_gb():.1f} GB at the most. What lies under {PRIVATE}/ is not to be passed on."
+        f"{manifest.peak_memory_gb():.1f} GB at the most. Hand on {SHARED}/; the rest is for you."
     )
     return study.folder
 
@@ -151,6 +157,7 @@ def finish(study: Study, current: list[str], began: datetime, clock: float) -> N
             "warnings": [
                 f"{name}: {text}" for name, record in records.items() for text in record["warnings"]
             ],
+            "shareable": [f"{SHARED}/"] if set(handout.STAGES) <= set(current) else [],
             "private": [file for file in files if file.startswith(PRIVATE)],
         },
         [file for file in files if not file.startswith(PRIVATE)],

@@ -21,7 +21,7 @@ Say = Callable[[Text], Markup]
 
 def _svg(width: float, height: float, body: Sequence[str], caption: str, kind: str) -> Markup:
     return Markup(
-        f'<svg class="{kind}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
+        f'<svg class="{kind}" width="{width:.0f}" height="{height:.0f}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
         f' role="img" aria-labelledby="{caption}" font-family="system-ui, sans-serif" font-size="13">'
         + "".join(body)
         + "</svg>"
@@ -45,6 +45,13 @@ def _band(x0: float, y0: float, x1: float, y1: float, high: float) -> str:
     there = f"M{x0:.1f} {y0:.2f}C{half:.1f} {y0:.2f} {half:.1f} {y1:.2f} {x1:.1f} {y1:.2f}"
     y0, y1 = y0 + high, y1 + high
     return f"{there}V{y1:.2f}C{half:.1f} {y1:.2f} {half:.1f} {y0:.2f} {x0:.1f} {y0:.2f}Z"
+
+
+def _room(names: Sequence[str], labels: Mapping[str, Text]) -> float:
+    """Return how much room the words of some nodes take beside them, and a number."""
+    # A letter is about half as wide as it is high, a Chinese one as wide.
+    most = max(max(len(labels[name]["en"]) * 7.2, len(labels[name]["zh"]) * 13.5) for name in names)
+    return most + 80.0
 
 
 def sankey(
@@ -84,11 +91,12 @@ def sankey(
     if len(columns) < 2:
         return Markup("")
     most = max(len(names) for names in columns.values())
-    width, bar, gap, top = 860.0, 12.0, 26.0, 34.0
+    bar, gap, top = 12.0, 26.0, 34.0
     height = max(240.0, 62.0 * most)
     total = max(sum(sizes[step, node] for node in names) for step, names in columns.items())
     scale = (height - gap * (most - 1)) / total
-    left, right = 130.0, 190.0
+    left, right = (_room(columns[end], labels) for end in (min(columns), max(columns)))
+    width = left + 250.0 * (len(columns) - 1) + right
     xs = np.linspace(left, width - right - bar, len(columns))
     places: dict[tuple[int, str], tuple[float, float, float]] = {}
     body: list[str] = []
@@ -197,7 +205,7 @@ def traversal(
         caption: id of the words that tell what it shows.
         moved: how many variables are drawn in each panel, those that move most.
     """
-    width, height, head, right = 150.0, 130.0, 20.0, 210.0
+    width, height, head, right = 150.0, 130.0, 20.0, _room([*labels], labels) - 60.0
     body: list[str] = []
     panels = list(table.groupby("latent", sort=False))
     for i, (latent, part) in enumerate(panels):

@@ -22,6 +22,8 @@ Language = Literal["en", "zh", "both"]
 
 #: The agreement of seeds from which clusters count as the same.
 AGREE = 0.8
+#: Ratio bars of a cluster; the table of profiles has the others.
+MOST_BARS = 16
 CONTENTS = (
     ("found", "Found", "发现"),
     ("clusters", "Clusters", "各簇"),
@@ -156,6 +158,7 @@ class Page:
             trust=self._trust(),
             method=self._method(),
             limits=self._limits(),
+            account=[(self._account(name), rows) for name, rows in handout.rows],
         )
 
     def sankey(self, cluster: str, crossing: bool = False) -> Markup:
@@ -192,7 +195,8 @@ class Page:
         return charts.traversal(own, labels, self.say_in_svg, f"move-{cluster}") if len(own) else Markup("")
 
     def _row(self, row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-        cells = [self._cell(row[name], row["overall"]) for name in columns]
+        against = math.nan if row["variable"] == "share" else row["overall"]
+        cells = [self._cell(row[name], against) for name in columns]
         cells += [self._cell(row["overall"], math.nan), self._cell(row["cv"], math.nan, ".2f")]
         unit = self.units.get(row["unit"], {"en": row["unit"], "zh": row["unit"]})
         group = self.groups.get(row["group"], {"en": row["group"], "zh": row["group"]})
@@ -221,7 +225,7 @@ class Page:
                     "key": -abs(height),
                 }
             )
-        return sorted(rows, key=lambda row: row["key"])
+        return sorted(rows, key=lambda row: row["key"])[:MOST_BARS]
 
     def _typical(self, cluster: Cluster) -> Markup:
         """Return the most frequent value of each group of shares, and the means: an aggregate, no person."""
@@ -282,9 +286,9 @@ class Page:
         nodes = handout.nodes
         going = nodes.loc[(nodes["cluster"] == "all") & (nodes["step"] == 1) & (nodes["node"] != "home")]
         places = going.dropna(subset="visits").set_index("node")["visits"]
-        if len(places) > 1 and all_crossing:
+        if len(places) > 1 and float(all_crossing) > 0:
             place = str(places.idxmax())
-            part = 100 * float(places.max()) / (all_crossing / 100)
+            part = 1e4 * float(places.max()) / all_crossing
             lines.append(self._sentence("going", part=part, place=self.nodes[place]))
         return lines
 
@@ -310,6 +314,12 @@ class Page:
 
     def _method(self) -> list[Markup]:
         return [self._sentence(key, **self.handout.about) for key in ("described", "vade", "types")]
+
+    def _account(self, name: str) -> Markup:
+        """Return what became of some rows, in words; a rule that dropped them keeps its own."""
+        known = self.words["account"]
+        head, colon, rule = name.partition(": ")
+        return Markup("{}{}{}").format(self.say(known.get(head, {"en": head, "zh": head})), colon, rule)
 
     def _limits(self) -> list[Markup]:
         handout = self.handout

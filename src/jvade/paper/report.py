@@ -1,0 +1,135 @@
+"""The report of a finished run: what may be handed on of it, as one file of HTML and tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jvade import manifest
+from jvade.analysis import types
+from jvade.analysis.disclosure import Rule
+from jvade.data import published
+from jvade.data.errors import InputError
+from jvade.paper import handout
+from jvade.paper.stage import read_outcome, read_record
+from jvade.report.folder import RunFolder
+from jvade.report.handout.page import Language, Page, sheets
+
+#: Folder of the report within its run, and where one that is not protected goes.
+SHARED, UNPROTECTED = "report", "private/report-not-protected"
+#: Most rows of a sheet of Excel.
+EXCEL_ROWS = 1_048_575
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Write what may be handed on of a run: a report in one file of HTML, and its tables.
+
+    Args:
+        lang: "en", "zh", or "both" with a switch.
+        types: TOML file of the types of care-seeking and their advice; those of the study if not given.
+        min_patients: numbers with fewer patients behind them are left out.
+        rounding: counts are rounded to a multiple of it.
+        not_protected: leave nothing out and round nothing. Every page says so, and it goes to
+            RUN/private/report-not-protected.
+    """
+
+    lang: Language = "both"
+    types: Path | None = None
+    min_patients: int = Rule.min_patients
+    rounding: int = Rule.rounding
+    not_protected: bool = False
+
+    def rule(self) -> Rule:
+        """Return the rule of disclosure.
+
+        Raises:
+            InputError: what was expected, and what came.
+        """
+        try:
+            return Rule(1, 1) if self.not_protected else Rule(self.min_patients, self.rounding)
+        except ValueError as error:
+            raise InputError([str(error)], "settings") from None
+
+
+def read_types(path: Path | None) -> list[types.CareType]:
+    """Return the types of a file, those of the study if there is none.
+
+    Raises:
+        InputError: what is wrong with the file.
+    """
+    name = "types.toml" if path is None else path.name
+    try:
+        text = published.types() if path is None else path.read_text(encoding="utf-8")
+        return types.read(text)
+    except types.TypesError as error:
+        raise InputError(error.problems, name) from None
+    except UnicodeDecodeError:
+        raise InputError(["this is no text in UTF-8"], name) from None
+    except OSError:
+        raise InputError(["the file cannot be opened; check the path"], name) from None
+
+
+def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) -> Path:
+    """Write page, tables, pictures and manifest; return the page.
+
+    Args:
+        run_folder: of the run.
+        ran: settings of the run, as its manifest has them.
+        settings: of the report.
+
+    Raises:
+        InputError: a stage that the report needs was not run, or a setting cannot be used.
+    """
+    began = datetime.now(UTC)
+    rule, care_types = settings.rule(), read_types(settings.types)
+    records = {name: read_record(run_folder, name) for name in handout.STAGES}
+    if missing := [name for name, record in records.items() if record is None]:
+        raise InputError(
+            [f"not run: {', '.join(missing)}; run `jvade paper` without --only"], run_folder.name
+        )
+    outcomes = {name: read_outcome(run_folder, record) for name, record in records.items() if record}
+    made = handout.make(outcomes, ran, rule, care_types)
+    page = Page(made, settings.lang, date.today().isoformat())
+    folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
+    folder.begin()
+    html = folder.text("report.html", page.html())
+    tables = sheets(page)
+    for name, table in tables.items():
+        folder.table(name, table)
+    folder.file("report.xlsx", lambda path: _excel(path, tables, settings.not_protected))
+    english = Page(made, "en", page.made)
+    pictures = {
+        "flows": english.sankey("all"),
+        "flows_crossing": english.sankey("all", True),
+        "map": english.map(),
+    }
+    for name, picture in pictures.items():
+        if picture:
+            folder.text(f"{name}.svg", str(picture))
+    folder.finish(
+        {
+            "jvade": manifest.versions()["jvade"],
+            "began": began.isoformat(timespec="seconds"),
+            "versions": manifest.versions(),
+            "shareable": not settings.not_protected,
+            "rule": manifest.plain(rule),
+            "settings": manifest.plain(settings),
+            "run": {name: record["key"] for name, record in records.items() if record},
+            "types": manifest.key(types=[manifest.plain(one) for one in care_types]),
+        }
+    )
+    return html
+
+
+def _excel(path: Path, tables: dict[str, pd.DataFrame], not_protected: bool) -> None:
+    with path.open("wb") as file, pd.ExcelWriter(file, engine="openpyxl") as book:
+        for name, table in tables.items():
+            table.head(EXCEL_ROWS).to_excel(book, sheet_name=name, index=False, startrow=int(not_protected))
+            sheet = book.sheets[name]
+            sheet.freeze_panes = "A3" if not_protected else "A2"
+            if not_protected:
+                sheet["A1"] = "NOT PROTECTED: for the analyst alone, not to be passed on"
