@@ -18,7 +18,9 @@ TABLES = (("cluster", "zone", "going"), ("cluster", "going", "level"))
 def draw(seed, n_visits, shape=SHAPE):
     """Return visits whose cells are of very different sizes, and their patients."""
     rng = np.random.default_rng(seed)
-    columns = {name: rng.choice(size, n_visits, p=rng.dirichlet(np.full(size, 0.6))) for name, size in shape.items()}
+    columns = {
+        name: rng.choice(size, n_visits, p=rng.dirichlet(np.full(size, 0.6))) for name, size in shape.items()
+    }
     return pd.DataFrame(columns), rng.integers(0, max(n_visits // 3, 1), n_visits)
 
 
@@ -100,11 +102,14 @@ def test_what_is_shown_has_enough_patients_and_is_rounded(seed, n_visits, min_pa
     open_ = published(frame, patients, rule)
     for table in TABLES:
         for cell in cells_of(table):
-            inside = np.logical_and.reduce([frame[name] == int(v) for name, v in cell.items()] or [np.ones(n_visits, bool)])
+            inside = np.ones(n_visits, bool)
+            for name, value in cell.items():
+                inside &= frame[name].to_numpy() == int(value)
             people, shown = len(np.unique(patients[inside])), open_.visits(**cell)
             assert (shown == 0) == (not inside.any())
             if 0 < people < min_patients:
-                assert np.isnan(shown) and np.isnan(open_.patients(**cell))
+                assert np.isnan(shown)
+                assert np.isnan(open_.patients(**cell))
             if shown > 0:
                 assert shown % rounding == 0
                 assert abs(shown - inside.sum()) <= rounding / 2 or shown == rounding

@@ -1,4 +1,4 @@
-"""Types of care-seeking: the study's own clusters get their own names, and a file with mistakes says which."""
+"""Types of care-seeking: the study's clusters get their own names; a file with mistakes says which."""
 
 import math
 

@@ -108,7 +108,9 @@ def smoke(tmp_path_factory):
 
 def test_smoke_writes_every_table_and_figure(smoke):
     here = {path.relative_to(smoke).as_posix() for path in smoke.rglob("*") if path.is_file()}
-    assert {name for name in here if not name.startswith("private/")} == FILES | {"run.json"}
+    handed_on = {name for name in here if name.startswith("report/")}
+    assert {name for name in here - handed_on if not name.startswith("private/")} == FILES | {"run.json"}
+    assert {"report/report.html", "report/run.json", "report/report.xlsx"} <= handed_on
     got = json.loads((smoke / "run.json").read_text())
     assert got["seed"] == 42
     assert got["settings"]["model"]["learning_rate"] == 1e-3

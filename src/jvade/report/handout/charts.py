@@ -21,7 +21,9 @@ Say = Callable[[Text], Markup]
 
 def _svg(width: float, height: float, body: Sequence[str], caption: str, kind: str) -> Markup:
     return Markup(
-        f'<svg class="{kind}" width="{width:.0f}" height="{height:.0f}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
+        f'<svg class="{kind}" width="{width:.0f}" height="{height:.0f}"'
+        f' viewBox="0 0 {width:.0f} {height:.0f}"'
+        ' xmlns="http://www.w3.org/2000/svg"'
         f' role="img" aria-labelledby="{caption}" font-family="system-ui, sans-serif" font-size="13">'
         + "".join(body)
         + "</svg>"
@@ -139,9 +141,7 @@ def sankey(
         written = -np.inf
         for node in names:
             x, y, high = places[step, node]
-            body.append(
-                f'<rect x="{x:.1f}" y="{y:.2f}" width="{bar:.0f}" height="{max(high, 0.8):.2f}" fill="{INK}"/>'
-            )
+            body.append(_rect(x, y, bar, max(high, 0.8), f'fill="{INK}"'))
             visits = counts.get((step, node), np.nan)
             number = "" if np.isnan(visits) else f' <tspan fill="{MUTED}">{visits:,.0f}</tspan>'
             words = Markup(say(labels[node]) + Markup(number))
@@ -230,9 +230,9 @@ def traversal(
         for y, name, color in sorted(ends):
             at = max(y, written + 15)
             written = at
-            body.append(
-                f'<path d="M{left + width:.1f} {y:.1f}L{left + width + 8:.1f} {at:.1f}" stroke="{color}" fill="none"/>'
-            )
+            edge = left + width
+            line = f"M{edge:.1f} {y:.1f}L{edge + 8:.1f} {at:.1f}"
+            body.append(f'<path d="{line}" stroke="{color}" fill="none"/>')
             body.append(_text(left + width + 11, at, say(labels[name])))
         for value, at, anchor in ((values[0], left, "start"), (values[-1], left + width, "end")):
             body.append(

@@ -143,7 +143,7 @@ class Page:
             version=__version__,
             style=Markup(texts["style.css"]),
             script=Markup(texts["script.js"]),
-            overall=float(profile.loc["cross_district", "overall"]),  # type: ignore[arg-type]
+            overall=float(profile["overall"]["cross_district"]),  # type: ignore[arg-type]
             findings=self._findings(),
             warnings=self._warnings(),
             rows=[self._row(row, columns) for row in handout.profile.to_dict("records")],
@@ -236,7 +236,8 @@ class Page:
             for name in ("age", "female", "cost")
             if name in cluster.figures and not math.isnan(cluster.figures[name].value)
         ]
-        groups = self.handout.profile.set_index("variable")["group"]
+        profile = self.handout.profile
+        groups = dict(zip(profile["variable"], profile["group"], strict=True))
         for group in ("institution", "diagnosis", "residence"):
             own = {
                 name: figure.value

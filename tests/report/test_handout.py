@@ -1,0 +1,234 @@
+"""The report that is handed on: what it holds, what it must not, that its pictures equal its tables."""
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+from jvade import cli
+from jvade.analysis.disclosure import Rule
+from jvade.paper import handout, report
+from jvade.paper.report import ReportSettings, read_types
+from jvade.paper.stage import read_outcome, read_record
+from jvade.report.handout.page import Page, words
+
+#: Elements that need no end.
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Return a finished run with few visits: much of it must be left out."""
+    folder = tmp_path_factory.mktemp("handout") / "run"
+    only = ["--only", "stability", "profiles", "latents"]
+    cli.main(["paper", "--preset", "smoke", "--n-visits", "6000", "--out", str(folder), *only])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcomes(smoke):
+    return {name: read_outcome(smoke, read_record(smoke, name)) for name in handout.STAGES}
+
+
+@pytest.fixture(scope="module")
+def made(smoke, outcomes):
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    return handout.make(outcomes, ran, Rule(), read_types(None))
+
+
+class Reader(HTMLParser):
+    """Follows what opens and closes, and what an element asks for from outside."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.outside, self.problems = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in given:
+            self.ids.append(given["id"])
+        asked = [value for name, value in attrs if name in ("src", "href", "action", "data")]
+        self.outside += [value for value in asked if not value.startswith("#")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(tag)
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "both"])
+def test_the_page_is_whole_and_needs_nothing_from_outside(made, language):
+    text = Page(made, language, "2026-01-01").html()
+    reader = Reader()
+    reader.feed(text)
+    assert not reader.open
+    assert not reader.problems
+    assert not reader.outside
+    assert len(reader.ids) == len(set(reader.ids))
+    for name in re.findall(r'(?:aria-labelledby|for)="([^"]+)"', text) + re.findall(r'href="#([^"]+)"', text):
+        assert name in reader.ids, name
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(", text)
+    for svg in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
+        ET.fromstring(svg)
+    assert ("谁在跨区就医" in text) == (language != "en")
+    assert ("Who is protected" in text) == (language != "zh")
+    assert "at least a visit" not in text
+    assert "fewer than 8 patients" in text or language == "zh"
+
+
+def test_no_small_group_is_in_the_report(made, outcomes):
+    frame, labels = outcomes["cohort"].frames["visits"], outcomes["fine-tuning"].arrays["labels"]
+    patients = frame["patient"].to_numpy()
+    blank = 0
+    for row in made.profile.to_dict("records"):
+        if row["variable"] not in frame or frame[row["variable"]].dtype.kind == "f":
+            continue
+        for cluster in made.clusters:
+            flag = (labels == int(cluster.name)) & frame[row["variable"]].to_numpy(bool)
+            people, cell = len(np.unique(patients[flag])), row[f"cluster{cluster.name}"]
+            blank += np.isnan(cell)
+            assert np.isnan(cell) or people == 0 or people >= 8, row["variable"]
+    assert blank
+    shown = made.flows.dropna(subset="visits")
+    assert (shown["visits"] % 5 == 0).all()
+    assert (shown["visits"] >= 10).all()
+    small = made.flows["visits"].isna()
+    assert small.any()
+    # What is left out is nowhere in the source of the page either.
+    text = Page(made, "both", "").html()
+    drawn = re.findall(r'data-visits="(\d+)"', text)
+    assert drawn
+    assert all(int(n) >= 10 and int(n) % 5 == 0 for n in drawn)
+
+
+def test_shares_say_no_more_than_the_rounded_counts(made):
+    sizes = {cluster.name: cluster.visits for cluster in made.clusters}
+    shares = made.profile.set_index("variable").loc["share"]
+    for name, visits in sizes.items():
+        assert shares[f"cluster{name}"] == pytest.approx(100 * visits / made.visits)
+    for row in made.profile.query("unit == 'percent' and variable != 'share'").to_dict("records"):
+        for name, visits in sizes.items():
+            count = row[f"cluster{name}"] * visits / 100
+            assert np.isnan(count) or count == pytest.approx(5 * round(count / 5), abs=1e-6)
+
+
+def test_sankeys_equal_the_table(made):
+    page = Page(made, "en", "")
+    for cluster in ("all", *(one.name for one in made.clusters)):
+        bands = re.findall(
+            r'data-visits="(\d+)" data-from="(\w+)" data-to="(\w+)" data-step="(\d)"', page.sankey(cluster)
+        )
+        drawn = {(int(step), a, b): int(n) for n, a, b, step in bands}
+        table = made.flows.query("cluster == @cluster").dropna(subset="visits")
+        listed = {(r["step"], r["from_node"], r["to_node"]): r["visits"] for r in table.to_dict("records")}
+        assert drawn == listed
+    crossing = re.findall(r'data-from="(\w+)" data-to="(\w+)"', page.sankey("all", crossing=True))
+    assert crossing
+    assert all("home" not in pair for pair in crossing)
+    rows = re.findall(r'<tr data-step="\d">.*?</tr>', page.html(), flags=re.DOTALL)
+    assert len(rows) == (made.flows["cluster"] == "all").sum()
+
+
+def test_every_advice_shows_its_figures_and_no_name_is_invented(made):
+    text = Page(made, "en", "").html()
+    for cluster in made.clusters:
+        card = text[text.index(f'id="card-{cluster.name}"') :].split("</article>")[0]
+        if cluster.care_type is None:
+            assert "no type of the list fits" in card
+            assert "Suggestions" not in card
+        else:
+            assert cluster.care_type.name["en"] in card
+            assert card.count("Rests on: ") == len(cluster.care_type.advice)
+        assert 3 <= len(cluster.facts) <= 5
+
+
+def test_what_is_written(smoke):
+    folder = smoke / report.SHARED
+    said = json.loads((folder / "run.json").read_text())
+    assert said["shareable"] is True
+    assert said["rule"] == {"min_patients": 8, "rounding": 5}
+    assert json.loads((smoke / "run.json").read_text())["shareable"] == ["report/"]
+    for name in said["files"]:
+        assert (folder / name).stat().st_size < 5e6
+    book = openpyxl.load_workbook(folder / "report.xlsx")
+    for name in ("clusters", "profiles", "flows"):
+        table = pd.read_csv(folder / f"{name}.csv")
+        assert book[name].max_row == len(table) + 1
+        assert [cell.value for cell in book[name][1]] == table.columns.tolist()
+    assert {one["en"] for one in words()["nodes"].values()} >= {"Home area", "City centre"}
+
+
+def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(smoke, run)
+    cli.main(["report", str(run), "--lang", "zh", "--min-patients", "20", "--rounding", "10"])
+    assert "may be handed on" in capsys.readouterr().out
+    text = (run / "report" / "report.html").read_text()
+    assert "少于 20 名患者" in text
+    assert "The clusters" not in text
+    assert all(int(n) % 10 == 0 for n in re.findall(r'data-visits="(\d+)"', text))
+    before = (run / "report" / "report.html").read_bytes()
+    cli.main(["report", str(run), "--not-protected"])
+    assert "NOT PROTECTED" in capsys.readouterr().out
+    page = run / "private" / "report-not-protected" / "report.html"
+    assert 'class="banner"' in page.read_text()
+    assert (run / "report" / "report.html").read_bytes() == before
+    sheet = openpyxl.load_workbook(page.with_suffix(".xlsx"))["flows"]
+    assert sheet["A1"].value.startswith("NOT PROTECTED")
+
+
+def test_records_are_counted_where_there_is_no_patient(outcomes, smoke):
+    cohort = outcomes["cohort"]
+    bare = replace(cohort, frames={"visits": cohort.frames["visits"].drop(columns="patient")})
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    made = handout.make({**outcomes, "cohort": bare}, ran, Rule(), read_types(None))
+    assert np.isnan(made.patients)
+    text = Page(made, "en", "").html()
+    assert "records are counted instead" in text
+    assert "fewer than 8 records" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["{run}", "--min-patients", "0"], "at least 1"),
+        (["{run}", "--types", "{bad}"], "expected a text under zh"),
+        (["{run}", "--types", "nowhere.toml"], "cannot be opened"),
+        (["{empty}"], "expected the folder of a finished `jvade paper`"),
+    ],
+)
+def test_what_cannot_be_used_stops_with_code_2(smoke, tmp_path, capsys, args, said):
+    (tmp_path / "bad.toml").write_text('[[types]]\nname = { en = "A" }\n')
+    (tmp_path / "empty").mkdir()
+    places = {"run": smoke, "bad": tmp_path / "bad.toml", "empty": tmp_path / "empty"}
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["report", *(one.format(**places) for one in args)])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_type_of_ones_own(smoke, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        '[[types]]\nname = { en = "Anybody <b>", zh = "任何人" }\n'
+        'needs = [{ variable = "age", at_least = 0 }]\n'
+        '[[types.advice]]\nen = "Welcome & care"\nzh = "欢迎"\nfigures = ["age"]\n'
+    )
+    run = tmp_path / "run"
+    shutil.copytree(smoke, run)
+    settings = ReportSettings(lang="en", types=tmp_path / "mine.toml")
+    text = report.write(run, json.loads((run / "run.json").read_text())["settings"], settings).read_text()
+    assert "Anybody &lt;b&gt;" in text
+    assert "Welcome &amp; care" in text
+    assert "Anybody <b>" not in text
