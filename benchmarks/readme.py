@@ -137,6 +137,18 @@ def predict(found: dict[str, Any]) -> str:
     )
 
 
+def handout(found: dict[str, Any]) -> str:
+    """Return a table of one line: what the report took."""
+    one = found["report"]
+    row = {
+        "visits": f"{found['options']['visits']:,}",
+        "seconds": seconds(one["seconds"]),
+        "peak memory, GB": one["peak_memory_gb"]["most"],
+        "page, MB": one["page_mb"]["most"],
+    }
+    return table(pd.DataFrame([row]), {"peak memory, GB": ".2f", "page, MB": ".2f"})
+
+
 def quality(found: dict[str, Any]) -> str:
     """Return a table of the methods, cohort by cohort."""
     rows = []
@@ -214,7 +226,7 @@ def ablation(found: dict[str, Any]) -> str:
 
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    one.__name__: one for one in (throughput, em, growth, sweep, predict, stages, distances)
+    one.__name__: one for one in (throughput, em, growth, sweep, predict, handout, stages, distances)
 }
 #: The pages, and what makes the table of each name.
 PAGES = {

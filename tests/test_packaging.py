@@ -59,9 +59,9 @@ def test_the_wheel_holds_the_package_its_data_and_its_licence(wheel):
     ours = {
         str(path.relative_to(ROOT / "src"))
         for path in (ROOT / "src" / "jvade").rglob("*")
-        if path.suffix in {".py", ".csv", ".typed", ".toml", ".txt"}
+        if path.suffix in {".py", ".csv", ".typed", ".toml", ".txt", ".css", ".js", ".j2"}
     }
-    assert len([name for name in ours if name.startswith("jvade/data/published/")]) == 5
+    assert len([name for name in ours if name.startswith("jvade/data/published/")]) == 6
     assert "jvade/py.typed" in ours
     info = f"jvade-{jvade.__version__}.dist-info"
     assert ours == {name for name in wheel.namelist() if not name.startswith(info)}

@@ -57,8 +57,12 @@ def test_make_knows_the_target_and_what_it_runs(command):
 
 
 #: What runs in one folder, in this order: a command that reads what another wrote comes after it.
-CHAINS = [[line] for line in COMMANDS if not line.startswith("make ") and "results/model" not in line]
-CHAINS.append([line for line in COMMANDS if "results/model" in line])
+#: Folders that one command writes and others read: those commands are run in their order.
+SHARED = ("results/model", "results/mine")
+CHAINS = [
+    [line] for line in COMMANDS if not line.startswith("make ") and not any(name in line for name in SHARED)
+]
+CHAINS += [[line for line in COMMANDS if name in line] for name in SHARED]
 
 
 @pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: shlex.split(chain[0])[1])
@@ -120,6 +124,7 @@ def test_flags_named_in_the_readme_exist(capsys):
         ["fit"],
         ["predict"],
         ["doctor"],
+        ["report"],
     ):
         with pytest.raises(SystemExit):
             cli.main([*command, "--help"])

@@ -42,6 +42,7 @@ TABLES = {
         "table4_correlations",
         "table4_beside_published",
         "fig2_traversal",
+        "cluster_traversal",
         "latent_map",
         "latent_ellipses",
     },
@@ -144,7 +145,8 @@ def test_what_has_a_row_per_visit_is_private(smoke):
     assert "must not be passed on" in (smoke / "private" / "README.txt").read_text()
     assert (smoke / "private").stat().st_mode & 0o077 == 0
     for path in smoke.glob("*.csv"):
-        assert len(pd.read_csv(path)) < 1000, path.name
+        # What the decoder makes of 13 places along each latent of each cluster has many rows, and no visit.
+        assert path.stem == "cluster_traversal" or len(pd.read_csv(path)) < 1000, path.name
 
 
 def test_the_page_has_every_table_and_figure_in_the_order_of_the_study(smoke):

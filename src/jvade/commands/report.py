@@ -18,7 +18,8 @@ def run(run_folder: Path, settings: ReportSettings, terminal: Terminal) -> None:
     """
     try:
         ran = json.loads((run_folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
-        ran["preset"], ran["model"]["latent_dim"]
+        if not {"preset", "visits", "model"} <= ran.keys():
+            raise KeyError
     except (OSError, ValueError, KeyError, TypeError):
         advice = f"expected the folder of a finished `jvade paper`, with its {MANIFEST}"
         raise InputError([advice], run_folder.name) from None
