@@ -14,10 +14,12 @@ import pytest
 
 from jvade import cli
 from jvade.analysis.disclosure import Rule
+from jvade.data.variables import Variable
 from jvade.paper import handout, report
 from jvade.paper.report import ReportSettings, read_types
 from jvade.paper.stage import read_outcome, read_record
-from jvade.report.handout.page import Page, words
+from jvade.paper.stages.cohort import visit_table
+from jvade.report.handout.page import Page, sheets, words
 
 #: Elements that need no end.
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -85,7 +87,7 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(made, language):
         ET.fromstring(svg)
     assert ("谁在跨区就医" in text) == (language != "en")
     assert ("Who is protected" in text) == (language != "zh")
-    assert "at least a visit" not in text
+    assert ("Variation of the indices" in text) == (language != "zh")
     assert "fewer than 8 patients" in text or language == "zh"
 
 
@@ -152,7 +154,8 @@ def test_every_advice_shows_its_figures_and_no_name_is_invented(made):
         else:
             assert cluster.care_type.name["en"] in card
             assert card.count("Rests on: ") == len(cluster.care_type.advice)
-        assert 3 <= len(cluster.facts) <= 5
+        assert len(cluster.facts) <= 5
+        assert all(abs(fact.effect) >= 0.1 for fact in cluster.facts)
 
 
 def test_what_is_written(smoke):
@@ -174,8 +177,10 @@ def test_what_is_written(smoke):
 def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
+    (run / "report" / "of_a_looser_rule.svg").touch()
     cli.main(["report", str(run), "--lang", "zh", "--min-patients", "20", "--rounding", "10"])
     assert "may be handed on" in capsys.readouterr().out
+    assert not (run / "report" / "of_a_looser_rule.svg").exists()
     text = (run / "report" / "report.html").read_text()
     assert "少于 20 名患者" in text
     assert "The clusters" not in text
@@ -205,6 +210,8 @@ def test_records_are_counted_where_there_is_no_patient(outcomes, smoke):
     ("args", "said"),
     [
         (["{run}", "--min-patients", "0"], "at least 1"),
+        (["{run}", "--min-patients", "1"], "at least 2"),
+        (["{stale}"], "of another run than its manifest: profiles"),
         (["{run}", "--types", "{bad}"], "expected a text under zh"),
         (["{run}", "--types", "nowhere.toml"], "cannot be opened"),
         (["{empty}"], "expected the folder of a finished `jvade paper`"),
@@ -213,7 +220,15 @@ def test_records_are_counted_where_there_is_no_patient(outcomes, smoke):
 def test_what_cannot_be_used_stops_with_code_2(smoke, tmp_path, capsys, args, said):
     (tmp_path / "bad.toml").write_text('[[types]]\nname = { en = "A" }\n')
     (tmp_path / "empty").mkdir()
-    places = {"run": smoke, "bad": tmp_path / "bad.toml", "empty": tmp_path / "empty"}
+    shutil.copytree(smoke, tmp_path / "stale")
+    record = tmp_path / "stale" / "stages" / "profiles.json"
+    record.write_text(record.read_text().replace('"key": "', '"key": "0'))
+    places = {
+        "stale": tmp_path / "stale",
+        "run": smoke,
+        "bad": tmp_path / "bad.toml",
+        "empty": tmp_path / "empty",
+    }
     with pytest.raises(SystemExit) as stopped:
         cli.main(["report", *(one.format(**places) for one in args)])
     assert stopped.value.code == 2
@@ -229,7 +244,93 @@ def test_a_type_of_ones_own(smoke, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
     settings = ReportSettings(lang="en", types=tmp_path / "mine.toml")
-    text = report.write(run, json.loads((run / "run.json").read_text())["settings"], settings).read_text()
+    text = report.write(run, json.loads((run / "run.json").read_text()), settings).read_text()
     assert "Anybody &lt;b&gt;" in text
     assert "Welcome &amp; care" in text
     assert "Anybody <b>" not in text
+
+
+def bare(outcomes, labels):
+    """Return outcomes of visits, in clusters, that know only age, sex, cost and where they were."""
+    cohort, kept = outcomes["cohort"], ("age", "female", "cost")
+    inputs = [one for one in cohort.values["inputs"] if one["name"] in kept]
+    frame = cohort.frames["visits"][[*kept, "cross_district", "row"]]
+    values = cohort.values | {"inputs": inputs, "extras": [], "levels": {}}
+    tuned = outcomes["fine-tuning"]
+    stability = replace(outcomes["stability"], values={"ari_mean": None, "ari_least": None})
+    latents = replace(outcomes["latents"], tables={})
+    return {
+        "cohort": replace(cohort, frames={"visits": frame}, values=values),
+        "fine-tuning": replace(tuned, arrays={"labels": labels}),
+        "latents": latents,
+        "profiles": outcomes["profiles"],
+        "stability": stability,
+    }
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 3000])
+def test_visits_that_know_little_have_a_report_too(outcomes, smoke, n_clusters):
+    n_visits = len(outcomes["cohort"].frames["visits"])
+    labels = 1 + np.arange(n_visits) % n_clusters  # of 3000, none has enough records to be shown
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    made = handout.make(bare(outcomes, labels), ran, Rule(), read_types(None))
+    assert len(made.clusters) == (0 if n_clusters > 2 else n_clusters)
+    assert made.left_out == n_clusters - len(made.clusters)
+    text = Page(made, "both", "").html()
+    assert "<svg" not in text
+    assert ("clusters are not shown" in text) == (n_clusters > 2)
+    assert "whether other seeds find the same clusters is not known" in text
+    words_of_it = re.sub("<style.*?</style>|<script.*?</script>", "", text, flags=re.DOTALL).lower().split()
+    assert "nan" not in words_of_it
+    assert sheets(Page(made, "en", ""))["clusters"].columns.tolist()
+
+
+def test_a_rate_that_is_left_out_is_not_told_by_the_numbering(outcomes, smoke):
+    # Three clusters; in the middle one, by rate, few patients cross.
+    frame = outcomes["cohort"].frames["visits"]
+    crossed, patients = frame["cross_district"].to_numpy(bool), frame["patient"].to_numpy()
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random(len(frame)) < np.where(crossed, 0.9, 0.3), 1, 3)
+    labels[(labels == 3) & (patients % 9 == 0)] = 2
+    crossers = np.flatnonzero((labels == 2) & crossed)
+    labels[crossers[4:]] = 3
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    changed = bare(outcomes, labels)
+    changed["cohort"] = replace(
+        changed["cohort"], frames={"visits": changed["cohort"].frames["visits"].assign(patient=patients)}
+    )
+    made = handout.make(changed, ran, Rule(), read_types(None))
+    rates = [cluster.figures["cross_district"].value for cluster in made.clusters]
+    assert np.isnan(rates).any()
+    assert not made.by_rate
+    sizes = [cluster.visits for cluster in made.clusters]
+    assert sizes == sorted(sizes, reverse=True)
+    assert [cluster.name for cluster in made.clusters] == ["1", "2", "3"]
+    shares = made.profile.set_index("variable").loc["share"]
+    assert [shares[f"cluster{n}"] for n in (1, 2, 3)] == [100 * size / made.visits for size in sizes]
+    assert "Numbered by size" in Page(made, "en", "").html()
+
+
+def test_a_mean_fits_every_count_that_rounds_to_the_published(made, outcomes):
+    frame, labels = outcomes["cohort"].frames["visits"], outcomes["fine-tuning"].arrays["labels"]
+    row = made.profile.set_index("variable").loc["visits_this_year"]
+    for cluster in made.clusters:
+        mean = row[f"cluster{cluster.name}"]
+        if np.isnan(mean) or not made.by_rate:
+            continue
+        exact = frame["visits_this_year"].to_numpy(float)[labels == int(cluster.name)].mean()
+        wide = 0.05 if cluster.visits >= 20 else 0.5
+        assert abs(mean - exact) <= wide + 1e-6
+        for n in range(int(cluster.visits) - 2, int(cluster.visits) + 3):
+            assert abs(round(mean * n) / n - mean) <= wide + 1e-9
+
+
+def test_flags_that_say_the_same_are_protected_once(outcomes):
+    table = visit_table(outcomes["cohort"])
+    first = table.frame["days_since_last_visit"].isna()
+    flag = Variable("first_visit", "First visit", "visit", "binary")
+    table = replace(table, frame=table.frame.assign(first_visit=first), inputs=(*table.inputs, flag))
+    counted = handout.Tables(table, outcomes["fine-tuning"].arrays["labels"])
+    dimension, value = counted.of["days_since_last_visit"]
+    assert counted.of["first_visit"] == (dimension, "no" if value == "yes" else "yes")
+    assert ("cluster", "first_visit") not in counted.families

@@ -17,8 +17,8 @@ def run(run_folder: Path, settings: ReportSettings, terminal: Terminal) -> None:
         InputError: the folder is no finished run of the study, or a setting cannot be used.
     """
     try:
-        ran = json.loads((run_folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
-        if not {"preset", "visits", "model"} <= ran.keys():
+        ran = json.loads((run_folder / MANIFEST).read_text(encoding="utf-8"))
+        if not {"preset", "visits", "model"} <= ran["settings"].keys():
             raise KeyError
     except (OSError, ValueError, KeyError, TypeError):
         advice = f"expected the folder of a finished `jvade paper`, with its {MANIFEST}"

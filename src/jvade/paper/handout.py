@@ -1,6 +1,7 @@
 """What a finished run hands on: every number that the report prints, after the disclosure rule."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jvade.analysis import disclosure
-from jvade.analysis.disclosure import Counts, Dimension, Protected, Rule
+from jvade.analysis.disclosure import Dimension, Protected, Rule
 from jvade.analysis.profiles import Row
 from jvade.analysis.types import CareType, Figure, match
 from jvade.data.variables import CROSS_DISTRICT, OUTCOME, VisitTable
@@ -23,7 +24,9 @@ HOME, ELSEWHERE, UNKNOWN, NONE = "home", "elsewhere", "unknown", "none"
 #: Dimensions of the flows.
 ORIGIN, DESTINATION, LEVEL = "origin", "destination", "level"
 #: A fact tells a cluster from all visits by at least so many standard deviations; so many are told.
-LEAST_EFFECT, MOST_FACTS = 0.15, 5
+LEAST_EFFECT, MOST_FACTS = 0.1, 5
+#: Visits from which a mean is told to a tenth; 1 over it is less than that.
+ENOUGH_FOR_DECIMALS = 20
 #: Stages that a report is made of.
 STAGES = ("cohort", "fine-tuning", "latents", "profiles", "stability")
 
@@ -45,8 +48,7 @@ def make(
     counted = Tables(table, labels)
     published = disclosure.publish(disclosure.count(counted.dimensions, counted.families, patients), rule)
     profile, spreads = _profile(table, labels, counted, published)
-    columns = [name for name in profile if name.startswith("cluster")]
-    shown = [name.removeprefix("cluster") for name in columns]
+    shown = [name.removeprefix("cluster") for name in profile if name.startswith("cluster")]
     figures = {
         name: {
             row["variable"]: Figure(row[f"cluster{name}"], row["overall"])
@@ -65,17 +67,26 @@ def make(
         )
         for name in shown
     ]
-    flows, nodes = _flows(counted, published, [None, *shown])
+    clusters, new = _numbered(clusters)
+    profile = profile.rename(columns={f"cluster{old}": f"cluster{name}" for old, name in new.items()})
+    order = [f"cluster{cluster.name}" for cluster in clusters]
+    profile = profile.reindex(columns=[*(name for name in profile if name not in order), *order])
+    flows, nodes = (
+        one.assign(cluster=one["cluster"].replace(new)) for one in _flows(counted, published, [None, *shown])
+    )
     latents = outcomes["latents"]
     hexagons = latents.tables.get("latent_map")
     if hexagons is not None:
         hexagons = _hexagons(hexagons, [int(name) for name in shown], rule)
+        hexagons["cluster"] = hexagons["cluster"].replace({int(old): int(name) for old, name in new.items()})
     moved = latents.tables.get("cluster_traversal")
     if moved is not None:
         moved = moved.loc[moved["cluster"].astype(str).isin(shown)]
+        moved = moved.assign(cluster=moved["cluster"].astype(str).replace(new))
     return Handout(
         rule,
         rule.min_patients > 1,
+        [*new] == [*new.values()],
         patients is not None,
         published.visits(),
         published.patients() if patients is not None else np.nan,
@@ -87,9 +98,23 @@ def make(
         hexagons,
         moved,
         _stability(outcomes["stability"]),
-        _account(table, rule),
+        _account(table, rule, published.visits()),
         _about(outcomes, settings),
     )
+
+
+def _numbered(clusters: Sequence[Cluster]) -> tuple[list[Cluster], dict[str, str]]:
+    """Return the clusters, and the number of each as it is published.
+
+    A run numbers them by their exact cross rates. Where one of these is left out, its neighbours would tell
+    how high it is: then they are numbered by size, as published; equal sizes by a draw.
+    """
+    if not any(np.isnan(cluster.figures[OUTCOME].value) for cluster in clusters):
+        return [*clusters], {cluster.name: cluster.name for cluster in clusters}
+    draws = np.random.default_rng().permutation(len(clusters)).tolist()
+    order = sorted(range(len(clusters)), key=lambda i: (-clusters[i].visits, draws[i]))
+    new = {clusters[i].name: str(number) for number, i in enumerate(order, 1)}
+    return [replace(clusters[i], name=new[clusters[i].name]) for i in order], new
 
 
 class Tables:
@@ -102,31 +127,33 @@ class Tables:
         self.families: list[tuple[str, ...]] = []
         #: Where the count of a variable is found: the dimension and its value.
         self.of: dict[str, tuple[str, str]] = {}
+        self._flags: dict[bytes, str] = {}
         self.labels: dict[str, str] = {v.name: v.label for v in (CROSS_DISTRICT, *table.inputs)}
         flags: dict[str, list[str]] = {}
         for variable in table.inputs:
             if variable.kind == "binary":
                 flags.setdefault(variable.group, []).append(variable.name)
             else:
-                known = ~np.isnan(frame[variable.name].to_numpy())
-                self._add(f"{variable.name} known", known.astype(np.int8), [NO, YES])
-                self.of[variable.name] = (f"{variable.name} known", YES)
+                self._flag(variable.name, ~np.isnan(frame[variable.name].to_numpy()))
         levels = residence = None
         for group, columns in flags.items():
             for i, block in enumerate(_exclusive(frame, columns)):
+                if len(block) == 1:
+                    self._flag(block[0], frame[block[0]].to_numpy(bool))
+                    continue
                 name = f"{group} {i + 1}"
-                codes = np.zeros(len(frame), np.int8)
+                codes = np.zeros(len(frame), np.int64)
                 for place, column in enumerate(block, 1):
                     codes[frame[column].to_numpy(bool)] = place
-                values = [NONE, *block] if len(block) > 1 else [NO, YES]
-                self._add(name, codes, values)
-                self.of |= dict(zip(block, ((name, value) for value in values[1:]), strict=True))
-                if group == "institution" and len(block) > 1 and levels is None:
+                self.dimensions[name] = Dimension(codes, [NONE, *block])
+                self.families.append(("cluster", name))
+                self.of |= {value: (name, value) for value in block}
+                if group == "institution" and levels is None:
                     levels = name
-                if group == "residence" and len(block) > 1 and residence is None:
+                if group == "residence" and residence is None:
                     residence = name
         crossed = table.outcome
-        self._add(OUTCOME, crossed.astype(np.int8), [NO, YES])
+        self.dimensions[OUTCOME] = Dimension(crossed.astype(np.int64), [NO, YES])
         self.of[OUTCOME] = (OUTCOME, YES)
         going = (
             _codes(frame[DESTINATION].to_numpy(object), profiles.DESCRIBED[DESTINATION][1])
@@ -134,6 +161,7 @@ class Tables:
             else None
         )
         places = [HOME, *(going.values if going else ()), ELSEWHERE]
+        places[1:-1] = [f"{name}_" if name in (HOME, ELSEWHERE) else name for name in places[1:-1]]
         codes = np.where(crossed, (going.codes + 1) if going else len(places) - 1, 0)
         if going and UNKNOWN in going.values:
             places[1 + list(going.values).index(UNKNOWN)] = "unknown destination"
@@ -154,9 +182,21 @@ class Tables:
         if levels:
             self.families.append(("cluster", DESTINATION, levels))
 
-    def _add(self, name: str, codes: np.ndarray, values: Sequence[str]) -> None:
-        self.dimensions[name] = Dimension(codes, values)
+    def _flag(self, name: str, flag: np.ndarray) -> None:
+        """Count a flag of the visits; for a number, whether it is known.
+
+        One that says the same as another, or the opposite (a first visit has no gap before it), is counted
+        once: protected each for itself, the two could give away what either leaves out.
+        """
+        for one, value in ((flag, YES), (~flag, NO)):
+            known = self._flags.get(np.packbits(one).tobytes())
+            if known is not None:
+                self.of[name] = (known, value)
+                return
+        self._flags[np.packbits(flag).tobytes()] = name
+        self.dimensions[name] = Dimension(flag.astype(np.int64), [NO, YES])
         self.families.append(("cluster", name))
+        self.of[name] = (name, YES)
 
 
 def _exclusive(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
@@ -191,7 +231,7 @@ def _profile(
     """Return the profile of the clusters that may be shown, and the standard deviation of each variable."""
     cluster = counted.dimensions["cluster"]
     shown = [name for name in cluster.values if published.visits(cluster=name) > 0]
-    n_clusters = len(cluster.values)
+    n_clusters, numeric = len(cluster.values), {v.name for v in table.inputs if v.kind == "numeric"}
     whole = [{"cluster": name} for name in shown] + [{}]
     lines: list[dict[str, Any]] = [
         _line(Row("share", "share", "percent"), "share", [published.share({}, **one) for one in whole])
@@ -202,7 +242,7 @@ def _profile(
     for row in rows:
         dimension, value = counted.of[row.variable]
         label = counted.labels.get(row.variable, row.variable)
-        if f"{row.variable} known" == dimension:
+        if row.variable in numeric:
             values = table.frame[row.variable].to_numpy(np.float64)
             known = ~np.isnan(values)
             mine = cluster.codes[known]
@@ -211,8 +251,16 @@ def _profile(
             means = dict(zip(cluster.values, sums / np.maximum(numbers, 1), strict=True))
             open_ = [published.visits(**one, **{dimension: value}) > 0 for one in whole]
             cells = [means[one["cluster"]] if one else sums.sum() / max(numbers.sum(), 1) for one in whole]
+            # Coarse enough that every count that rounds to what is published could have this mean: an exact
+            # mean of whole numbers tells how many there are.
+            many = [published.visits(**one, **{dimension: value}) >= ENOUGH_FOR_DECIMALS for one in whole]
+            cells = [
+                round(cell, 1) if enough else round(cell) for cell, enough in zip(cells, many, strict=True)
+            ]
             lines.append(_line(row, label, np.where(open_, cells, np.nan)))
             spreads[row.variable] = float(values[known].std()) if known.any() else 0.0
+            continue
+        if value not in counted.dimensions[dimension].values:
             continue
         of = {OUTCOME: YES} if dimension == DESTINATION else {}
         shares = [published.share({**one, **of}, **{dimension: value}) for one in whole]
@@ -247,10 +295,11 @@ def _facts(figures: Mapping[str, Figure], spreads: Mapping[str, float]) -> list[
     found = [
         Fact(name, figure, (figure.value - figure.overall) / spreads[name])
         for name, figure in figures.items()
-        if name not in ("share", OUTCOME) and spreads[name] > 0 and figure.value == figure.value
+        if name not in ("share", OUTCOME) and spreads[name] > 0
+        if figure.value == figure.value and figure.overall == figure.overall
     ]
     strong = sorted(found, key=lambda fact: -abs(fact.effect))
-    return [fact for i, fact in enumerate(strong[:MOST_FACTS]) if i < 3 or abs(fact.effect) >= LEAST_EFFECT]
+    return [fact for fact in strong[:MOST_FACTS] if abs(fact.effect) >= LEAST_EFFECT]
 
 
 def _flows(
@@ -290,27 +339,29 @@ def _hexagons(hexagons: pd.DataFrame, shown: Sequence[int], rule: Rule) -> pd.Da
 
 def _stability(found: Outcome) -> dict[str, Any]:
     table = found.tables["table6_stability"].set_index("seed")
-    indices = ("silhouette", "davies_bouldin", "calinski_harabasz")
+    indices, runs = ("silhouette", "davies_bouldin", "calinski_harabasz"), found.tables["table6_runs"]
+    spread = {name: float(table.loc["cv", name]) for name in indices}  # pyright: ignore[reportArgumentType]
     return {
         "ari_mean": found.values["ari_mean"],
         "ari_least": found.values["ari_least"],
-        "runs": len(found.tables["table6_runs"]),
-        "cv": {name: float(table.loc["CV", name]) for name in indices if "CV" in table.index},  # pyright: ignore[reportArgumentType]
+        "runs": len(runs),
+        "cv": spread if len(runs) > 1 and all(np.isfinite(value) for value in spread.values()) else {},
     }
 
 
-def _account(table: VisitTable, rule: Rule) -> list[tuple[str, float]]:
-    """Return what became of the rows; rows count as patients do."""
+def _account(table: VisitTable, rule: Rule, visits: float) -> list[tuple[str, float]]:
+    """Return what became of the rows; rows count as patients do.
+
+    What was kept is told on the first page: where one of the other numbers is left out, so is what was read.
+    """
     account = table.account
     lines = [("left out by filters of the mapping", account.filtered_out)]
     lines += [(f"dropped: {drop.rule}", drop.rows) for drop in account.dropped]
-    lines += [("kept", account.kept)]
-    lines = [(words, rows) for words, rows in lines if rows]
-    cells = [frozenset(), *(frozenset({("row", words)}) for words, _ in lines)]
-    numbers = np.array([sum(rows for _, rows in lines), *(rows for _, rows in lines)])
-    counts = Counts(cells, numbers, numbers, [(0, tuple(range(1, len(cells))))])
-    open_ = disclosure.publish(counts, rule)
-    return [("read", open_.visits()), *((words, open_.visits(row=words)) for words, _ in lines)]
+    told = [
+        (words, rule.rounded(rows) if rows >= rule.min_patients else np.nan) for words, rows in lines if rows
+    ]
+    whole = np.nan if any(np.isnan(rows) for _, rows in told) else rule.rounded(account.rows_read)
+    return [("read", whole), *told, ("kept", visits)]
 
 
 def _about(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> dict[str, Any]:

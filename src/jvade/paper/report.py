@@ -50,6 +50,10 @@ class ReportSettings:
             InputError: what was expected, and what came.
         """
         try:
+            if not self.not_protected and self.min_patients == 1:
+                raise ValueError(
+                    "--min-patients: expected at least 2, got 1; --not-protected leaves nothing out"
+                )
             return Rule(1, 1) if self.not_protected else Rule(self.min_patients, self.rounding)
         except ValueError as error:
             raise InputError([str(error)], "settings") from None
@@ -78,7 +82,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
 
     Args:
         run_folder: of the run.
-        ran: settings of the run, as its manifest has them.
+        ran: settings of the run, and the keys of its stages, as its manifest has them.
         settings: of the report.
 
     Raises:
@@ -91,8 +95,15 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         raise InputError(
             [f"not run: {', '.join(missing)}; run `jvade paper` without --only"], run_folder.name
         )
+    keys = ran.get("stages", {})
+    stale = [name for name, one in records.items() if one and keys.get(name, {}).get("key") != one["key"]]
+    if stale:
+        advice = f"of another run than its manifest: {', '.join(stale)}; run `jvade paper` again"
+        raise InputError([advice], run_folder.name)
     outcomes = {name: read_outcome(run_folder, record) for name, record in records.items() if record}
-    made = handout.make(outcomes, ran, rule, care_types)
+    if "cluster_patients" not in outcomes["latents"].tables.get("latent_map", {"cluster_patients": 0}):
+        raise InputError(["of an earlier version; run `jvade paper` again"], run_folder.name)
+    made = handout.make(outcomes, ran["settings"], rule, care_types)
     page = Page(made, settings.lang, date.today().isoformat())
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
     folder.begin()
@@ -122,6 +133,9 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
             "types": manifest.key(types=[manifest.plain(one) for one in care_types]),
         }
     )
+    for path in folder.path.iterdir():  # of an earlier report, by another rule
+        if path.is_file() and path.name not in folder.written:
+            path.unlink()
     return html
 
 

@@ -108,7 +108,9 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         page.write(study, current, drawn)
     if set(handout.STAGES) <= set(current):
         with terminal.step("report"):
-            report.write(study.folder.path, manifest.plain(settings), ReportSettings())
+            stages = {name: study.record(name) for name in handout.STAGES}
+            ran = {"settings": manifest.plain(settings), "stages": stages}
+            report.write(study.folder.path, ran, ReportSettings())
     finish(study, current, began, clock)
     page.summarise(study, current)
     terminal.say(

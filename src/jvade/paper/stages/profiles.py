@@ -43,7 +43,7 @@ GROUPS = ("share", "outcome", "personal", "visit", "institution", "diagnosis", "
 def printed(table: VisitTable) -> list[Row]:
     """Return the rows of Table 7: those published in their order, then ours."""
     rows = [
-        Row(v.group, v.name, v.unit or "percent", 100.0 if v.kind == "binary" else 1.0)
+        Row(v.group, v.name, *(("percent", 100.0) if v.kind == "binary" else (v.unit, 1.0)))
         for v in (CROSS_DISTRICT, *table.inputs)
         if v.group != "residence"
     ]

@@ -52,6 +52,7 @@ class Handout:
     Args:
         rule: of disclosure.
         protected: whether the rule leaves anything out.
+        by_rate: whether the clusters are numbered by their cross rates; else by size.
         has_patients: False where records are counted instead.
         visits: all of them, rounded.
         patients: all of them, rounded; NaN where unknown.
@@ -70,6 +71,7 @@ class Handout:
 
     rule: Rule
     protected: bool
+    by_rate: bool
     has_patients: bool
     visits: float
     patients: float

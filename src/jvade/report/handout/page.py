@@ -24,6 +24,11 @@ Language = Literal["en", "zh", "both"]
 AGREE = 0.8
 #: Ratio bars of a cluster; the table of profiles has the others.
 MOST_BARS = 16
+#: Columns of the table of clusters.
+CLUSTER_COLUMNS = (
+    "cluster", "type_en", "type_zh", "visits", "patients", "share_percent", "cross_rate_percent",
+    "advice_en", "advice_zh",
+)  # fmt: skip
 CONTENTS = (
     ("found", "Found", "发现"),
     ("clusters", "Clusters", "各簇"),
@@ -246,8 +251,10 @@ class Page:
                 and not math.isnan(figure.value)
                 and not name.startswith("subdistrict")
             }
-            if own:
-                most = max(own, key=lambda name: own[name])
+            # Only where all of the group may be told, and its most frequent beats "none of these".
+            hidden = any(math.isnan(cluster.figures[name].value) for name in groups if groups[name] == group)
+            most = max(own, key=lambda name: own[name], default="")
+            if own and not hidden and own[most] > max(0.0, 100 - sum(own.values())):
                 parts.append(
                     Markup("{} {}").format(self.say(self.labels[most]), self.number(most, own[most]))
                 )
@@ -267,7 +274,8 @@ class Page:
     def _findings(self) -> list[Markup]:
         handout = self.handout
         shown = [c for c in handout.clusters if not math.isnan(c.figures["cross_district"].value)]
-        if not shown:
+        overall = [c.figures["cross_district"].overall for c in shown]
+        if not shown or not overall[0] > 0:
             return [self._sentence("nothing_shown")]
         top = max(shown, key=lambda c: c.figures["cross_district"].value)
         rate, share = top.figures["cross_district"], top.figures["share"].value
@@ -281,7 +289,7 @@ class Page:
             self._sentence(
                 "most_crossing", name=self._option(top), rate=rate.value, times=rate.times, share=share
             ),
-            self._sentence("above", n=len(above), share=theirs, part=part),
+            *([self._sentence("above", n=len(above), share=theirs, part=part)] if above else []),
             self._sentence("largest", name=self._option(largest), share=largest.figures["share"].value),
         ]
         nodes = handout.nodes
@@ -309,6 +317,8 @@ class Page:
         if found["ari_mean"] is not None:
             mean, least = found["ari_mean"], found["ari_least"]
             lines.append(self._sentence("agreement", runs=found["runs"], mean=mean, least=least))
+        else:
+            lines.append(self._sentence("one_run"))
         if found["cv"]:
             lines.append(self._sentence("variation", **found["cv"]))
         return lines
@@ -379,7 +389,8 @@ def sheets(page: Page) -> dict[str, pd.DataFrame]:
                 "advice_zh": "".join(a.text["zh"] for a in one.care_type.advice) if one.care_type else "",
             }
             for one in handout.clusters
-        ]
+        ],
+        columns=pd.Index(CLUSTER_COLUMNS),
     )
     profile = handout.profile.drop(columns="label")
     both = [page.labels[name] for name in profile["variable"]]
