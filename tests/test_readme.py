@@ -18,7 +18,7 @@ def blocks(language):
 
 #: What makes a command of the README small.
 SMALL = {
-    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles"],
+    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability"],
     "fit": ["--training.max-epochs", "2", "--n-runs", "2"],
     "sweep": [
         "--training.max-epochs",
@@ -56,7 +56,6 @@ def test_make_knows_the_target_and_what_it_runs(command):
     assert ("scripts/paper.py --preset quick" if "paper" in command else "-m pytest") in done.stdout
 
 
-#: What runs in one folder, in this order: a command that reads what another wrote comes after it.
 #: Folders that one command writes and others read: those commands are run in their order.
 SHARED = ("results/model", "results/mine")
 CHAINS = [
