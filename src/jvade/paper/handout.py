@@ -137,7 +137,10 @@ class Tables:
                 self._flag(variable.name, ~np.isnan(frame[variable.name].to_numpy()))
         levels = residence = None
         for group, columns in flags.items():
-            for i, block in enumerate(_exclusive(frame, columns)):
+            told = [column for column in columns if self._counted(frame[column].to_numpy(bool))]
+            for column in told:
+                self._flag(column, frame[column].to_numpy(bool))
+            for i, block in enumerate(_exclusive(frame, [one for one in columns if one not in told])):
                 if len(block) == 1:
                     self._flag(block[0], frame[block[0]].to_numpy(bool))
                     continue
@@ -182,17 +185,24 @@ class Tables:
         if levels:
             self.families.append(("cluster", DESTINATION, levels))
 
+    def _counted(self, flag: np.ndarray) -> tuple[str, str] | None:
+        """Return where a flag, or its opposite, is counted already; None if nowhere."""
+        for one, value in ((flag, YES), (~flag, NO)):
+            known = self._flags.get(np.packbits(one).tobytes())
+            if known is not None:
+                return known, value
+        return None
+
     def _flag(self, name: str, flag: np.ndarray) -> None:
         """Count a flag of the visits; for a number, whether it is known.
 
         One that says the same as another, or the opposite (a first visit has no gap before it), is counted
         once: protected each for itself, the two could give away what either leaves out.
         """
-        for one, value in ((flag, YES), (~flag, NO)):
-            known = self._flags.get(np.packbits(one).tobytes())
-            if known is not None:
-                self.of[name] = (known, value)
-                return
+        counted = self._counted(flag)
+        if counted is not None:
+            self.of[name] = counted
+            return
         self._flags[np.packbits(flag).tobytes()] = name
         self.dimensions[name] = Dimension(flag.astype(np.int64), [NO, YES])
         self.families.append(("cluster", name))
