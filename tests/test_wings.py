@@ -34,7 +34,7 @@ MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clu
 MAY_IMPORT["version"] = (set(), set())
 MAY_IMPORT["manifest"] = ({"jax"}, {"data", "manifest", "version"})
 MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks"})
-MAY_IMPORT["columns"] = ({"pandas"}, {"columns"})
+MAY_IMPORT["columns"] = ({"pandas"}, {"core", "columns"})
 MAY_IMPORT["estimator"] = (
     {"jax", "pandas", "sklearn"},
     {"core", "ensemble", "clustering", "health", "columns", "checkpoints", "hooks", "manifest", "report"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
 from jvade.core.lanes import Keeper, Progress, Trained
 from jvade.core.layout import take_lane
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Noise, Training
 from jvade.ensemble import Ensemble, Rows, finite
 
 
@@ -32,6 +32,10 @@ class Configuration:
         mixture: how the mixture of a run starts.
         widths: hidden widths of the encoder; the decoder mirrors them.
         n_runs: runs whose consensus is the answer; the answer of a single run is its own.
+        likelihood: "gaussian" for all columns, as in the study, or "by-kind": 0/1 columns Bernoulli,
+            categories under one softmax, numbers Gaussian.
+        noise: variance of the Gaussian columns, "fixed" at `model.noise_variance`, or from there "learned",
+            one for all of them, or one "by-column".
     """
 
     model: Hyperparameters = field(default_factory=Hyperparameters)
@@ -39,10 +43,32 @@ class Configuration:
     mixture: MixtureStart = field(default_factory=MixtureStart)
     widths: tuple[int, ...] = Architecture.widths
     n_runs: int = 1
+    likelihood: Literal["gaussian", "by-kind"] = "gaussian"
+    noise: Noise = "fixed"
 
     def __post_init__(self) -> None:
         if self.n_runs < 1:
             raise ValueError(f"n_runs: expected at least 1, got {self.n_runs}")
+        for name, known in (("likelihood", ("gaussian", "by-kind")), ("noise", get_args(Noise))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+    def architecture(self, n_features: int, blocks: Sequence[Block]) -> Architecture:
+        """Return the sizes of a run on rows of so many columns, of which `blocks` says the kinds.
+
+        Raises:
+            ValueError: likelihoods by kind are asked for, and the kinds are not known.
+        """
+        if self.likelihood == "by-kind" and not blocks:
+            raise ValueError("likelihood: 'by-kind' needs the kinds of the columns (blocks); none were given")
+        return Architecture(
+            n_features,
+            self.model.latent_dim,
+            self.model.n_clusters,
+            self.widths,
+            tuple(blocks) if self.likelihood == "by-kind" else (),
+            self.noise,
+        )
 
 
 #: Section 2.3, with our readings of what it leaves open: the noise variance, and how the mixture starts.
@@ -93,6 +119,7 @@ def cluster(
     configuration: Configuration = ROBUST,
     on_block: Callable[[Progress], None] | None = None,
     keeper: Keeper | None = None,
+    blocks: Sequence[Block] = (),
 ) -> Clustering:
     """Cluster rows by a configuration.
 
@@ -105,6 +132,7 @@ def cluster(
         configuration: `ROBUST`, `PAPER`, or one of your own.
         on_block: see `core.fit.fit`.
         keeper: see `core.fit.fit`.
+        blocks: kinds of the columns, where the configuration has likelihoods by kind.
 
     Raises:
         ValueError: rows that are not finite, or a number that cannot be.
@@ -118,7 +146,7 @@ def cluster(
     # Seeds of one clustering must not be those of the next.
     seeds = [seed] if n_runs == 1 else np.random.SeedSequence(seed).generate_state(n_runs).tolist()
     stack = lanes.stack(seeds, hyper)
-    architecture = Architecture(rows.shape[1], hyper.latent_dim, hyper.n_clusters, configuration.widths)
+    architecture = configuration.architecture(rows.shape[1], blocks)
     networks = lanes.init(stack, architecture)
     vae = lanes.train(rows, networks, stack, "pretraining", architecture, training, on_block, keeper)
     several = len(numbers) > 1

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from jvade.core.settings import Block, joined
+
 Kind = Literal["numeric", "binary", "categorical"]
 
 #: Categories of one column at most: a column of more is rather a name or a number of something.
@@ -44,6 +46,17 @@ class Column:
         """Columns of the matrix that it takes."""
         return len(self.categories) if self.kind == "categorical" else 1
 
+    @property
+    def block(self) -> Block:
+        """The likelihood of its columns, where likelihoods are by kind.
+
+        A category that is none of those known is the one without a column. A column that tells nothing is a
+        number: it is 0 in every row.
+        """
+        if self.kind == "numeric" or self.scale == 0:
+            return Block("gaussian", self.width)
+        return Block("bernoulli" if self.kind == "binary" else "categorical", self.width)
+
     def encode(self, values: pd.Series) -> np.ndarray:
         """Return its columns of the matrix (N, width); see `Columns.encode`."""
         if self.kind == "categorical":
@@ -60,6 +73,7 @@ class Column:
             found = np.full(len(part), None, object)
             if self.categories:
                 found[:] = np.array([*self.categories], object)[part.argmax(axis=1)]
+                found[(part == 0).all(axis=1)] = None  # as `encode` has it
             return found
         if self.scale == 0:
             return np.full(len(part), self.mean)
@@ -84,6 +98,11 @@ class Columns:
     def width(self) -> int:
         """Columns of the matrix."""
         return sum(column.width for column in self.each)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The likelihoods of the columns of the matrix, where they are by kind."""
+        return joined(column.block for column in self.each if column.width)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as what JSON holds."""

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from jvade.analysis import consensus
 from jvade.analysis.consensus import Agreed
+from jvade.core import likelihoods, model
 from jvade.core import mixture as mixtures
-from jvade.core import model
 from jvade.core.layout import THREADS, take_lane
 from jvade.core.model import Parameters, Posterior
 from jvade.core.objective import elbo_terms
@@ -149,9 +149,10 @@ def draw(
     component = rng.choice(len(weights), n_rows, p=weights / weights.sum())
     noise = rng.normal(size=(n_rows, centers.shape[1]))
     means = decode(ensemble, centers[component] + np.sqrt(variances[component]) * noise)
-    noise_variance = float(ensemble.run(ensemble.best)[1].noise_variance)
-    noise = np.sqrt(noise_variance) * rng.normal(size=means.shape)
-    return means + noise.astype(np.float32), component.astype(np.int16)
+    params, settings = ensemble.run(ensemble.best)
+    variances = np.asarray(params.noise_variances(float(settings.noise_variance)))
+    rows = likelihoods.draw(rng, means, ensemble.architecture.all_blocks, variances)
+    return rows.astype(np.float32), component.astype(np.int16)
 
 
 def finite(x: Rows, width: int | None = None) -> Float[np.ndarray, "N D"]:

@@ -22,7 +22,7 @@ from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
 from jvade.columns import Column, Columns, Kind, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
-from jvade.core.settings import Hyperparameters
+from jvade.core.settings import Hyperparameters, Noise
 from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
@@ -52,7 +52,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             single run has `n_clusters`. At most a tenth of the rows, but no fewer than the clusters.
         latent_dim: latents.
         widths: hidden widths of the encoder; the decoder mirrors them.
-        noise_variance: of the decoder, in squared standardised units.
+        likelihood: "gaussian" for all columns, or "by-kind": 0/1 columns Bernoulli, categories under one
+            softmax.
+        noise: variance of the Gaussian columns: "fixed", or "learned", one for all, or one "by-column".
+        noise_variance: of the decoder, in squared standardised units; where it is learned, its start.
         kl_weight: factor of the KL terms in training.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
@@ -107,6 +110,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         n_components: int | None = None,
         latent_dim: int | None = None,
         widths: tuple[int, ...] | None = None,
+        likelihood: Literal["gaussian", "by-kind"] | None = None,
+        noise: Noise | None = None,
         noise_variance: float | None = None,
         kl_weight: float | None = None,
         learning_rate: float | None = None,
@@ -129,6 +134,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.n_components = n_components
         self.latent_dim = latent_dim
         self.widths = widths
+        self.likelihood = likelihood
+        self.noise = noise
         self.noise_variance = noise_variance
         self.kl_weight = kl_weight
         self.learning_rate = learning_rate
@@ -164,7 +171,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.seed_ = self._seed()
         numbers = manifest.plain(self.n_clusters)
         kept = self._keeper(rows, chosen, numbers)
-        found = clustering.cluster(rows, numbers, self.seed_, chosen, self._hook(), kept)
+        blocks = self.columns_.blocks
+        found = clustering.cluster(rows, numbers, self.seed_, chosen, self._hook(), kept, blocks)
         if kept is not None:
             shutil.rmtree(kept.folder, ignore_errors=True)
         for failure in found.failures:
@@ -220,8 +228,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     def sample(self, n_samples: int = 1) -> tuple[Table, Int[np.ndarray, " N"]]:
         """Return rows drawn from the best run in the units of the fit, and their clusters.
 
-        Every column is normal about its mean, as in the model: 0/1 columns and counts too. The cluster is the
-        component drawn from, and where the answer is a consensus, the one that the row is placed in.
+        Every column is drawn as the model has it: under a Gaussian likelihood normal about its mean, 0/1
+        columns and counts too. The cluster is the component drawn from, and where the answer is a consensus,
+        the one that the row is placed in.
         """
         check_is_fitted(self)
         if n_samples < 1:
@@ -277,6 +286,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             training=replace(training, batch_size=batch_size),
             widths=widths,
             n_runs=n_runs,
+            **given("likelihood", "noise"),
         )
 
     def __sklearn_tags__(self) -> Tags:

@@ -30,7 +30,7 @@ from jvade.columns import Columns
 from jvade.core import model as networks
 from jvade.core.fit import MixtureStart
 from jvade.core.model import Parameters
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 from jvade.data.errors import InputError
 from jvade.ensemble import Ensemble
 from jvade.estimator import VaDE
@@ -259,9 +259,14 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
         }
 
     sizes = description["architecture"]
-    architecture = Architecture(**{**sizes, "widths": tuple(sizes["widths"])})
+    blocks = tuple(Block(*block) for block in sizes.get("blocks", ()))
+    architecture = Architecture(**{**sizes, "widths": tuple(sizes["widths"]), "blocks": blocks})
     params = Parameters.from_arrays(part("params"))
-    settings = Hyperparameters(**part("hyperparameters"))  # pyright: ignore[reportArgumentType]
+    known = part("hyperparameters")
+    n_runs = len(known["n_clusters"])
+    # A setting that the file is too old to know has the value that it had then: its default.
+    defaults = {name: np.full(n_runs, value) for name, value in Hyperparameters._field_defaults.items()}
+    settings = Hyperparameters(**{**defaults, **known})  # pyright: ignore[reportArgumentType]
     agreed = Agreed(**part("agreed")) if part("agreed") else None
     params = jax.tree.map(np.asarray, params)
     model.ensemble_ = Ensemble(params, settings, architecture, agreed, int(description["best"]))

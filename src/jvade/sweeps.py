@@ -140,7 +140,7 @@ def sweep(
     settings = [one for one in each for _ in seeds]
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
-    architecture = Architecture(np.shape(x)[1], widths=widths, **most)
+    architecture = Architecture(np.shape(x)[1], most["latent_dim"], most["n_clusters"], widths)
     rows = jnp.asarray(ensemble.finite(x))
     found = fit.fit(rows, stack, architecture, training, mixture, on_block, keeper)
     every = Ensemble(found.finetuned.params, stack.hyperparameters, architecture, None, 0)

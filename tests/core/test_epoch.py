@@ -228,3 +228,55 @@ def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
 def test_lanes_that_cannot_train_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         lanes.stack([1], HYPER._replace(**change))
+
+
+def trained_for_an_epoch(stage, **settings):
+    x, lane, params = case(hyper=HYPER._replace(**settings))
+    if stage == "pretraining":
+        params = params._replace(mixture=None)
+    return epoch.start(params, lane, stage, TRAINING), x, lane
+
+
+@pytest.mark.parametrize(("stage", "weight"), [("pretraining", 0.25), ("fine-tuning", 0.75)])
+def test_the_kl_weight_grows_in_the_pretraining(x64, stage, weight):
+    """In the first of three epochs a third of it counts; the losses that are told are whole."""
+    warm, x, lane = trained_for_an_epoch(stage, kl_weight=0.75, warmup_epochs=3)
+    plain, _, as_weighted = trained_for_an_epoch(stage, kl_weight=weight)
+    # Weights that single precision holds exactly.
+    after, want = (
+        run_block(state, x, one, jnp.array(1), ARCHITECTURE, TRAINING)
+        for state, one in ((warm, lane), (plain, as_weighted))
+    )
+    for got, expected in zip(jax.tree.leaves(after.params), jax.tree.leaves(want.params), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+    told = jax.tree.map(lambda term: term[0], after.history.validation)
+    np.testing.assert_allclose(after.best_loss, -told.elbo(0.75), rtol=1e-9)
+
+
+def test_until_the_weight_is_whole_the_last_epoch_is_kept(x64):
+    """Patience and the best epoch begin where losses can be compared."""
+    training = Training(batch_size=BATCH, max_epochs=6)
+    x, lane, params = case(hyper=HYPER._replace(warmup_epochs=4, learning_rate=0.0, weight_decay=0.0))
+    state = epoch.start(params._replace(mixture=None), lane, "pretraining", training)
+    kept = []
+    for until in range(1, 7):
+        state = run_block(state, x, lane, jnp.array(until), ARCHITECTURE, training)
+        kept.append(int(state.epochs_since_best))
+    assert kept == [0, 0, 0, 1, 2, 3]  # nothing is learned: no later epoch is better
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_the_mixture_has_a_rate_of_its_own(x64, rate):
+    training = Training(batch_size=N, max_epochs=1, validation_fraction=0.2)
+    ends = []
+    for factor in (rate, 1.0):
+        x, lane, params = case(hyper=HYPER._replace(mixture_rate=factor))
+        state = epoch.start(params, lane, "fine-tuning", training)
+        ends.append(run_block(state, x, lane, jnp.array(1), ARCHITECTURE, training).params)  # one step
+    slow, whole = ends
+    for name in ("encoder", "decoder"):
+        for got, want in zip(*(jax.tree.leaves(getattr(one, name)) for one in ends), strict=True):
+            np.testing.assert_array_equal(got, want)
+    for got, want, start in zip(slow.mixture, whole.mixture, params.mixture, strict=True):
+        np.testing.assert_allclose(got - start, rate * (want - start), rtol=1e-6, atol=1e-12)
+        assert np.any(want != start)

@@ -8,6 +8,7 @@ import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Columns, learn
+from jvade.core.settings import Block
 
 
 def test_the_matrix_is_that_of_scikit_learn(table):
@@ -135,3 +136,33 @@ def test_new_rows_of_a_binary_column_are_checked():
     columns = learn(pd.DataFrame({"a": [0, 1, 1]}))
     with pytest.raises(ValueError, match="got 1 of 3 that are neither"):
         columns.encode(pd.DataFrame({"a": [737, np.nan, 1]}))
+
+
+def test_likelihoods_by_kind():
+    frame = pd.DataFrame(
+        {
+            "a": np.arange(20.0),
+            "b": np.arange(20) % 2,
+            "c": [*"xy"] * 10,
+            "d": ["x"] * 20,
+            "one": [1.0] * 20,
+            "none": [None] * 20,
+        }
+    )
+    columns = learn(frame)
+    want = (
+        Block("gaussian", 1),
+        Block("bernoulli", 1),
+        Block("categorical", 2),
+        Block("categorical", 1),
+        Block("gaussian", 1),
+    )
+    assert columns.blocks == want
+    assert sum(block.width for block in columns.blocks) == columns.width
+
+
+def test_no_category_comes_back_as_none():
+    columns = learn(pd.DataFrame({"b": [*"xy"] * 10}))
+    back = columns.decode(np.array([[0, 0], [0, 1], [0.2, 0.1]]))
+    assert back["b"].isna().tolist() == [True, False, False]
+    assert back["b"].tolist()[1:] == ["y", "x"]

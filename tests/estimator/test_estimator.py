@@ -13,7 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small import SMALL
 
+import jvade
 from jvade import PAPER, ROBUST, VaDE, clustering, from_sweep, sweep
+from jvade.core.settings import Block
 
 
 def test_three_groups_are_found(fitted, table):
@@ -235,3 +237,44 @@ def test_a_run_of_a_sweep_is_an_estimator(table):
     assert (model.seed_, model.random_state, model.get_params()["n_clusters"]) == (4, 4, 2)
     with pytest.raises(ValueError, match="expected a sound one of the 8, got 8"):
         from_sweep(found, 8, x)
+
+
+@pytest.fixture(scope="module")
+def by_kind(table):
+    """A model whose 0/1 columns and categories have likelihoods of their own, and every number its noise."""
+    return VaDE(
+        3, configuration="paper", likelihood="by-kind", noise="by-column", random_state=0, **SMALL
+    ).fit(table[0])
+
+
+def test_columns_have_likelihoods_of_their_kind(by_kind, table, tmp_path):
+    frame, group = table
+    assert by_kind.ensemble_.architecture.blocks == (
+        Block("gaussian", 2),
+        Block("bernoulli", 2),
+        Block("categorical", 3),
+    )
+    noises = np.exp(by_kind.ensemble_.params.log_noise_variances)
+    assert noises.shape == (1, 2)  # age and cost
+    assert adjusted_rand_score(group, by_kind.labels_) > 0.9
+    drawn, _ = by_kind.sample(2000)
+    assert set(drawn["female"]) == {0, 1}
+    assert set(drawn["level"].dropna()) == {"community", "secondary", "tertiary"}
+    shares = drawn["level"].value_counts(normalize=True)
+    assert shares.sum() == pytest.approx(1)
+    for level, share in frame["level"].value_counts(normalize=True).items():
+        assert shares[level] == pytest.approx(share, abs=0.1)
+    decoded = by_kind.inverse_transform(by_kind.transform(frame))
+    assert decoded["female"].astype(float).between(0, 1).all()
+    again = jvade.load(jvade.save(by_kind, tmp_path / "model.jvade"))
+    np.testing.assert_array_equal(again.predict(frame), by_kind.labels_)
+    np.testing.assert_array_equal(again.score_samples(frame), by_kind.score_samples(frame))
+
+
+def test_likelihoods_that_do_not_exist_are_refused(table):
+    with pytest.raises(ValueError, match="likelihood: expected one of gaussian, by-kind, got 'poisson'"):
+        VaDE(likelihood="poisson").fit(table[0])
+    with pytest.raises(ValueError, match="noise: expected one of fixed, learned, by-column, got 'none'"):
+        VaDE(noise="none").fit(table[0])
+    with pytest.raises(ValueError, match="needs the kinds of the columns"):
+        jvade.cluster(np.eye(20, 3), 2, 0, jvade.Configuration(likelihood="by-kind"))

@@ -17,7 +17,7 @@ from jvade.clustering import ROBUST, Configuration
 from jvade.columns import Kind, TableError, learn
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
-from jvade.core.settings import Hyperparameters, Training
+from jvade.core.settings import Hyperparameters, Noise, Training
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
 from jvade.estimator import VaDE
@@ -53,6 +53,10 @@ class FitSettings:
         track: also tell TensorBoard (events in OUT/tensorboard) or MLflow (the run at work there).
         n_runs: runs whose consensus is the answer; of a single run, its own.
         widths: hidden widths of the encoder; the decoder mirrors them.
+        likelihood: "gaussian" for all columns, or "by-kind": 0/1 columns Bernoulli, categories under one
+            softmax.
+        noise: variance of the Gaussian columns: "fixed" at --model.noise-variance, or from there "learned",
+            one for all, or one "by-column".
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
         training: batches (of a small table smaller ones: an epoch has 16 steps), epochs, split.
         mixture: how the mixture starts.
@@ -73,6 +77,8 @@ class FitSettings:
     track: tuple[Tracker, ...] = ()
     n_runs: int = ROBUST.n_runs
     widths: tuple[int, ...] = ROBUST.widths
+    likelihood: Literal["gaussian", "by-kind"] = ROBUST.likelihood
+    noise: Noise = ROBUST.noise
     model: Hyperparameters = ROBUST.model
     training: Training = ROBUST.training
     mixture: MixtureStart = ROBUST.mixture
@@ -114,7 +120,15 @@ class FitSettings:
 
     def estimator(self, kinds: Mapping[Hashable, Kind] | None) -> VaDE:
         """Return the estimator of these settings, not yet fitted."""
-        chosen = Configuration(self.model, self.training, self.mixture, self.widths, self.n_runs)
+        chosen = Configuration(
+            self.model,
+            self.training,
+            self.mixture,
+            self.widths,
+            self.n_runs,
+            self.likelihood,
+            self.noise,
+        )
         numbers = list(self.n_clusters)
         return VaDE(
             numbers if len(numbers) > 1 else numbers[0],

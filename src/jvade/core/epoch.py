@@ -194,23 +194,33 @@ def run_epoch(
     """Train on every training row once, then score the validation rows; parameters are one vector.
 
     Row order and noise are new in every epoch; the noise of the validation is the same in every epoch,
-    so that patience compares like with like. If anything went non-finite the state is returned as it
-    was, with `finite` False.
+    and its loss is that of the whole KL weight, so that patience compares like with like. If anything went
+    non-finite the state is returned as it was, with `finite` False.
     """
     hyperparameters = lane.hyperparameters
     n_train, _ = training.split_sizes(x.shape[0])
     optimizer = _optimizer(hyperparameters)
+    mixture = unravel(state.params).mixture
+    n_mixture = sum(leaf.size for leaf in jax.tree.leaves(mixture))  # the last of the vector
+
+    # The pretraining alone: in the fine-tuning, a mixture without its KL terms would drift off.
+    warming = (state.epoch + 1 < hyperparameters.warmup_epochs) & (mixture is None)
+    share = (state.epoch + 1) / jnp.maximum(hyperparameters.warmup_epochs, 1)
+    weight = hyperparameters.kl_weight * jnp.where(warming, share, 1.0)
+    trained = hyperparameters._replace(kl_weight=weight.astype(x.dtype))
 
     def mean_loss(
         params: Parameters, rows: Any, seen: Any, noise: Any, weights: Any
     ) -> tuple[Any, ElboTerms]:
-        terms = elbo_terms(params, rows, noise, architecture, hyperparameters, seen)
-        return jnp.where(weights > 0, loss(terms, hyperparameters), 0.0) @ weights, terms
+        terms = elbo_terms(params, rows, noise, architecture, trained, seen)
+        return jnp.where(weights > 0, loss(terms, trained), 0.0) @ weights, terms
 
     def train_step(carry: Any, *batch: Any) -> tuple[Any, ElboTerms]:
         params, opt_state = carry
         gradients, terms = jax.grad(mean_loss, has_aux=True)(unravel(params), *batch)
         updates, opt_state = optimizer.update(ravel_pytree(gradients)[0], opt_state, params)
+        if n_mixture:
+            updates = cast(Array, updates).at[-n_mixture:].multiply(hyperparameters.mixture_rate)
         return (optax.apply_updates(params, updates), opt_state), terms
 
     def score_step(params: Any, *batch: Any) -> tuple[Any, ElboTerms]:
@@ -244,7 +254,8 @@ def run_epoch(
     train_loss = loss(train, hyperparameters)
     finite = jnp.isfinite(validation_loss) & jnp.isfinite(train_loss) & jnp.all(jnp.isfinite(params))
 
-    better = validation_loss < state.best_loss
+    # Until the KL terms have their weight, the last epoch counts as the best.
+    better = (validation_loss < state.best_loss) | warming
     write = lambda slots, value: slots.at[state.epoch].set(value)  # noqa: E731
     after = state._replace(
         params=params,
@@ -280,4 +291,5 @@ def run_block(
 
 def init(lane: Lane, architecture: Architecture) -> Parameters:
     """Draw the lane's starting parameters."""
-    return model.init(named_key(lane.key, "init"), architecture, lane.hyperparameters.latent_dim)
+    settings = lane.hyperparameters
+    return model.init(named_key(lane.key, "init"), architecture, settings.latent_dim, settings.noise_variance)

@@ -10,29 +10,42 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Key
 
+from jvade.core import likelihoods
 from jvade.core import mixture as mixtures
 from jvade.core.mixture import Mixture
 from jvade.core.networks import Decoder, Encoder
-from jvade.core.settings import Architecture, Count
+from jvade.core.settings import Architecture, Count, Real
 
 #: Rows decoded or encoded at once by the functions that take a whole table; bounds their memory.
 CHUNK_ROWS = 8192
 
 
 class Parameters(NamedTuple):
-    """Everything that is learned. `mixture` is None while the prior is N(0, I) (pretraining)."""
+    """Everything that is learned.
+
+    `mixture` is None while the prior is N(0, I) (pretraining), `log_noise_variances` where noise is fixed.
+    """
 
     encoder: dict[str, Any]
     decoder: dict[str, Any]
+    log_noise_variances: Float[Array, " G"] | None = None
     mixture: Mixture | None = None
 
     def prior(self, latent_dim: int) -> Mixture:
         """Return the mixture over `latent_dim` latents, N(0, I) where none is learned yet."""
         return mixtures.standard_normal(latent_dim) if self.mixture is None else self.mixture
 
+    def noise_variances(self, fixed: Real) -> Real | Float[Array, " G"]:
+        """Return the variance of the Gaussian columns: as learned, one or one for each, or else `fixed`."""
+        if self.log_noise_variances is None:
+            return fixed
+        return jnp.exp(jnp.clip(self.log_noise_variances, *likelihoods.LOG_NOISE_RANGE))
+
     def to_arrays(self) -> dict[str, Array]:
         """Return every parameter by its path, such as "encoder/means/kernel": what a file can hold."""
         tree: dict[str, Any] = {"encoder": self.encoder, "decoder": self.decoder}
+        if self.log_noise_variances is not None:
+            tree["log_noise_variances"] = self.log_noise_variances
         if self.mixture is not None:
             tree["mixture"] = self.mixture._asdict()
         return cast(dict[str, Array], flatten_dict(tree, sep="/"))
@@ -42,7 +55,7 @@ class Parameters(NamedTuple):
         """Return the parameters that `to_arrays` flattened."""
         tree = unflatten_dict({name: jnp.asarray(value) for name, value in arrays.items()}, sep="/")
         mixture = Mixture(**tree["mixture"]) if "mixture" in tree else None
-        return cls(tree["encoder"], tree["decoder"], mixture)
+        return cls(tree["encoder"], tree["decoder"], tree.get("log_noise_variances"), mixture)
 
 
 class Posterior(NamedTuple):
@@ -66,14 +79,24 @@ def _modules(architecture: Architecture) -> tuple[Encoder, Decoder]:
     )
 
 
-def init(key: Key[Array, ""], architecture: Architecture, latent_dim: Count) -> Parameters:
-    """Draw starting parameters of the networks; the first `latent_dim` latents do not see the padding."""
+def init(
+    key: Key[Array, ""], architecture: Architecture, latent_dim: Count, noise_variance: Real = 1.0
+) -> Parameters:
+    """Draw starting parameters of the networks; the first `latent_dim` latents do not see the padding.
+
+    Noise variances that are learned start at `noise_variance`.
+    """
     key_encoder, key_decoder = jax.random.split(key)
     encoder, decoder = _modules(architecture)
     x = jnp.zeros((1, architecture.n_features))
     z = jnp.zeros((1, architecture.latent_dim))
+    noises = None
+    if architecture.n_noises:
+        noises = jnp.full(architecture.n_noises, jnp.log(noise_variance), x.dtype)
     return Parameters(
-        dict(encoder.init(key_encoder, x)["params"]), dict(decoder.init(key_decoder, z, latent_dim)["params"])
+        dict(encoder.init(key_encoder, x)["params"]),
+        dict(decoder.init(key_decoder, z, latent_dim)["params"]),
+        noises,
     )
 
 
@@ -129,6 +152,13 @@ def decode(
     params: Parameters, z: Float[Array, "N L"], architecture: Architecture, latent_dim: Count
 ) -> Float[Array, "N D"]:
     """Return the mean of p(x|z); masked latents are ignored."""
+    return likelihoods.means(outputs(params, z, architecture, latent_dim), architecture.all_blocks)
+
+
+def outputs(
+    params: Parameters, z: Float[Array, "N L"], architecture: Architecture, latent_dim: Count
+) -> Float[Array, "N D"]:
+    """Return what the decoder makes of latents: means of Gaussian columns, logits of the others."""
     z = jnp.where(mixtures.mask(architecture.latent_dim, latent_dim), z, 0.0)
     return cast(Array, _modules(architecture)[1].apply({"params": params.decoder}, z, latent_dim))
 

@@ -73,7 +73,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """p(x|z): latents to the mean of a row, linear at the output (Fig 2 leaves [0, 1])."""
+    """p(x|z): latents to means and logits of a row, linear at the output (Fig 2 leaves [0, 1])."""
 
     widths: tuple[int, ...]
     n_features: int

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from jvade.core import likelihoods
 from jvade.core import mixture as mixtures
-from jvade.core.model import Parameters, decode, encode
+from jvade.core.model import Parameters, encode, outputs
 from jvade.core.settings import Architecture, Hyperparameters, Real
 
 
@@ -55,7 +55,7 @@ def elbo_terms(
 
     Args:
         params: networks, and the mixture unless this is the pretraining.
-        x: standardised rows.
+        x: standardised rows; 0/1 columns as they are.
         noise: standard normal draws, one row each.
         architecture: static sizes.
         hyperparameters: `noise_variance`, `latent_dim` and `n_clusters` are read.
@@ -69,7 +69,8 @@ def elbo_terms(
     posterior = encode(params, x if seen is None else seen, architecture, latent_dim)
     variances = jnp.exp(posterior.log_variances)
     z = posterior.means + jnp.exp(0.5 * posterior.log_variances) * noise
-    means = decode(params, z, architecture, latent_dim)
+    decoded = outputs(params, z, architecture, latent_dim)
+    noise_variances = params.noise_variances(hyperparameters.noise_variance)
 
     if params.mixture is None:
         log_gamma = jnp.zeros((x.shape[0], 1))  # the one cluster there is
@@ -80,7 +81,7 @@ def elbo_terms(
     entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + posterior.log_variances)
     in_use = mixtures.mask(architecture.latent_dim, latent_dim)
     return ElboTerms(
-        reconstruction=likelihoods.gaussian(x, means, hyperparameters.noise_variance),
+        reconstruction=likelihoods.log_likelihood(x, decoded, architecture.all_blocks, noise_variances),
         categorical_kl=jnp.sum(gamma * (log_gamma - mixtures.log_weights(prior, n_clusters)), axis=-1),
         gaussian_cross_entropy=-jnp.sum(gamma * expected, axis=-1),
         posterior_entropy=jnp.sum(jnp.where(in_use, entropies, 0.0), axis=-1),

@@ -4,6 +4,7 @@
 `Hyperparameters` are traced: each lane of a stack has its own, and a sweep over them never recompiles.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -14,6 +15,32 @@ Real = float | Float[Array, "*lanes"]
 Count = int | Int[Array, "*lanes"]
 
 Layout = Literal["auto", "vmap", "map"]
+Likelihood = Literal["gaussian", "bernoulli", "categorical"]
+Noise = Literal["fixed", "learned", "by-column"]
+
+
+class Block(NamedTuple):
+    """Neighbouring columns of a row with one likelihood.
+
+    Args:
+        likelihood: "gaussian" (numbers, each by itself), "bernoulli" (0/1 columns, each by itself), or
+            "categorical": one variable, a 0/1 column for each of its categories but one, which is 0 in all.
+        width: columns.
+    """
+
+    likelihood: Likelihood
+    width: int
+
+
+def joined(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """Return blocks with neighbours of one likelihood as one; each variable of categories stays its own."""
+    found: list[Block] = []
+    for block in blocks:
+        if found and found[-1].likelihood == block.likelihood != "categorical":
+            found[-1] = block._replace(width=found[-1].width + block.width)
+        else:
+            found.append(block)
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -25,12 +52,17 @@ class Architecture:
         latent_dim: largest number of latents any lane uses, L.
         n_clusters: largest number of clusters any lane uses, K.
         widths: hidden widths of the encoder, input side first; the decoder mirrors them.
+        blocks: likelihoods of the columns, in their order; none: all are Gaussian (section 2.3).
+        noise: variance of the Gaussian columns: "fixed" at `Hyperparameters.noise_variance`, or from there
+            "learned", one for all of them, or one "by-column".
     """
 
     n_features: int
     latent_dim: int = 2
     n_clusters: int = 7
     widths: tuple[int, ...] = (256,)
+    blocks: tuple[Block, ...] = ()
+    noise: Noise = "fixed"
 
     def __post_init__(self) -> None:
         for name in ("n_features", "latent_dim", "n_clusters"):
@@ -38,6 +70,20 @@ class Architecture:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"widths: expected one or more positive widths, got {self.widths}")
+        total = sum(block.width for block in self.blocks)
+        if self.blocks and total != self.n_features:
+            raise ValueError(f"blocks: expected {self.n_features} columns in all, got {total}")
+
+    @property
+    def all_blocks(self) -> tuple[Block, ...]:
+        """The likelihoods of all columns, named or not."""
+        return self.blocks or (Block("gaussian", self.n_features),)
+
+    @property
+    def n_noises(self) -> int:
+        """Noise variances that are learned."""
+        widths = [block.width for block in self.all_blocks if block.likelihood == "gaussian"]
+        return {"fixed": 0, "learned": min(1, len(widths)), "by-column": sum(widths)}[self.noise]
 
 
 @dataclass(frozen=True)
@@ -100,8 +146,11 @@ class Hyperparameters(NamedTuple):
         learning_rate: of AdamW, >= 0.
         weight_decay: of AdamW, decoupled, >= 0.
         clip_norm: largest global norm of a lane's gradient, > 0.
-        noise_variance: variance of the Gaussian decoder, in squared standardised units, > 0.
+        noise_variance: variance of the Gaussian decoder, in squared standardised units, > 0; where it is
+            learned, its start.
         kl_weight: factor of every term but the reconstruction; 1 is the ELBO.
+        warmup_epochs: epochs of the pretraining over which that factor grows to its value, in equal steps.
+        mixture_rate: factor of the learning rate of the mixture, >= 0; 0 leaves it where it starts.
         patience: epochs without a better validation loss before a lane stops.
         latent_dim: latents in use, 1..`Architecture.latent_dim`; the rest are masked.
         n_clusters: clusters in use, 1..`Architecture.n_clusters`; the rest are masked.
@@ -112,6 +161,8 @@ class Hyperparameters(NamedTuple):
     clip_norm: float = 1.0
     noise_variance: float = 0.1
     kl_weight: float = 1.0
+    warmup_epochs: int = 0
+    mixture_rate: float = 1.0
     patience: int = 5
     latent_dim: int = 2
     n_clusters: int = 7
@@ -125,7 +176,7 @@ class Hyperparameters(NamedTuple):
         positive = ("clip_norm", "noise_variance")
         problems = [
             f"{n}: expected 0 or more, got {getattr(self, n)}"
-            for n in ("learning_rate", "weight_decay", "kl_weight")
+            for n in ("learning_rate", "weight_decay", "kl_weight", "warmup_epochs", "mixture_rate")
             if getattr(self, n) < 0
         ]
         problems += [

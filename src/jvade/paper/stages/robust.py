@@ -5,6 +5,7 @@ import pandas as pd
 
 from jvade import clustering, health, hooks
 from jvade.analysis.comparison import number_by_cross_rate
+from jvade.core.settings import Block, joined
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort, training
 
@@ -14,7 +15,10 @@ def compute(study: Study) -> Outcome:
     settings, visits = study.settings, cohort.load(study)
     x = training.device_matrix(study)
     show, kept = hooks.show(study.terminal), study.checkpoints("robust")
-    found = clustering.cluster(x, settings.model.n_clusters, settings.seed, settings.robust, show, kept)
+    kinds = (Block("bernoulli" if one.kind == "binary" else "gaussian", 1) for one in visits.table.inputs)
+    found = clustering.cluster(
+        x, settings.model.n_clusters, settings.seed, settings.robust, show, kept, joined(kinds)
+    )
     report = health.examine(found, x)
     labels = number_by_cross_rate(found.labels, visits.table.outcome)
     placed = {
