@@ -14,12 +14,14 @@ import pytest
 
 from jvade import cli
 from jvade.analysis.disclosure import Rule
+from jvade.analysis.types import Figure
 from jvade.data.variables import Variable
 from jvade.paper import handout, report
 from jvade.paper.report import ReportSettings, read_types
 from jvade.paper.stage import read_outcome, read_record
 from jvade.paper.stages.cohort import visit_table
-from jvade.report.handout.page import Page, sheets, words
+from jvade.report.handout.content import Cluster
+from jvade.report.handout.page import Page, sheets
 
 #: Elements that need no end.
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -162,7 +164,9 @@ def test_sankeys_equal_the_table(made):
 
 
 def test_every_advice_shows_its_figures_and_no_name_is_invented(made):
-    text = Page(made, "en", "").html()
+    page = Page(made, "en", "")
+    text = page.html()
+    assert any(cluster.care_type for cluster in made.clusters)
     for cluster in made.clusters:
         card = text[text.index(f'id="card-{cluster.name}"') :].split("</article>")[0]
         if cluster.care_type is None:
@@ -171,6 +175,9 @@ def test_every_advice_shows_its_figures_and_no_name_is_invented(made):
         else:
             assert cluster.care_type.name["en"] in card
             assert card.count("Rests on: ") == len(cluster.care_type.advice)
+            assert card.count("Why this name: ") == 1
+            for need in cluster.care_type.needs:
+                assert page.labels[need.variable]["en"] in card
         assert len(cluster.facts) <= 5
         assert all(abs(fact.effect) >= 0.1 for fact in cluster.facts)
 
@@ -188,7 +195,6 @@ def test_what_is_written(smoke):
         table = pd.read_csv(folder / f"{name}.csv")
         assert book[name].max_row == len(table) + 1
         assert [cell.value for cell in book[name][1]] == table.columns.tolist()
-    assert {one["en"] for one in words()["nodes"].values()} >= {"Home area", "City centre"}
 
 
 def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
@@ -196,7 +202,11 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     shutil.copytree(smoke, run)
     (run / "report" / "of_a_looser_rule.svg").touch()
     cli.main(["report", str(run), "--lang", "zh", "--min-patients", "20", "--rounding", "10"])
-    assert "may be handed on" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "may be handed on" in said
+    assert "had another rule (8 patients, rounded to 5): hand on one of the two only" in " ".join(
+        said.split()
+    )
     assert not (run / "report" / "of_a_looser_rule.svg").exists()
     text = (run / "report" / "report.html").read_text()
     assert "少于 20 名患者" in text
@@ -208,6 +218,11 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     page = run / "private" / "report-not-protected" / "report.html"
     assert 'class="banner"' in page.read_text()
     assert (run / "report" / "report.html").read_bytes() == before
+    assert {one.suffix for one in page.parent.iterdir() if one.name.startswith("NOT_PROTECTED_")} == {
+        ".csv",
+        ".svg",
+    }
+    assert not list(page.parent.glob("[a-z]*.csv"))
     sheet = openpyxl.load_workbook(page.with_suffix(".xlsx"))["flows"]
     assert sheet["A1"].value.startswith("NOT PROTECTED")
 
@@ -267,11 +282,15 @@ def test_a_type_of_ones_own(smoke, tmp_path):
     assert "Anybody <b>" not in text
 
 
-def bare(outcomes, labels):
-    """Return outcomes of visits, in clusters, that know only age, sex, cost and where they were."""
+def bare(outcomes, labels, patients=None):
+    """Return outcomes of visits, in clusters, that know only age, sex, cost and where they were.
+
+    And, if given, whose they are.
+    """
     cohort, kept = outcomes["cohort"], ("age", "female", "cost")
     inputs = [one for one in cohort.values["inputs"] if one["name"] in kept]
     frame = cohort.frames["visits"][[*kept, "cross_district", "row"]].iloc[: len(labels)]
+    frame = frame if patients is None else frame.assign(patient=patients)
     values = cohort.values | {"inputs": inputs, "extras": [], "levels": {}}
     tuned = outcomes["fine-tuning"]
     stability = replace(outcomes["stability"], values={"ari_mean": None, "ari_least": None})
@@ -311,11 +330,8 @@ def test_a_rate_that_is_left_out_is_not_told_by_the_numbering(outcomes, smoke):
     crossers = np.flatnonzero((labels == 2) & crossed)
     labels[crossers[4:]] = 3
     ran = json.loads((smoke / "run.json").read_text())["settings"]
-    changed = bare(outcomes, labels)
-    changed["cohort"] = replace(
-        changed["cohort"], frames={"visits": changed["cohort"].frames["visits"].assign(patient=patients)}
-    )
-    made = handout.make(changed, ran, Rule(), read_types(None))
+    made = handout.make(bare(outcomes, labels, patients), ran, Rule(), read_types(None))
+    assert in_order(made)
     rates = [cluster.figures["cross_district"].value for cluster in made.clusters]
     assert np.isnan(rates).any()
     assert not made.by_rate
@@ -325,6 +341,71 @@ def test_a_rate_that_is_left_out_is_not_told_by_the_numbering(outcomes, smoke):
     shares = made.profile.set_index("variable").loc["share"]
     assert [shares[f"cluster{n}"] for n in (1, 2, 3)] == [100 * size / made.visits for size in sizes]
     assert "Numbered by size" in Page(made, "en", "").html()
+
+
+def in_order(made):
+    """Whether all tables list the clusters by their numbers, from 1."""
+    names = [cluster.name for cluster in made.clusters]
+    tables = {**sheets(Page(made, "en", "")), "nodes": made.nodes}
+    tables |= {} if made.traversal is None else {"traversal": made.traversal}
+    tables.pop("profiles")
+    listed = {name: table["cluster"].astype(str).drop_duplicates().tolist() for name, table in tables.items()}
+    assert listed["clusters"] == names
+    for one in listed.values():
+        assert [name for name in one if name != "all"] == [name for name in names if name in one]
+    assert [one for one in made.profile if one.startswith("cluster")] == [f"cluster{n}" for n in names]
+    return names == [str(n + 1) for n in range(len(names))]
+
+
+def test_a_cluster_left_out_is_not_ranked_by_the_numbers(outcomes, smoke):
+    # Five patients, all of whose visits cross: what is left would be 2 and 3 by rate.
+    frame = outcomes["cohort"].frames["visits"]
+    crossed, patients = frame["cross_district"].to_numpy(bool), frame["patient"].to_numpy()
+    few = np.isin(patients, np.unique(patients[crossed])[:5]) & crossed
+    labels = np.where(few, 1, np.where(np.random.default_rng(0).random(len(frame)) < 0.4, 2, 3))
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    made = handout.make(bare(outcomes, labels, patients), ran, Rule(), read_types(None))
+    assert made.left_out
+    assert not made.by_rate
+    assert in_order(made)
+    assert "Numbered by size" in Page(made, "en", "").html()
+
+
+def test_equal_sizes_are_numbered_by_what_is_published():
+    """No draw, and no order of the run: two reports of it agree, and neither tells what is left out."""
+
+    def cluster(name, age):
+        figures = {"age": Figure(age, 50.0), "cross_district": Figure(np.nan, 8.0)}
+        return Cluster(name, 100.0, 50.0, figures, [], None, False)
+
+    one, two = cluster("1", 60.0), cluster("2", 40.0)
+    for given in ([one, two], [two, one]):
+        ordered, new = handout._numbered(given, by_rate=False)
+        assert [c.figures["age"].value for c in ordered] == [40.0, 60.0]
+        assert new == {"2": "1", "1": "2"}
+
+
+def test_a_few_missing_numbers_cost_no_mean(outcomes, smoke):
+    cohort = outcomes["cohort"]
+    frame = cohort.frames["visits"].copy()
+    frame["age"] = frame["age"].where(~frame.index.isin(frame.index[:3]))
+    changed = {**outcomes, "cohort": replace(cohort, frames={"visits": frame})}
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    whole, fewer = (
+        handout.make(one, ran, Rule(), read_types(None)).profile.set_index("variable").loc["age"]
+        for one in (outcomes, changed)
+    )
+    assert whole["overall"] == whole["overall"]
+    shown = [name for name in whole.index if name.startswith("cluster") or name == "overall"]
+    assert (whole[shown].isna() == fewer[shown].isna()).all()
+
+
+def test_a_type_that_hidden_figures_may_hide_is_not_denied(made):
+    cannot = replace(made.clusters[0], care_type=None, undecided=True)
+    text = Page(replace(made, clusters=[cannot]), "both", "").html()
+    assert "type cannot be told" in text
+    assert "无法判定类型" in text
+    assert "no type of the list fits" not in text
 
 
 def test_a_mean_fits_every_count_that_rounds_to_the_published(made, outcomes):

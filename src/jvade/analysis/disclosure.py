@@ -22,6 +22,8 @@ from scipy.sparse import coo_array, csr_array
 TRIALS = 4
 #: Random questions that are asked of all cells at once, before each is asked about alone.
 GLANCES = 4
+#: Share of the visits of a cell of few patients, however many visits these are, that nobody may come nearer.
+NEAR = 0.1
 #: A cell: the value of each dimension that it is not a sum over; () is everything.
 Cell = frozenset[tuple[str, str]]
 
@@ -152,7 +154,8 @@ def protect(counts: Counts, rule: Rule) -> Bool[np.ndarray, " C"]:
     First those with some patients, but fewer than the rule asks. Then, until nothing changes: where a sum has
     a cell left out, another must be, and together they must have enough patients; and whoever knows all that
     is published, and how it was rounded, must be unable to tell the visits of a cell that is left out more
-    closely than within `min_patients` numbers, by any combination of sums (a linear program for each).
+    closely than within `min_patients` numbers, or a tenth of the visits where few patients made many, by any
+    combination of sums (a linear program for each).
 
     Args:
         counts: the cells and their sums.
@@ -258,7 +261,8 @@ class _Attacker:
     """Knows all that is published and how it was rounded, and asks what could be true.
 
     That is: every count that rounds to what is published of it, at least a visit in every cell left out, and
-    all sums. A cell is told if it cannot move by `min_patients` - 1 visits within that.
+    all sums. A cell is told if it cannot move by `min_patients` - 1 visits within that, or by `NEAR` of its
+    visits where few patients made them.
     """
 
     def __init__(self, counts: Counts, rule: Rule) -> None:
@@ -266,6 +270,8 @@ class _Attacker:
         self.could_be = [rule.could_be(visits) for visits in counts.visits.tolist()]
         self.unknown = (1, int(counts.visits.max()) + rule.min_patients)
         self.low, self.high = counts.visits.astype(float), counts.visits.astype(float)
+        few = counts.patients < rule.min_patients
+        self.span = np.maximum(rule.min_patients - 1, np.where(few, NEAR * counts.visits, 0.0))
 
     def copy(self) -> "_Attacker":
         """Return one that may ask what is not decided yet."""
@@ -295,7 +301,7 @@ class _Attacker:
 
     def _narrow(self, cell: int) -> bool:
         span = np.floor(self.high[cell] + 1e-6) - np.ceil(self.low[cell] - 1e-6)
-        return bool(span < self.rule.min_patients - 1)
+        return bool(span < self.span[cell])
 
     def _look(self, target: Float[np.ndarray, " C"], hidden: Bool[np.ndarray, " C"]) -> None:
         bounds = [self.unknown if out else one for one, out in zip(self.could_be, hidden, strict=True)]

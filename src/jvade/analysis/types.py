@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 #: A text in each language.
@@ -59,10 +59,11 @@ class Need:
 
 @dataclass(frozen=True)
 class Advice:
-    """A suggestion, and the variables whose figures it rests on."""
+    """A suggestion, the variables whose figures it rests on, and what else it needs to be given."""
 
     text: Text
     figures: tuple[str, ...]
+    needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,28 @@ class CareType:
 
 
 def match(types: Sequence[CareType], profile: Mapping[str, Figure]) -> CareType | None:
-    """Return the type whose needs a cluster meets, of several that which needs most; or None."""
+    """Return the type whose needs a cluster meets, of several that which needs most; or None.
+
+    Of its advice, that is left whose own needs are met too.
+    """
     fitting = [one for one in types if all(need.met(profile) for need in one.needs)]
-    return max(fitting, key=lambda one: len(one.needs), default=None)
+    found = max(fitting, key=lambda one: len(one.needs), default=None)
+    if found is None:
+        return None
+    given = tuple(one for one in found.advice if all(need.met(profile) for need in one.needs))
+    return replace(found, advice=given)
+
+
+def undecided(types: Sequence[CareType], profile: Mapping[str, Figure]) -> bool:
+    """Return whether a type might fit a cluster that none is seen to fit, if all its figures were told."""
+
+    def open_(need: Need) -> bool:
+        figure = profile.get(need.variable)
+        return figure is not None and (math.isnan(figure.value) or math.isnan(figure.overall))
+
+    return match(types, profile) is None and any(
+        all(need.met(profile) or open_(need) for need in one.needs) for one in types
+    )
 
 
 class TypesError(ValueError):
@@ -144,14 +164,14 @@ class _Reader:
         return Need(str(variable), **limits)
 
     def advice(self, raw: Mapping[str, Any], where: str) -> Advice:
-        self.known(raw, {*LANGUAGES, "figures"}, f"{where}: an advice")
+        self.known(raw, {*LANGUAGES, "figures", "needs"}, f"{where}: an advice")
         figures = raw.get("figures", [])
         if not isinstance(figures, list) or not all(isinstance(one, str) for one in figures) or not figures:
             self.problems.append(f"{where}: an advice: figures: expected names of variables, got {figures!r}")
             figures = []
-        return Advice(
-            self.text({one: raw.get(one) for one in LANGUAGES}, f"{where}: an advice"), tuple(figures)
-        )
+        text = self.text({one: raw.get(one) for one in LANGUAGES}, f"{where}: an advice")
+        needs = tuple(self.need(one, f"{where}: an advice") for one in self.tables(raw, "needs", where))
+        return Advice(text, tuple(figures), needs)
 
     def text(self, raw: object, where: str) -> Text:
         raw = raw if isinstance(raw, dict) else {}

@@ -11,7 +11,7 @@ import pandas as pd
 from jvade.analysis import disclosure
 from jvade.analysis.disclosure import Dimension, Protected, Rule
 from jvade.analysis.profiles import Row
-from jvade.analysis.types import CareType, Figure, match
+from jvade.analysis.types import CareType, Figure, match, undecided
 from jvade.data.variables import CROSS_DISTRICT, OUTCOME, VisitTable
 from jvade.paper.stage import Outcome
 from jvade.paper.stages import profiles
@@ -47,7 +47,7 @@ def make(
     patients = table.frame["patient"].to_numpy() if "patient" in table.frame else None
     counted = Tables(table, labels)
     published = disclosure.publish(disclosure.count(counted.dimensions, counted.families, patients), rule)
-    profile, spreads = _profile(table, labels, counted, published)
+    profile, spreads = _profile(table, counted, published, patients)
     shown = [name.removeprefix("cluster") for name in profile if name.startswith("cluster")]
     figures = {
         name: {
@@ -64,15 +64,19 @@ def make(
             figures[name],
             _facts(figures[name], spreads),
             match(types, figures[name]),
+            undecided(types, figures[name]),
         )
         for name in shown
     ]
-    clusters, new = _numbered(clusters)
+    left_out = len(counted.dimensions["cluster"].values) - len(shown)
+    by_rate = not left_out and not any(np.isnan(c.figures[OUTCOME].value) for c in clusters)
+    clusters, new = _numbered(clusters, by_rate)
     profile = profile.rename(columns={f"cluster{old}": f"cluster{name}" for old, name in new.items()})
     order = [f"cluster{cluster.name}" for cluster in clusters]
     profile = profile.reindex(columns=[*(name for name in profile if name not in order), *order])
+    # In the order of the numbers that are published, here and below.
     flows, nodes = (
-        one.assign(cluster=one["cluster"].replace(new)) for one in _flows(counted, published, [None, *shown])
+        one.assign(cluster=one["cluster"].replace(new)) for one in _flows(counted, published, [None, *new])
     )
     latents = outcomes["latents"]
     hexagons = latents.tables.get("latent_map")
@@ -83,15 +87,16 @@ def make(
     if moved is not None:
         moved = moved.loc[moved["cluster"].astype(str).isin(shown)]
         moved = moved.assign(cluster=moved["cluster"].astype(str).replace(new))
+        moved = moved.sort_values("cluster", key=lambda names: names.astype(int), kind="stable")
     return Handout(
         rule,
         rule.min_patients > 1,
-        [*new] == [*new.values()],
+        by_rate,
         patients is not None,
         published.visits(),
         published.patients() if patients is not None else np.nan,
         clusters,
-        len(counted.dimensions["cluster"].values) - len(shown),
+        left_out,
         profile,
         flows,
         nodes,
@@ -103,18 +108,21 @@ def make(
     )
 
 
-def _numbered(clusters: Sequence[Cluster]) -> tuple[list[Cluster], dict[str, str]]:
-    """Return the clusters, and the number of each as it is published.
+def _numbered(clusters: Sequence[Cluster], by_rate: bool) -> tuple[list[Cluster], dict[str, str]]:
+    """Return the clusters in the order they are published in, and the number of each by that of the run.
 
-    A run numbers them by their exact cross rates. Where one of these is left out, its neighbours would tell
-    how high it is: then they are numbered by size, as published; equal sizes by a draw.
+    A run numbers them by their exact cross rates. Where one of these is left out, or a whole cluster is, its
+    neighbours would tell how high its rate is: then they are numbered by size, as published, and equal sizes
+    by what else is published of them, so that the order tells nothing that is not.
     """
-    if not any(np.isnan(cluster.figures[OUTCOME].value) for cluster in clusters):
-        return [*clusters], {cluster.name: cluster.name for cluster in clusters}
-    draws = np.random.default_rng().permutation(len(clusters)).tolist()
-    order = sorted(range(len(clusters)), key=lambda i: (-clusters[i].visits, draws[i]))
-    new = {clusters[i].name: str(number) for number, i in enumerate(order, 1)}
-    return [replace(clusters[i], name=new[clusters[i].name]) for i in order], new
+
+    def size(cluster: Cluster) -> tuple[float, ...]:
+        figures = [figure.value for _, figure in sorted(cluster.figures.items())]
+        return tuple(np.nan_to_num([-cluster.visits, -cluster.patients, *figures], nan=-1.0).tolist())
+
+    order = [*clusters] if by_rate else sorted(clusters, key=size)
+    new = {one.name: one.name if by_rate else str(number) for number, one in enumerate(order, 1)}
+    return [replace(one, name=new[one.name]) for one in order], new
 
 
 class Tables:
@@ -125,7 +133,7 @@ class Tables:
         names, codes = np.unique(labels, return_inverse=True)
         self.dimensions = {"cluster": Dimension(codes, [str(name) for name in names])}
         self.families: list[tuple[str, ...]] = []
-        #: Where the count of a variable is found: the dimension and its value.
+        #: Where the count of a variable is found, of a number how many have it: the dimension and its value.
         self.of: dict[str, tuple[str, str]] = {}
         self._flags: dict[bytes, str] = {}
         self.labels: dict[str, str] = {v.name: v.label for v in (CROSS_DISTRICT, *table.inputs)}
@@ -133,14 +141,18 @@ class Tables:
         for variable in table.inputs:
             if variable.kind == "binary":
                 flags.setdefault(variable.group, []).append(variable.name)
-            else:
-                self._flag(variable.name, ~np.isnan(frame[variable.name].to_numpy()))
+        binary = [variable.name for variable in table.inputs if variable.kind == "binary"]
+        told = {one.tobytes() for name in binary for one in _both(frame[name])}
+        for variable in table.inputs:
+            known = _both(frame[variable.name].notna())[0] if variable.kind == "numeric" else None
+            if known is not None and known.tobytes() in told:
+                self._flag(variable.name, frame[variable.name].notna().to_numpy())
         levels = residence = None
         for group, columns in flags.items():
-            told = [column for column in columns if self._counted(frame[column].to_numpy(bool))]
-            for column in told:
+            counted = [column for column in columns if self._counted(frame[column].to_numpy(bool))]
+            for column in counted:
                 self._flag(column, frame[column].to_numpy(bool))
-            for i, block in enumerate(_exclusive(frame, [one for one in columns if one not in told])):
+            for i, block in enumerate(_exclusive(frame, [one for one in columns if one not in counted])):
                 if len(block) == 1:
                     self._flag(block[0], frame[block[0]].to_numpy(bool))
                     continue
@@ -187,26 +199,32 @@ class Tables:
 
     def _counted(self, flag: np.ndarray) -> tuple[str, str] | None:
         """Return where a flag, or its opposite, is counted already; None if nowhere."""
-        for one, value in ((flag, YES), (~flag, NO)):
-            known = self._flags.get(np.packbits(one).tobytes())
+        for one, value in zip(_both(flag), (YES, NO), strict=True):
+            known = self._flags.get(one.tobytes())
             if known is not None:
                 return known, value
         return None
 
     def _flag(self, name: str, flag: np.ndarray) -> None:
-        """Count a flag of the visits; for a number, whether it is known.
+        """Count a flag of the visits.
 
-        One that says the same as another, or the opposite (a first visit has no gap before it), is counted
-        once: protected each for itself, the two could give away what either leaves out.
+        One that says the same as another, or the opposite, is counted once: protected each for itself, the
+        two could give away what either leaves out.
         """
         counted = self._counted(flag)
         if counted is not None:
             self.of[name] = counted
             return
-        self._flags[np.packbits(flag).tobytes()] = name
+        self._flags[_both(flag)[0].tobytes()] = name
         self.dimensions[name] = Dimension(flag.astype(np.int64), [NO, YES])
         self.families.append(("cluster", name))
         self.of[name] = (name, YES)
+
+
+def _both(flag: np.ndarray | pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return a flag and its opposite, packed."""
+    bits = np.asarray(flag, bool)
+    return np.packbits(bits), np.packbits(~bits)
 
 
 def _exclusive(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
@@ -236,9 +254,14 @@ def _codes(words: np.ndarray, first: Iterable[str]) -> Dimension:
 
 
 def _profile(
-    table: VisitTable, labels: np.ndarray, counted: Tables, published: Protected
+    table: VisitTable, counted: Tables, published: Protected, patients: np.ndarray | None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return the profile of the clusters that may be shown, and the standard deviation of each variable."""
+    """Return the profile of the clusters that may be shown, and the standard deviation of each variable.
+
+    A mean is of the visits that have the number. Where a flag counts these (a first visit has no gap before
+    it), the mean is told with the count, or else the means could tell it; where nothing does, what may be
+    shown is decided among these visits alone, so that a few without the number cost no mean.
+    """
     cluster = counted.dimensions["cluster"]
     shown = [name for name in cluster.values if published.visits(cluster=name) > 0]
     n_clusters, numeric = len(cluster.values), {v.name for v in table.inputs if v.kind == "numeric"}
@@ -250,7 +273,6 @@ def _profile(
     residence = [Row("residence", v.name, "percent") for v in table.inputs if v.group == "residence"]
     rows = sorted([*profiles.printed(table), *residence], key=lambda row: _place(row.group))
     for row in rows:
-        dimension, value = counted.of[row.variable]
         label = counted.labels.get(row.variable, row.variable)
         if row.variable in numeric:
             values = table.frame[row.variable].to_numpy(np.float64)
@@ -259,17 +281,18 @@ def _profile(
             numbers = np.bincount(mine, minlength=n_clusters)
             sums = np.bincount(mine, weights=values[known], minlength=n_clusters)
             means = dict(zip(cluster.values, sums / np.maximum(numbers, 1), strict=True))
-            open_ = [published.visits(**one, **{dimension: value}) > 0 for one in whole]
+            of = dict([counted.of[row.variable]]) if row.variable in counted.of else {}
+            mean_of = published if of or known.all() else _known(cluster, known, patients, published.rule)
+            visits = np.array([mean_of.visits(**one, **of) for one in whole])
             cells = [means[one["cluster"]] if one else sums.sum() / max(numbers.sum(), 1) for one in whole]
             # Coarse enough that every count that rounds to what is published could have this mean: an exact
             # mean of whole numbers tells how many there are.
-            many = [published.visits(**one, **{dimension: value}) >= ENOUGH_FOR_DECIMALS for one in whole]
-            cells = [
-                round(cell, 1) if enough else round(cell) for cell, enough in zip(cells, many, strict=True)
-            ]
-            lines.append(_line(row, label, np.where(open_, cells, np.nan)))
+            digits = (visits >= ENOUGH_FOR_DECIMALS).astype(int).tolist()
+            cells = [round(cell, n) for cell, n in zip(cells, digits, strict=True)]
+            lines.append(_line(row, label, np.where(visits > 0, cells, np.nan)))
             spreads[row.variable] = float(values[known].std()) if known.any() else 0.0
             continue
+        dimension, value = counted.of[row.variable]
         if value not in counted.dimensions[dimension].values:
             continue
         of = {OUTCOME: YES} if dimension == DESTINATION else {}
@@ -290,6 +313,13 @@ def _profile(
         spread = np.sqrt(np.nansum((means - center[:, None]) ** 2, axis=1) / n_known)
         frame["cv"] = np.where(center > 0, spread / center, np.nan)
     return frame, spreads
+
+
+def _known(cluster: Dimension, known: np.ndarray, patients: np.ndarray | None, rule: Rule) -> Protected:
+    """Return the sizes of the clusters among the visits that have a number, as they would be published."""
+    mine = {"cluster": Dimension(cluster.codes[known], cluster.values)}
+    people = None if patients is None else patients[known]
+    return disclosure.publish(disclosure.count(mine, [("cluster",)], people), rule)
 
 
 def _place(group: str) -> int:
@@ -355,6 +385,7 @@ def _stability(found: Outcome) -> dict[str, Any]:
         "ari_mean": found.values["ari_mean"],
         "ari_least": found.values["ari_least"],
         "runs": len(runs),
+        "clusters": runs["clusters"].tolist(),
         "cv": spread if len(runs) > 1 and all(np.isfinite(value) for value in spread.values()) else {},
     }
 
@@ -386,6 +417,7 @@ def _about(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> dict
         "n_clusters": settings["model"]["n_clusters"],
         "alive": tuned["alive"],
         "epochs": tuned["epochs"],
+        "converged": tuned["converged"],
         "noise_variance": settings["model"]["noise_variance"],
         "widths": settings["widths"],
     }

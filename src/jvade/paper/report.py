@@ -1,5 +1,6 @@
 """The report of a finished run: what may be handed on of it, as one file of HTML and tables."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,7 +16,7 @@ from jvade.data import published
 from jvade.data.errors import InputError
 from jvade.paper import handout
 from jvade.paper.stage import read_outcome, read_record
-from jvade.report.folder import RunFolder
+from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.handout.page import Language, Page, sheets
 
 #: Folder of the report within its run, and where one that is not protected goes.
@@ -77,6 +78,15 @@ def read_types(path: Path | None) -> list[types.CareType]:
         raise InputError(["the file cannot be opened; check the path"], name) from None
 
 
+def earlier_rule(run_folder: Path) -> Rule | None:
+    """Return the rule of the report that a run has already; None if there is none."""
+    try:
+        said = json.loads((run_folder / SHARED / MANIFEST).read_text(encoding="utf-8"))
+        return Rule(**said["rule"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) -> Path:
     """Write page, tables, pictures and manifest; return the page.
 
@@ -108,9 +118,9 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
     folder.begin()
     html = folder.text("report.html", page.html())
-    tables = sheets(page)
+    tables, mark = sheets(page), "NOT_PROTECTED_" if settings.not_protected else ""
     for name, table in tables.items():
-        folder.table(name, table)
+        folder.table(f"{mark}{name}", table)
     folder.file("report.xlsx", lambda path: _excel(path, tables, settings.not_protected))
     english = Page(made, "en", page.made)
     pictures = {
@@ -120,7 +130,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     }
     for name, picture in pictures.items():
         if picture:
-            folder.text(f"{name}.svg", str(picture))
+            folder.text(f"{mark}{name}.svg", str(picture))
     folder.finish(
         {
             "jvade": manifest.versions()["jvade"],
@@ -128,7 +138,8 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
             "versions": manifest.versions(),
             "shareable": not settings.not_protected,
             "rule": manifest.plain(rule),
-            "settings": manifest.plain(settings),
+            # Without the folders of whoever wrote it.
+            "settings": manifest.plain(settings) | {"types": settings.types and settings.types.name},
             "run": {name: record["key"] for name, record in records.items() if record},
             "types": manifest.key(types=[manifest.plain(one) for one in care_types]),
         }

@@ -142,6 +142,7 @@ def fine_tune(study: Study) -> Outcome:
             "epochs": int(trained.n_epochs[0]),
             "best_loss": float(trained.best_loss[0]),
             "alive": int(labels.max()),
+            "converged": bool(trained.converged[0]),
         },
         {
             "labels": labels,

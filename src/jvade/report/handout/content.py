@@ -35,6 +35,7 @@ class Cluster:
         figures: of its profile, by variable.
         facts: those that tell it apart most, the strongest first.
         care_type: the type it is of; None if no type of the list fits.
+        undecided: whether one might fit, if figures were told that are left out.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Cluster:
     figures: Mapping[str, Figure]
     facts: Sequence[Fact]
     care_type: CareType | None
+    undecided: bool
 
 
 @dataclass(frozen=True)

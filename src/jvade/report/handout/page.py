@@ -3,6 +3,7 @@
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from importlib.resources import files
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from jvade.analysis.types import Figure
+from jvade.analysis.types import LIMITS, Figure, Need
 from jvade.report.drawing import cluster_color
 from jvade.report.handout import charts
 from jvade.report.handout.charts import Text
@@ -111,9 +112,11 @@ class Page:
 
     def times(self, figure: Figure) -> Markup:
         """Return a figure over that of all visits."""
-        if math.isnan(figure.times):
-            return Markup("·")
-        text = f"{figure.times:.1f}" if figure.times >= 0.95 else f"{figure.times:.2f}"
+        return Markup("·") if math.isnan(figure.times) else self.times_of(figure.times)
+
+    def times_of(self, times: float) -> Markup:
+        """Return how many times the figure of all visits."""
+        text = f"{times:.1f}" if times >= 0.95 else f"{times:.2f}"
         return self.say({one: form.format(times=text) for one, form in self.words["page"]["times"].items()})
 
     def html(self) -> str:
@@ -137,6 +140,8 @@ class Page:
             count=self.count,
             number=self.number,
             times=self.times,
+            need=self.need,
+            type_of=self.type_of,
             labels=self.labels,
             nodes=self.nodes,
             color=lambda name: cluster_color(float(name)),
@@ -261,8 +266,27 @@ class Page:
         return Markup("; ").join(parts)
 
     def type_of(self, cluster: Cluster) -> Text:
-        """Return the name of the type that a cluster is of, or that none fits."""
-        return cluster.care_type.name if cluster.care_type else self.words["page"]["no_type"]
+        """Return the name of the type that a cluster is of, or that none fits, or that it cannot be told."""
+        if cluster.care_type:
+            return cluster.care_type.name
+        return self.words["page"]["undecided" if cluster.undecided else "no_type"]
+
+    def need(self, need: Need, cluster: Cluster) -> Markup:
+        """Return a figure that decided on a type or an advice, and the limits that it meets."""
+        figure, limits = cluster.figures[need.variable], self.words["limits"]
+        said = []
+        for name in LIMITS:
+            limit = getattr(need, name)
+            if limit is not None:
+                form = self.times_of if name.startswith("times") else partial(self.number, need.variable)
+                said.append(self.say(limits[name.removeprefix("times_")]) + " " + form(limit))
+        if any(name.startswith("times") and getattr(need, name) is not None for name in LIMITS):
+            said.insert(0, self.times(figure))
+        return Markup("{} {} ({})").format(
+            self.say(self.labels[need.variable]),
+            self.number(need.variable, figure.value),
+            Markup(", ").join(said),
+        )
 
     def _option(self, cluster: Cluster) -> Text:
         name = self.type_of(cluster)
@@ -308,6 +332,11 @@ class Page:
             lines.append(self._sentence("depends", runs=handout.stability["runs"], ari=ari))
         if lost := about["n_clusters"] - about["alive"]:
             lines.append(self._sentence("lost", lost=lost, n_clusters=about["n_clusters"]))
+        if not about["converged"]:
+            lines.append(self._sentence("unconverged", epochs=about["epochs"]))
+        found = handout.stability["clusters"]
+        if fewer := sum(n < about["n_clusters"] for n in found):
+            lines.append(self._sentence("runs_lost", runs=len(found), fewer=fewer, least=min(found)))
         if handout.left_out:
             lines.append(self._sentence("left_out", n=handout.left_out))
         return lines
