@@ -11,6 +11,8 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from scipy.optimize import linprog
+from scipy.sparse import lil_array
 
 from jvade import cli
 from jvade.analysis.disclosure import Rule
@@ -432,3 +434,91 @@ def test_flags_that_say_the_same_are_protected_once(outcomes):
     dimension, value = counted.of["days_since_last_visit"]
     assert counted.of["first_visit"] == (dimension, "no" if value == "yes" else "yes")
     assert ("cluster", "first_visit") not in counted.families
+
+
+def attack(made):
+    """Return the least and the most visits that every cell left out could have, of a whole report.
+
+    What is known is what stands in the report: counts and how they were rounded, shares of them, flows and
+    nodes; that flows add up to nodes, nodes to clusters, and clusters, with those left out, to all visits.
+    """
+    cells, sums = {}, []
+
+    def cell(key, shown):
+        """Add a cell, by how many visits it is published with."""
+        if np.isnan(shown):
+            cells.setdefault(key, (1, np.inf))
+        else:
+            could = [
+                n for n in range(max(0, int(shown) - 5), int(shown) + 6) if made.rule.rounded(n) == shown
+            ]
+            cells[key] = (could[0], could[-1])
+        return key
+
+    visits = {"all": made.visits, **{one.name: one.visits for one in made.clusters}}
+    for name, shown in visits.items():
+        cell((name,), shown)
+    shares = made.profile.loc[
+        made.profile["unit"].str.startswith("percent") & (made.profile["variable"] != "share")
+    ]
+    for row in shares.to_dict("records"):
+        for name, whole in visits.items():
+            share = row["overall" if name == "all" else f"cluster{name}"]
+            if row["group"] == "destination":
+                crossed = shares.set_index("variable").loc["cross_district"]
+                whole = whole * crossed["overall" if name == "all" else f"cluster{name}"] / 100
+            shown = share * whole / 100
+            cell((name, row["variable"]), shown if np.isnan(shown) else round(shown))
+    for row in made.nodes.to_dict("records"):
+        node = "cross" + row["node"] if row["node"] in ("unknown", "none") else row["node"]
+        cell((row["cluster"], node), row["visits"])
+    for row in made.flows.to_dict("records"):
+        cell((row["cluster"], row["from_node"], row["to_node"], row["step"]), row["visits"])
+
+    for name in visits:
+        nodes = made.nodes.query("cluster == @name")
+        for step, level in nodes.groupby("step"):
+            sums.append(((name,), [(name, node) for node in level["node"]]))
+            flows = made.flows.query("cluster == @name")
+            for node in level["node"]:
+                for side, at in (("to_node", step), ("from_node", step + 1)):
+                    parts = flows.loc[(flows["step"] == at) & (flows[side] == node)]
+                    keys = [(name, r["from_node"], r["to_node"], r["step"]) for r in parts.to_dict("records")]
+                    if keys:
+                        sums.append(((name, node), keys))
+        crossing = nodes.loc[(nodes["step"] == 1) & (nodes["node"] != "home"), "node"]
+        sums.append(((name, "cross_district"), [(name, node) for node in crossing]))
+    for key in [key for key in cells if key[0] == "all"]:
+        parts = [(name, *key[1:]) for name in visits if name != "all"]
+        rest = [("rest", *key[1:])] if made.left_out else []
+        for one in rest:
+            cells[one] = (0, np.inf)
+        sums.append((key, [part for part in parts if part in cells] + rest))
+
+    place = {key: i for i, key in enumerate(cells)}
+    system = lil_array((len(sums), len(cells)))
+    for line, (total, parts) in enumerate(sums):
+        system[line, place[total]] -= 1
+        for part in parts:
+            system[line, place[part]] += 1
+    found = {}
+    for key, (low, high) in cells.items():
+        if (low, high) == (1, np.inf):
+            target = np.zeros(len(cells))
+            target[place[key]] = 1
+            ends = [
+                linprog(
+                    sign * target, A_eq=system.tocsr(), b_eq=np.zeros(len(sums)), bounds=[*cells.values()]
+                )
+                for sign in (1, -1)
+            ]
+            assert {one.status for one in ends} <= {0, 3}, key  # solved, or without bound
+            found[key] = ends[0].fun, np.inf if ends[1].status == 3 else -ends[1].fun
+    return found
+
+
+def test_nobody_who_has_the_whole_report_can_tell_what_it_leaves_out(made):
+    found = attack(made)
+    assert len(found) > 20
+    for key, (low, high) in found.items():
+        assert high - low >= made.rule.min_patients - 1 - 1e-6, key
