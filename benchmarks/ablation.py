@@ -12,6 +12,7 @@ while we explored. Visits are those of a district that `quality.py` does not rep
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from visits import matrix
 from jvade import clustering, health
 from jvade.analysis import stability
 from jvade.clustering import PAPER, ROBUST, Configuration
+from jvade.core.settings import Block, joined
+from jvade.data.variables import STUDY_INPUTS, Variable
 from jvade.paper.settings import PaperSettings
 
 MODEL, TRAINING, MIXTURE = ROBUST.model, ROBUST.training, ROBUST.mixture
@@ -41,15 +44,46 @@ VARIANTS: dict[str, Configuration] = {
     "25 clusters a run": replace(ROBUST, model=MODEL._replace(n_clusters=25)),
     "mixture started on means": replace(ROBUST, mixture=replace(MIXTURE, latents="means")),
     "KL weight 0.5": replace(ROBUST, model=MODEL._replace(kl_weight=0.5)),
+    "KL warm-up of 10 epochs": replace(ROBUST, model=MODEL._replace(warmup_epochs=10)),
+    "mixture at a tenth of the rate": replace(ROBUST, model=MODEL._replace(mixture_rate=0.1)),
+    "mixture at ten times the rate": replace(ROBUST, model=MODEL._replace(mixture_rate=10.0)),
+    "noise variance learned": replace(ROBUST, noise="learned"),
+    "noise variance learned by column": replace(ROBUST, noise="by-column"),
+    "likelihood by kind": replace(ROBUST, likelihood="by-kind"),
+    "likelihood by kind, noise learned by column": replace(ROBUST, likelihood="by-kind", noise="by-column"),
     "paper, six runs of 40 epochs": replace(
         PAPER, training=replace(PAPER.training, max_epochs=TRAINING.max_epochs), n_runs=6
     ),
 }
 
 
-def measure(x: np.ndarray, types: np.ndarray | None, configuration: Configuration) -> dict[str, Any]:
+def kinds(inputs: Sequence[Variable], x: np.ndarray) -> tuple[Block, ...]:
+    """Return the likelihoods of the columns by kind: 0/1 columns of a group that exclude one another as one.
+
+    That is, neighbours of which no row has two: codes of one variable, such as the diagnosis.
+    """
+    found: list[Block] = []
+    group, taken = "", np.zeros(len(x), bool)
+    for place, variable in enumerate(inputs):
+        if variable.kind == "numeric":
+            found.append(Block("gaussian", 1))
+            group = ""
+            continue
+        mine = x[:, place] > 0
+        if variable.group == group and not (mine & taken).any():
+            found[-1] = Block("categorical", found[-1].width + 1)
+            taken |= mine
+        else:
+            found.append(Block("bernoulli", 1))
+            group, taken = variable.group, mine
+    return joined(found)
+
+
+def measure(
+    x: np.ndarray, types: np.ndarray | None, configuration: Configuration, blocks: Sequence[Block]
+) -> dict[str, Any]:
     """Return what two independent clusterings by a configuration have in common."""
-    both = [clustering.cluster(x, quality.N_CLUSTERS, seed, configuration) for seed in (1, 2)]
+    both = [clustering.cluster(x, quality.N_CLUSTERS, seed, configuration, blocks=blocks) for seed in (1, 2)]
     runs = np.concatenate([one.runs for one in both])
     pairs = stability.agreements(list(runs))
     alive = [health.alive(run) for run in runs]
@@ -81,14 +115,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.visits:
-        x, types = np.asarray(matrix(PaperSettings(visits=options.visits, mapping=options.mapping))), None
+        settings = PaperSettings(visits=options.visits, mapping=options.mapping)
+        x, types, inputs = np.asarray(matrix(settings)), None, ()
+        if any(VARIANTS[name].likelihood != "gaussian" for name in options.variants):
+            parser.error("--variants: likelihoods by kind are for the simulated district")
         x = x[np.random.default_rng(0).permutation(len(x))[: options.rows]]
     else:
         cohort = quality.draw(options.rows, options.cohort)
-        x, types = cohort.x, cohort.frame["planted_type"].to_numpy()
-    found = {}
+        x, types, inputs = cohort.x, cohort.frame["planted_type"].to_numpy(), STUDY_INPUTS
+    found, blocks = {}, kinds(inputs, x)
     for name in options.variants:
-        found[name] = measure(x, types, VARIANTS[name])
+        found[name] = measure(x, types, VARIANTS[name], blocks)
         print(name, found[name], flush=True)
     report.write("benchmarks/ablation.py", options, {"rows": len(x), "variants": found}, options.out)
 
