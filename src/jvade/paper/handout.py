@@ -142,11 +142,11 @@ class Tables:
             if variable.kind == "binary":
                 flags.setdefault(variable.group, []).append(variable.name)
         binary = [variable.name for variable in table.inputs if variable.kind == "binary"]
-        told = {one.tobytes() for name in binary for one in _both(frame[name])}
+        told = {one.tobytes() for name in binary for one in _both(frame[name].to_numpy())}
         for variable in table.inputs:
-            known = _both(frame[variable.name].notna())[0] if variable.kind == "numeric" else None
-            if known is not None and known.tobytes() in told:
-                self._flag(variable.name, frame[variable.name].notna().to_numpy())
+            known = frame[variable.name].notna().to_numpy()
+            if variable.kind == "numeric" and _both(known)[0].tobytes() in told:
+                self._flag(variable.name, known)
         levels = residence = None
         for group, columns in flags.items():
             counted = [column for column in columns if self._counted(frame[column].to_numpy(bool))]
@@ -221,7 +221,7 @@ class Tables:
         self.of[name] = (name, YES)
 
 
-def _both(flag: np.ndarray | pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def _both(flag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a flag and its opposite, packed."""
     bits = np.asarray(flag, bool)
     return np.packbits(bits), np.packbits(~bits)

@@ -25,6 +25,8 @@ Language = Literal["en", "zh", "both"]
 AGREE = 0.8
 #: Ratio bars of a cluster; the table of profiles has the others.
 MOST_BARS = 16
+#: Groups of the profile that are no inputs of the clustering.
+NO_INPUTS = ("share", "outcome", "destination", "further")
 #: Columns of the table of clusters.
 CLUSTER_COLUMNS = (
     "cluster", "type_en", "type_zh", "visits", "patients", "share_percent", "cross_rate_percent",
@@ -36,7 +38,7 @@ CONTENTS = (
     ("table", "Profiles", "画像"),
     ("map", "Map", "分布图"),
     ("flows", "Flows", "流向"),
-    ("browser", "Browser", "浏览器"),
+    ("browser", "Each cluster", "逐簇查看"),
     ("trust", "Trust", "可靠性"),
     ("method", "Method", "方法"),
     ("limits", "Limits", "局限"),
@@ -288,6 +290,13 @@ class Page:
             Markup(", ").join(said),
         )
 
+    def _called(self, cluster: Cluster) -> Text:
+        """Return the number of a cluster, and its name if it has one, as a part of a sentence."""
+        if cluster.care_type is None:
+            return dict.fromkeys(("en", "zh"), cluster.name)
+        name = cluster.care_type.name
+        return {"en": f"{cluster.name} ({name['en']})", "zh": f"{cluster.name}（{name['zh']}）"}  # noqa: RUF001
+
     def _option(self, cluster: Cluster) -> Text:
         name = self.type_of(cluster)
         return {one: f"{cluster.name} · {name[one]}" for one in ("en", "zh")}
@@ -311,10 +320,10 @@ class Page:
         largest = max(handout.clusters, key=lambda c: c.visits)
         lines = [
             self._sentence(
-                "most_crossing", name=self._option(top), rate=rate.value, times=rate.times, share=share
+                "most_crossing", name=self._called(top), rate=rate.value, times=rate.times, share=share
             ),
             *([self._sentence("above", n=len(above), share=theirs, part=part)] if above else []),
-            self._sentence("largest", name=self._option(largest), share=largest.figures["share"].value),
+            self._sentence("largest", name=self._called(largest), share=largest.figures["share"].value),
         ]
         nodes = handout.nodes
         going = nodes.loc[(nodes["cluster"] == "all") & (nodes["step"] == 1) & (nodes["node"] != "home")]
@@ -353,7 +362,11 @@ class Page:
         return lines
 
     def _method(self) -> list[Markup]:
-        return [self._sentence(key, **self.handout.about) for key in ("described", "vade", "types")]
+        told = [one for one in self.handout.profile["group"].unique() if one not in NO_INPUTS]
+        names = [self.groups.get(one, {"en": one, "zh": one}) for one in told]
+        groups = {"en": ", ".join(n["en"].lower() for n in names), "zh": "、".join(n["zh"] for n in names)}
+        about = {**self.handout.about, "groups": groups}
+        return [self._sentence(key, **about) for key in ("described", "vade", "types")]
 
     def _account(self, name: str) -> Markup:
         """Return what became of some rows, in words; a rule that dropped them keeps its own."""
