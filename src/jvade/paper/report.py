@@ -111,7 +111,8 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         advice = f"of another run than its manifest: {', '.join(stale)}; run `jvade paper` again"
         raise InputError([advice], run_folder.name)
     outcomes = {name: read_outcome(run_folder, record) for name, record in records.items() if record}
-    if "cluster_patients" not in outcomes["latents"].tables.get("latent_map", {"cluster_patients": 0}):
+    hexagons = outcomes["latents"].tables.get("latent_map", {"cluster_patients": 0})
+    if "cluster_patients" not in hexagons or "converged" not in outcomes["fine-tuning"].values:
         raise InputError(["of an earlier version; run `jvade paper` again"], run_folder.name)
     made = handout.make(outcomes, ran["settings"], rule, care_types)
     page = Page(made, settings.lang, date.today().isoformat())
@@ -122,13 +123,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     for name, table in tables.items():
         folder.table(f"{mark}{name}", table)
     folder.file("report.xlsx", lambda path: _excel(path, tables, settings.not_protected))
-    english = Page(made, "en", page.made)
-    pictures = {
-        "flows": english.sankey("all"),
-        "flows_crossing": english.sankey("all", True),
-        "map": english.map(),
-    }
-    for name, picture in pictures.items():
+    for name, picture in Page(made, "en", page.made).pictures().items():
         if picture:
             folder.text(f"{mark}{name}.svg", str(picture))
     folder.finish(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,20 +13,36 @@ from jvade.report.drawing import CORNERS, PALETTE, cluster_color
 INK, MUTED, PALE = "#1f2933", "#52606d", "#e4e8ec"
 #: White around letters, so that they are read on any colour.
 HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3" stroke-linejoin="round"'
-#: Colours of the destinations: home first, in grey.
+#: Colours of the destinations, none of them a cluster's: home in grey, the others in turn (Okabe & Ito).
 HOME_COLOR = "#aab4bd"
+PLACES = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#7a7a7a")
+#: Least share of its size that a picture is drawn at, where there is little room: its letters stay readable.
+LEAST_SCALE = 0.72
+#: Length of a stub: where bands that are left out would begin.
+STUB = 16.0
+#: Letters of a label in a traversal at the most.
+MOST_LETTERS = 40
 #: A text in each language, and what writes it.
 Text = Mapping[str, str]
 Say = Callable[[Text], Markup]
 
 
-def _svg(width: float, height: float, body: Sequence[str], caption: str, kind: str) -> Markup:
+class Caption(NamedTuple):
+    """What tells what a picture shows: the id of words on its page, or words of its own."""
+
+    id: str = ""
+    title: str = ""
+
+
+def _svg(width: float, height: float, body: Sequence[str], caption: Caption, kind: str) -> Markup:
+    named = f' aria-labelledby="{caption.id}"' if caption.id else ""
+    title = f"<title>{escape(caption.title)}</title>" if caption.title else ""
     return Markup(
         f'<svg class="{kind}" width="{width:.0f}" height="{height:.0f}"'
-        f' viewBox="0 0 {width:.0f} {height:.0f}"'
+        f' viewBox="0 0 {width:.0f} {height:.0f}" style="min-width:{LEAST_SCALE * width:.0f}px"'
         ' xmlns="http://www.w3.org/2000/svg"'
-        f' role="img" aria-labelledby="{caption}" font-family="system-ui, sans-serif" font-size="13">'
-        + "".join(body)
+        f' role="img"{named} font-family="system-ui, sans-serif" font-size="13">'
+        + "".join([title, *body])
         + "</svg>"
     )
 
@@ -61,36 +78,46 @@ def sankey(
     flows: pd.DataFrame,
     labels: Mapping[str, Text],
     heads: Mapping[int, Text],
+    colors: Mapping[str, str],
     say: Say,
-    caption: str,
+    caption: Caption,
+    apart: float = 250.0,
 ) -> Markup:
-    """Draw flows: a column of nodes for each step, bands between them; what is left out is not drawn.
+    """Draw flows: a column of nodes for each step, as high as their visits, and bands between them.
+
+    A flow that is left out has no band: what a node has beyond its bands ends in a pale stub.
 
     Args:
-        nodes: of one cluster: step, node, visits.
+        nodes: of one cluster: step, node, visits; NaN where they are left out.
         flows: of one cluster: step, from_node, to_node, visits.
         labels: words for each node.
         heads: words for each step.
+        colors: of the destinations; bands have them.
         say: writes a text in every language.
-        caption: id of the words that tell what it shows.
+        caption: what tells what it shows.
+        apart: room between two steps.
     """
     flows = flows.loc[flows["visits"] > 0]
     steps = sorted({int(step) for step in nodes["step"]})
-    # A node is as high as the bands that reach it, on the side that has more of them.
+    # A node is as high as its visits, or where these are not told, as its bands on the side that has more.
     sides: dict[tuple[int, str, int], float] = {}
     for step, a, b, visits in flows[["step", "from_node", "to_node", "visits"]].itertuples(index=False):
         sides[step - 1, a, 1] = sides.get((step - 1, a, 1), 0) + visits
         sides[step, b, 0] = sides.get((step, b, 0), 0) + visits
+    counts = {
+        (step, node): 0.0 if np.isnan(visits) else visits
+        for step, node, visits in nodes[["step", "node", "visits"]].itertuples(index=False)
+    }
     sizes = {
-        (step, node): max(sides.get((step, node, 0), 0), sides.get((step, node, 1), 0))
-        for step, node, _ in sides
+        (step, node): max(visits, sides.get((step, node, 0), 0), sides.get((step, node, 1), 0))
+        for (step, node), visits in counts.items()
     }
     columns = {
         step: [node for node in nodes.loc[nodes["step"] == step, "node"] if sizes.get((step, node), 0) > 0]
         for step in steps
     }
     columns = {step: names for step, names in columns.items() if names}
-    if len(columns) < 2:
+    if len(columns) < 2 or flows.empty:
         return Markup("")
     most = max(len(names) for names in columns.values())
     bar, gap, top = 12.0, 26.0, 34.0
@@ -98,14 +125,11 @@ def sankey(
     total = max(sum(sizes[step, node] for node in names) for step, names in columns.items())
     scale = (height - gap * (most - 1)) / total
     left, right = (_room(columns[end], labels) for end in (min(columns), max(columns)))
-    width = left + 250.0 * (len(columns) - 1) + right
+    width = left + apart * (len(columns) - 1) + right
     xs = np.linspace(left, width - right - bar, len(columns))
     places: dict[tuple[int, str], tuple[float, float, float]] = {}
     body: list[str] = []
-    colors: dict[str, str] = {}
     middle = 1 if 1 in columns else min(columns)
-    for i, node in enumerate(columns[middle]):
-        colors[node] = HOME_COLOR if node == "home" else PALETTE[i % len(PALETTE)]
     for x, (step, names) in zip(xs, columns.items(), strict=True):
         used = sum(sizes[step, node] for node in names) * scale
         space = min(gap * 2, (height - used) / max(len(names) - 1, 1)) if len(names) > 1 else 0.0
@@ -114,9 +138,8 @@ def sankey(
             high = sizes[step, node] * scale
             places[step, node] = (x, y, high)
             y += high + space
-        first, last = step == min(columns), step == max(columns)
-        at = x if first else x + bar if last else x + bar / 2
-        body.append(_text(at, 12, say(heads[step]), "start" if not last else "end", MUTED))
+        first = step == min(columns)
+        body.append(_text(x + bar * first, 12, say(heads[step]), "end" if first else "start", MUTED))
     offset: dict[tuple[int, str, int], float] = {}
     for step, a, b, visits in flows[["step", "from_node", "to_node", "visits"]].itertuples(index=False):
         if (step - 1, a) not in places or (step, b) not in places:
@@ -128,22 +151,23 @@ def sankey(
         offset[step - 1, a, 1] = start - y0 + high
         offset[step, b, 0] = end - y1 + high
         shape = _band(x0 + bar, start, x1, end, high)
-        color = colors[b if step == middle else a]
+        color = colors[b if step == middle else a] if middle == 1 else HOME_COLOR
         body.append(
             f'<path d="{shape}" fill="{color}" fill-opacity="0.45" data-visits="{visits:.0f}"'
             f' data-from="{escape(a)}" data-to="{escape(b)}" data-step="{step}"/>'
         )
-    counts = {
-        (step, node): visits
-        for step, node, visits in nodes[["step", "node", "visits"]].itertuples(index=False)
-    }
     for step, names in columns.items():
         written = -np.inf
         for node in names:
             x, y, high = places[step, node]
+            for side, at in ((0, x - STUB), (1, x + bar)):
+                drawn = offset.get((step, node, side), 0.0)
+                beyond = min(columns) if side == 0 else max(columns)
+                if step != beyond and counts[step, node] and high - drawn > 0.5:
+                    body.append(_rect(at, y + drawn, STUB, high - drawn, f'class="stub" fill="{PALE}"'))
             body.append(_rect(x, y, bar, max(high, 0.8), f'fill="{INK}"'))
-            visits = counts.get((step, node), np.nan)
-            number = "" if np.isnan(visits) else f' <tspan fill="{MUTED}">{visits:,.0f}</tspan>'
+            visits = counts[step, node]
+            number = f' <tspan fill="{MUTED}">{visits:,.0f}</tspan>' if visits else ""
             words = Markup(say(labels[node]) + Markup(number))
             middle_y = max(y + high / 2, written + 16)
             written = middle_y
@@ -153,14 +177,20 @@ def sankey(
     return _svg(width, height + top + 20, body, caption, "sankey")
 
 
-def latent_map(hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None, caption: str) -> Markup:
+def drawn(nodes: pd.DataFrame, flows: pd.DataFrame) -> list[float]:
+    """Return the percentage of the visits that the bands of each step hold; see `sankey`."""
+    whole = max(nodes.loc[nodes["step"] == step, "visits"].sum() for step in nodes["step"].unique())
+    return [100 * one["visits"].sum() / whole for _, one in flows.groupby("step")] if whole else []
+
+
+def latent_map(hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None, caption: Caption) -> Markup:
     """Draw where the clusters lie on the latents; a chosen one alone in its colour.
 
     Args:
         hexagons: x, y, radius, cluster (NaN: of none alone).
         names: of the clusters.
         chosen: the cluster shown; None for all.
-        caption: id of the words that tell what it shows.
+        caption: what tells what it shows.
     """
     if not len(hexagons):
         return Markup("")
@@ -193,51 +223,63 @@ def latent_map(hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None,
     return _svg(width, height, body, caption, "map")
 
 
-def traversal(
-    table: pd.DataFrame, labels: Mapping[str, Text], say: Say, caption: str, moved: int = 4
-) -> Markup:
-    """Draw what the decoder makes of each latent as it moves about a cluster, a panel each.
+def traversals(
+    table: pd.DataFrame, labels: Mapping[str, Text], say: Say, caption: Caption, moved: int = 4
+) -> list[Markup]:
+    """Draw what the decoder makes of each latent as it moves about a cluster: a picture for each latent.
 
     Args:
         table: of one cluster: latent, value, variable, standardised.
         labels: words for the variables.
         say: writes a text in every language.
-        caption: id of the words that tell what it shows.
-        moved: how many variables are drawn in each panel, those that move most.
+        caption: what tells what they show.
+        moved: how many variables are drawn in each picture, those that move most.
     """
-    width, height, head, right = 150.0, 130.0, 20.0, _room([*labels], labels) - 60.0
-    body: list[str] = []
-    panels = list(table.groupby("latent", sort=False))
-    for i, (latent, part) in enumerate(panels):
+    panels: dict[str, pd.DataFrame] = {}
+    for latent, part in table.groupby("latent", sort=False):
         wide = part.pivot(index="value", columns="variable", values="standardised")
         span = (wide.max() - wide.min()).sort_values(ascending=False, kind="stable")
-        chosen = [str(name) for name in span.index[:moved]]
-        low, high = float(wide[chosen].min().min()), float(wide[chosen].max().max())
-        values = wide.index.to_numpy(float)
-        left, top = 6.0 + (i % 2) * (width + right + 14), head + (i // 2) * (height + 44)
-        body.append(
-            f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="{PALE}"/>'
-        )
-        body.append(_text(left, top - 9, Markup(escape(str(latent))), color=MUTED))
-        ends = []
-        for name, color in zip(chosen, PALETTE, strict=False):
-            xs = left + width * (values - values[0]) / (values[-1] - values[0])
-            ys = top + height - height * (wide[name].to_numpy(float) - low) / max(high - low, 1e-9)
-            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
-            body.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
-            ends.append((float(ys[-1]), name, color))
-        written = top - 8
-        for y, name, color in sorted(ends):
-            at = max(y, written + 15)
-            written = at
-            edge = left + width
-            line = f"M{edge:.1f} {y:.1f}L{edge + 8:.1f} {at:.1f}"
-            body.append(f'<path d="{line}" stroke="{color}" fill="none"/>')
-            body.append(_text(left + width + 11, at, say(labels[name])))
-        for value, at, anchor in ((values[0], left, "start"), (values[-1], left + width, "end")):
-            body.append(
-                _text(at, top + height + 11, Markup(f"{value:+.0f}"), anchor, MUTED, ' font-size="11"')
-            )
-    rows = -(-len(panels) // 2)
-    wide_ = (width + right) * min(len(panels), 2) + 20
-    return _svg(wide_, rows * (height + 44) + head, body, caption, "traversal")
+        panels[str(latent)] = wide.reindex(columns=[str(name) for name in span.index[:moved]])
+    # A variable has one colour in all of them.
+    names = dict.fromkeys(name for panel in panels.values() for name in panel)
+    colors = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+    short = {
+        name: {
+            one: text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+            for one, text in labels[name].items()
+        }
+        for name in names
+    }
+    return [_traversal(latent, panel, short, colors, say, caption) for latent, panel in panels.items()]
+
+
+def _traversal(
+    latent: str,
+    panel: pd.DataFrame,
+    labels: Mapping[str, Text],
+    colors: Mapping[str, str],
+    say: Say,
+    caption: Caption,
+) -> Markup:
+    width, height, left, top = 150.0, 130.0, 6.0, 20.0
+    values, edge = panel.index.to_numpy(float), left + width
+    low, high = float(panel.min().min()), float(panel.max().max())
+    body = [f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="{PALE}"/>']
+    body.append(_text(left, top - 9, Markup(escape(latent)), color=MUTED))
+    ends = []
+    for name in panel:
+        xs = left + width * (values - values[0]) / (values[-1] - values[0])
+        ys = top + height - height * (panel[name].to_numpy(float) - low) / max(high - low, 1e-9)
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+        body.append(f'<polyline points="{points}" fill="none" stroke="{colors[name]}" stroke-width="2"/>')
+        ends.append((float(ys[-1]), str(name)))
+    written = top - 8
+    for y, name in sorted(ends):
+        at = written = max(y, written + 15)
+        line = f"M{edge:.1f} {y:.1f}L{edge + 8:.1f} {at:.1f}"
+        body.append(f'<path d="{line}" stroke="{colors[name]}" fill="none"/>')
+        body.append(_text(edge + 11, at, say(labels[name])))
+    for value, at, anchor in ((values[0], left, "start"), (values[-1], edge, "end")):
+        body.append(_text(at, top + height + 11, Markup(f"{value:+.0f}"), anchor, MUTED))
+    room = _room([*panel], labels) - 60.0
+    return _svg(edge + room, max(top + height + 24, written + 12), body, caption, "traversal")

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from jvade.analysis.types import LIMITS, Figure, Need
 from jvade.report.drawing import cluster_color
 from jvade.report.handout import charts
-from jvade.report.handout.charts import Text
+from jvade.report.handout.charts import Caption, Text
 from jvade.report.handout.content import Cluster, Handout
 from jvade.version import __version__
 
@@ -25,6 +25,10 @@ Language = Literal["en", "zh", "both"]
 AGREE = 0.8
 #: Ratio bars of a cluster; the table of profiles has the others.
 MOST_BARS = 16
+#: Doublings of the figure of all visits that the longest bar stands for.
+MOST_DOUBLINGS = 3.0
+#: Room between two steps of the flows of a cluster, so that two clusters have room side by side.
+NARROW = 145.0
 #: Groups of the profile that are no inputs of the clustering.
 NO_INPUTS = ("share", "outcome", "destination", "further")
 #: Columns of the table of clusters.
@@ -131,9 +135,11 @@ class Page:
         profile = handout.profile.set_index("variable")
         columns = [f"cluster{cluster.name}" for cluster in handout.clusters]
         figures = {
-            "all": self._flow("all", "flows-words"),
-            "crossing": self._flow("all", "crossing-words", True),
+            "all": self._flow("all", Caption("flows-words")),
+            "crossing": self._flow("all", Caption("crossing-words"), True),
         }
+        of_each = [cluster.name for cluster in handout.clusters]
+        drawn = {"all": self._drawn("all"), "crossing": self._drawn("all", True)}
         return template.render(
             h=handout,
             t=self.t,
@@ -159,13 +165,18 @@ class Page:
             findings=self._findings(),
             warnings=self._warnings(),
             rows=[self._row(row, columns) for row in handout.profile.to_dict("records")],
-            map=self._map(None, "map-words"),
-            maps={c.name: self._map(c.name, f"map-{c.name}") for c in handout.clusters},
-            flows=figures | {c.name: self._flow(c.name, f"flow-{c.name}") for c in handout.clusters},
-            flow_rows=handout.flows.loc[handout.flows["cluster"] == "all"].to_dict("records"),
-            moves={c.name: self._moves(c.name) for c in handout.clusters},
+            map=self._map(None, Caption("map-words")),
+            maps={name: self._map(name, Caption(f"map-{name}")) for name in of_each},
+            flows=figures
+            | {name: self._flow(name, Caption(f"flow-{name}"), apart=NARROW) for name in of_each},
+            drawn=drawn | {name: self._drawn(name) for name in of_each},
+            flow_rows={
+                str(name): rows.to_dict("records")
+                for name, rows in handout.flows.groupby("cluster", sort=False)
+            },
+            moves={name: self._moves(name) for name in of_each},
             option=self._option,
-            bars=self._bars,
+            bars=self._bars(),
             typical=self._typical,
             trust=self._trust(),
             method=self._method(),
@@ -173,15 +184,16 @@ class Page:
             account=[(self._account(name), rows) for name, rows in handout.rows],
         )
 
-    def sankey(self, cluster: str, crossing: bool = False) -> Markup:
-        """Return the flows of a cluster as a picture; "all" for all visits."""
-        return self._flow(cluster, "flows", crossing)
+    def pictures(self) -> dict[str, Markup]:
+        """Return the pictures that have a file of their own, by name; one that there is not is empty."""
+        return {
+            "flows": self._flow("all", Caption(title="Flows of all visits")),
+            "flows_crossing": self._flow("all", Caption(title="Flows of visits outside the home area"), True),
+            "map": self._map(None, Caption(title="Map of the visits")),
+        }
 
-    def map(self) -> Markup:
-        """Return the map of all clusters as a picture."""
-        return self._map(None, "map")
-
-    def _flow(self, cluster: str, caption: str, crossing: bool = False) -> Markup:
+    def _flows_of(self, cluster: str, crossing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return nodes and flows of a cluster, "all" for all visits; if asked, of crossing visits alone."""
         flows = self.handout.flows.loc[self.handout.flows["cluster"] == cluster]
         nodes = self.handout.nodes.loc[self.handout.nodes["cluster"] == cluster]
         if crossing:
@@ -189,22 +201,36 @@ class Page:
             # What a place of residence or a level has of crossing visits alone is not counted by itself.
             nodes = nodes.loc[nodes["node"] != "home"]
             nodes = nodes.assign(visits=nodes["visits"].where(nodes["step"] == 1))
-        heads = {int(step): text for step, text in self.words["heads"].items()}
-        return charts.sankey(nodes, flows, self.nodes, heads, self.say_in_svg, caption)
+        return nodes, flows
 
-    def _map(self, chosen: str | None, caption: str) -> Markup:
+    def _flow(self, cluster: str, caption: Caption, crossing: bool = False, apart: float = 250.0) -> Markup:
+        nodes, flows = self._flows_of(cluster, crossing)
+        heads = {int(step): text for step, text in self.words["heads"].items()}
+        of_all = self.handout.nodes.query("cluster == 'all' and step == 1 and node != 'home'")["node"]
+        colors = {node: charts.PLACES[i % len(charts.PLACES)] for i, node in enumerate(of_all)}
+        colors["home"] = charts.HOME_COLOR
+        return charts.sankey(nodes, flows, self.nodes, heads, colors, self.say_in_svg, caption, apart)
+
+    def _drawn(self, cluster: str, crossing: bool = False) -> Markup:
+        """Return how much of its visits the bands of a picture of flows show, where that is not all."""
+        shares = charts.drawn(*self._flows_of(cluster, crossing))
+        if not shares or min(shares) > 99:
+            return Markup("")
+        return self._sentence("drawn", shares=" / ".join(f"{min(share, 100.0):.0f}" for share in shares))
+
+    def _map(self, chosen: str | None, caption: Caption) -> Markup:
         if self.handout.hexagons is None:
             return Markup("")
         names = [cluster.name for cluster in self.handout.clusters]
         return charts.latent_map(self.handout.hexagons, names, chosen, caption)
 
-    def _moves(self, cluster: str) -> Markup:
+    def _moves(self, cluster: str) -> list[Markup]:
         table = self.handout.traversal
         if table is None:
-            return Markup("")
+            return []
         own = table.loc[table["cluster"].astype(str) == cluster]
         labels = {name: self.labels.get(name, {"en": name, "zh": name}) for name in own["variable"].unique()}
-        return charts.traversal(own, labels, self.say_in_svg, f"move-{cluster}") if len(own) else Markup("")
+        return charts.traversals(own, labels, self.say_in_svg, Caption(f"move-{cluster}"))
 
     def _row(self, row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
         against = math.nan if row["variable"] == "share" else row["overall"]
@@ -220,24 +246,32 @@ class Page:
         text = format(value, form) if form else _plain_number(value)
         return {"text": text, "sort": f"{value:.6g}", "shade": _shade(value, overall)}
 
-    def _bars(self, cluster: Cluster) -> list[dict[str, Any]]:
-        """Return the rows of the ratio bars: most different first, none that is left out."""
-        rows = []
-        for variable, figure in cluster.figures.items():
-            if variable == "share" or math.isnan(figure.times) or figure.times <= 0:
-                continue
-            height = max(-3.0, min(3.0, math.log2(figure.times))) / 3 * 50
-            rows.append(
-                {
-                    "variable": variable,
-                    "figure": figure,
-                    "less": height < 0,
-                    "left": f"{50 + min(height, 0):.1f}",
-                    "width": f"{abs(height):.1f}",
-                    "key": -abs(height),
-                }
-            )
-        return sorted(rows, key=lambda row: row["key"])[:MOST_BARS]
+    def _bars(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows of the ratio bars of each cluster: of the same variables, to be compared.
+
+        Those come first in which a cluster differs most from all visits.
+        """
+        most: dict[str, float] = {}
+        for cluster in self.handout.clusters:
+            for variable, figure in cluster.figures.items():
+                if variable != "share" and figure.times > 0:  # not NaN
+                    height = min(abs(math.log2(figure.times)), MOST_DOUBLINGS)
+                    most[variable] = max(most.get(variable, 0.0), height)
+        variables = sorted(most, key=lambda variable: -most[variable])[:MOST_BARS]
+        return {one.name: [self._bar(v, one.figures[v]) for v in variables] for one in self.handout.clusters}
+
+    def _bar(self, variable: str, figure: Figure) -> dict[str, Any]:
+        low, high = -MOST_DOUBLINGS, MOST_DOUBLINGS
+        # What is left out has no bar; what is 0 the longest.
+        doublings = 0.0 if math.isnan(figure.times) else math.log2(figure.times) if figure.times else low
+        part = max(low, min(high, doublings)) / MOST_DOUBLINGS * 50
+        return {
+            "variable": variable,
+            "figure": figure,
+            "less": part < 0,
+            "left": f"{50 + min(part, 0):.1f}",
+            "width": f"{abs(part):.1f}",
+        }
 
     def _typical(self, cluster: Cluster) -> Markup:
         """Return the most frequent value of each group of shares, and the means: an aggregate, no person."""
@@ -265,7 +299,7 @@ class Page:
                 parts.append(
                     Markup("{} {}").format(self.say(self.labels[most]), self.number(most, own[most]))
                 )
-        return Markup("; ").join(parts)
+        return self.t("; ", "；").join(parts)  # noqa: RUF001
 
     def type_of(self, cluster: Cluster) -> Text:
         """Return the name of the type that a cluster is of, or that none fits, or that it cannot be told."""

@@ -17,9 +17,11 @@
       panel.hidden = panel.dataset.cluster !== one.value && panel.dataset.cluster !== other.value;
       panel.style.order = panel.dataset.cluster === one.value ? 0 : 1;
     }
+    const shown = [one, other].filter((list) => list.value).map((list) => list.selectedOptions[0].textContent);
+    document.getElementById("shown").textContent = shown.join(" / ");
   };
-  const open = () => {
-    const panel = document.querySelector(location.hash.startsWith("#cluster-") ? location.hash : "#none");
+  const open = (hash = location.hash) => {
+    const panel = document.querySelector(hash.startsWith("#cluster-") ? hash : "#none");
     if (!panel) return;
     one.value = panel.dataset.cluster;
     choose();
@@ -29,9 +31,17 @@
     one.addEventListener("change", choose);
     other.addEventListener("change", choose);
     choose();
-    addEventListener("hashchange", open);
+    addEventListener("hashchange", () => open());
+    // A link to where the address is already changes no address.
+    addEventListener("click", (event) => {
+      const link = event.target.closest?.("a[href^='#cluster-']");
+      if (link && link.hash === location.hash) open(link.hash);
+    });
     open();
   }
+
+  // What is folded away is printed too.
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
 
   for (const table of document.querySelectorAll("table.sortable")) {
     const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
@@ -42,7 +52,8 @@
       if (order === "none") return body.append(...rows); // a third press: as it was
       head.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
-      const key = (row) => row.cells[column].dataset.sort ?? "";
+      const key = ({ cells: { [column]: { dataset } } }) =>
+        dataset.sort ?? dataset[root.dataset.show === "zh" ? "sortZh" : "sortEn"] ?? "";
       body.append(...[...rows].sort((a, b) => {
         const [x, y] = [key(a), key(b)];
         if (x === "" || y === "") return (x === "") - (y === ""); // what is left out comes last
