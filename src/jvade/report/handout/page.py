@@ -28,7 +28,7 @@ MOST_BARS = 16
 #: Doublings of the figure of all visits that the longest bar stands for.
 MOST_DOUBLINGS = 3.0
 #: Room between two steps of the flows of a cluster, so that two clusters have room side by side.
-NARROW = 145.0
+NARROW = 165.0
 #: Groups of the profile that are no inputs of the clustering.
 NO_INPUTS = ("share", "outcome", "destination", "further")
 #: Columns of the table of clusters.
