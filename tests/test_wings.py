@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "data": ({"ibis", "duckdb", "pyarrow", "pandas", "pyspark", "py4j", "scipy"}, {"data"}),
     "analysis": ({"pandas", "sklearn", "scipy", "threadpoolctl"}, {"analysis"}),
     "report": (
-        {"matplotlib", "markdown_it", "rich", "pandas", "jinja2", "markupsafe"},
+        {"matplotlib", "markdown_it", "rich", "pandas", "jinja2", "markupsafe", "resvg_py"},
         {"report", "analysis", "atomic", "version"},
     ),
     "atomic": (set(), set()),

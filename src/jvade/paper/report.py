@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from jvade.data.errors import InputError
 from jvade.paper import handout
 from jvade.paper.stage import read_outcome, read_record
 from jvade.report.folder import MANIFEST, RunFolder
+from jvade.report.handout.export import png
 from jvade.report.handout.page import Language, Page, sheets
 
 #: Folder of the report within its run, and where one that is not protected goes.
@@ -32,6 +34,8 @@ class ReportSettings:
     Args:
         lang: "en", "zh", or "both" with a switch.
         types: TOML file of the types of care-seeking and their advice; those of the study if not given.
+        font: font file (TTF, OTF) with Chinese letters: the pictures that have files of their own (PNG, SVG)
+            are then in Chinese, unless --lang is en; without it they are in English.
         min_patients: numbers with fewer patients behind them are left out.
         rounding: counts are rounded to a multiple of it.
         not_protected: leave nothing out and round nothing. Every page says so, and it goes to
@@ -40,6 +44,7 @@ class ReportSettings:
 
     lang: Language = "both"
     types: Path | None = None
+    font: Path | None = None
     min_patients: int = Rule.min_patients
     rounding: int = Rule.rounding
     not_protected: bool = False
@@ -98,7 +103,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     Raises:
         InputError: a stage that the report needs was not run, or a setting cannot be used.
     """
-    began = datetime.now(UTC)
+    began, files = datetime.now(UTC), {"types": settings.types, "font": settings.font}
     rule, care_types = settings.rule(), read_types(settings.types)
     records = {name: read_record(run_folder, name) for name in handout.STAGES}
     if missing := [name for name, record in records.items() if record is None]:
@@ -116,6 +121,13 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         raise InputError(["of an earlier version; run `jvade paper` again"], run_folder.name)
     made = handout.make(outcomes, ran["settings"], rule, care_types)
     page = Page(made, settings.lang, date.today().isoformat())
+    # A file may be opened where no reader chooses the language, and no browser the font.
+    language = "zh" if settings.font and settings.lang != "en" else "en"
+    drawn = {name: str(one) for name, one in Page(made, language, page.made).pictures().items() if one}
+    try:
+        pixels = {name: png(svg, settings.font) for name, svg in drawn.items()}
+    except ValueError as error:
+        raise InputError([str(error)], "settings") from None
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
     folder.begin()
     html = folder.text("report.html", page.html())
@@ -123,9 +135,9 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     for name, table in tables.items():
         folder.table(f"{mark}{name}", table)
     folder.file("report.xlsx", lambda path: _excel(path, tables, settings.not_protected))
-    for name, picture in Page(made, "en", page.made).pictures().items():
-        if picture:
-            folder.text(f"{mark}{name}.svg", str(picture))
+    for name, picture in drawn.items():
+        folder.text(f"{mark}{name}.svg", picture)
+        folder.file(f"{mark}{name}.png", partial(Path.write_bytes, data=pixels[name]))
     folder.finish(
         {
             "jvade": manifest.versions()["jvade"],
@@ -134,7 +146,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
             "shareable": not settings.not_protected,
             "rule": manifest.plain(rule),
             # Without the folders of whoever wrote it.
-            "settings": manifest.plain(settings) | {"types": settings.types and settings.types.name},
+            "settings": manifest.plain(settings) | {name: path and path.name for name, path in files.items()},
             "run": {name: record["key"] for name, record in records.items() if record},
             "types": manifest.key(types=[manifest.plain(one) for one in care_types]),
         }

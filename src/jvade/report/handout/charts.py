@@ -17,7 +17,7 @@ HALO = ' paint-order="stroke" stroke="#fff" stroke-width="3" stroke-linejoin="ro
 HOME_COLOR = "#aab4bd"
 PLACES = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#7a7a7a")
 #: Least share of its size that a picture is drawn at, where there is little room: its letters stay readable.
-LEAST_SCALE = 0.7
+LEAST_SCALE = 0.69
 #: Length of a stub: where bands that are left out would begin.
 STUB = 16.0
 #: Letters of a label in a traversal at the most.
@@ -70,7 +70,7 @@ def _room(names: Sequence[str], labels: Mapping[str, Text]) -> float:
     """Return how much room the words of some nodes take beside them, and a number."""
     # A letter is about half as wide as it is high, a Chinese one as wide.
     most = max(max(len(labels[name]["en"]) * 7.2, len(labels[name]["zh"]) * 13.5) for name in names)
-    return most + 62.0
+    return most + 72.0
 
 
 def sankey(
@@ -181,7 +181,7 @@ def sankey(
 
 def drawn(nodes: pd.DataFrame, flows: pd.DataFrame) -> list[float]:
     """Return the percentage of the visits that the bands of each step hold; see `sankey`."""
-    whole = max(nodes.loc[nodes["step"] == step, "visits"].sum() for step in nodes["step"].unique())
+    whole = nodes.groupby("step")["visits"].sum().max() if len(nodes) else 0.0
     return [100 * one["visits"].sum() / whole for _, one in flows.groupby("step")] if whole else []
 
 
@@ -283,5 +283,5 @@ def _traversal(
         body.append(_text(edge + 11, at, say(labels[name])))
     for value, at, anchor in ((values[0], left, "start"), (values[-1], edge, "end")):
         body.append(_text(at, top + height + 11, Markup(f"{value:+.0f}"), anchor, MUTED))
-    room = _room([*panel], labels) - 40.0
+    room = _room([*panel], labels) - 50.0
     return _svg(edge + room, max(top + height + 24, written + 12), body, caption, "traversal")

@@ -1,0 +1,43 @@
+"""A picture of the report as PNG: for slides, and for programs that show no SVG."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from resvg_py import svg_to_bytes
+
+#: Pixels for one unit of the SVG: enough for print.
+ZOOM = 3.0
+#: What every machine has that can draw the study's figures: DejaVu Sans, which has no Chinese.
+OWN_FONT = Path("mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+
+
+def png(svg: str, font: Path | None = None) -> bytes:
+    """Return an SVG as PNG on white, the same on every machine.
+
+    Args:
+        svg: whole.
+        font: file of the font that its text is set in; DejaVu Sans if not given.
+
+    Raises:
+        ValueError: the font cannot be used, or the SVG cannot be drawn.
+    """
+    if font is None:
+        matplotlib = find_spec("matplotlib")
+        assert matplotlib is not None
+        assert matplotlib.origin is not None
+        font = Path(matplotlib.origin).parent / OWN_FONT
+    family = _family(font)
+    svg = svg.replace('font-family="system-ui, sans-serif"', f'font-family="{family}"')
+    return svg_to_bytes(
+        svg_string=svg, background="#ffffff", zoom=ZOOM, skip_system_fonts=True, font_files=[str(font)]
+    )
+
+
+def _family(font: Path) -> str:
+    """Return the name of the family that a font file holds."""
+    from matplotlib.ft2font import FT2Font  # a second to load
+
+    try:
+        return FT2Font(str(font)).family_name
+    except (OSError, RuntimeError):
+        raise ValueError(f"{font.name}: expected a font file (TTF or OTF)") from None
