@@ -234,6 +234,7 @@ PAGES = {
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
         "ablation": ablation,
+        "ablation_kinds": ablation,
         "ablation_real": ablation,
     },
 }

@@ -1,6 +1,9 @@
 """The commands around tables, through the command line, in one process."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +167,14 @@ def test_tables_without_a_patient_run_and_say_so(real_data, tmp_path, capsys):
     table = pd.read_parquet(tmp_path / "out" / "features.parquet")
     assert table["cross_district"].mean() == pytest.approx((raw["PA_MNDIF"] == "1").mean(), abs=1e-3)
     assert "crossed_before" not in table
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    (model, *_) = sorted((Path(__file__).parent / "estimator" / "models").glob("*.jvade"))
+    code = f"from jvade.cli import main; main(['inspect', {str(model)!r}])"
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent / "src")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as process:
+        process.stdout.close()  # long before there is something to read
+        assert process.stderr.read() == b""
+        assert process.wait() == 0

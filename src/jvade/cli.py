@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 
 """
 
 import io
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -211,9 +212,13 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         args = with_settings_file(args)
         app(args).cli(args=args, prog="jvade", description=HELP)
+        sys.stdout.flush()
     except InputError as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except (TrainingError, OSError) as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -140,8 +140,10 @@ def cluster(
     """
     rows = jnp.asarray(finite(x))
     numbers = tuple(n_clusters) if isinstance(n_clusters, Sequence) else (n_clusters,)
-    if not numbers or not 1 <= min(numbers) <= max(numbers) <= len(rows):
-        raise ValueError(f"n_clusters: expected 1 to the number of rows ({len(rows)}), got {n_clusters}")
+    whole = all(number == int(number) for number in numbers)
+    if not numbers or not whole or not 1 <= min(numbers) <= max(numbers) <= len(rows):
+        expected = f"expected 1 to the number of rows ({len(rows)}), a whole number"
+        raise ValueError(f"n_clusters: {expected}, got {n_clusters}")
     hyper, training, n_runs = configuration.model, configuration.training, configuration.n_runs
     # Seeds of one clustering must not be those of the next.
     seeds = [seed] if n_runs == 1 else np.random.SeedSequence(seed).generate_state(n_runs).tolist()

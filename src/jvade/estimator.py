@@ -357,12 +357,14 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
                 ensure_min_samples=2 if reset else 1,
             )
         except ValueError as error:
-            if "could not convert" not in str(error):
+            # These would show values.
+            if "could not convert" in str(error):
+                problem = "expected an array of numbers; give text and categories in a DataFrame"
+            elif "Expected 2D array" in str(error):
+                problem = "Expected 2D array: rows by columns. Reshape your data: one column is x[:, None]"
+            else:
                 raise
-            # Its words would show the value.
-            raise ValueError(
-                "expected an array of numbers; give text and categories in a DataFrame"
-            ) from None
+            raise ValueError(problem) from None
         names = X.columns if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(checked, columns=names, copy=False)
 

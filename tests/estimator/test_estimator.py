@@ -191,6 +191,7 @@ def test_progress_is_said(table, capsys):
         ({"configuration": "bold"}, "expected one of robust, paper or a Configuration, got 'bold'"),
         ({"n_clusters": 0}, "n_clusters: expected"),
         ({"n_clusters": 601}, "n_clusters: expected 1 to the number of rows"),
+        ({"n_clusters": 2.5}, "a whole number, got 2.5"),
         ({"noise_variance": -1.0}, "noise_variance: expected above 0, got -1.0"),
         ({"n_init": 0}, "n_runs: expected at least 1, got 0"),
         ({"kinds": {"weight": "numeric"}}, "kinds: no such columns: weight"),
@@ -206,6 +207,13 @@ def test_columns_of_another_table_are_refused(fitted, table):
         fitted.predict(table[0].rename(columns={"age": "years"}))
     with pytest.raises(ValueError, match="at least 2 rows, got 1"):
         clone(fitted).fit(table[0].head(1))
+
+
+@pytest.mark.parametrize("values", [np.array([41.5, 17.25]), np.array([["41.5"], ["Zhang"]], object)])
+def test_a_refusal_shows_no_value(values):
+    with pytest.raises(ValueError, match="array") as caught:
+        VaDE().fit(values)
+    assert not any(value in str(caught.value) for value in ("41.5", "17.25", "Zhang"))
 
 
 def test_a_numpy_table_gives_the_same_as_a_frame_of_it(table):

@@ -215,5 +215,5 @@ def _parquet(path: Path, names: Sequence[str] | None) -> Iterator[pd.DataFrame]:
 
 
 def _require(names: Sequence[str] | None, there: Sequence[str], path: Path) -> None:
-    if absent := [name for name in names or [] if name not in there]:
+    if absent := [name for name in dict.fromkeys(names or []) if name not in there]:
         raise InputError([f"column '{name}': not in the table" for name in absent], path.name)

@@ -181,8 +181,9 @@ def sankey(
 
 def drawn(nodes: pd.DataFrame, flows: pd.DataFrame) -> list[float]:
     """Return the percentage of the visits that the bands of each step hold; see `sankey`."""
-    whole = nodes.groupby("step")["visits"].sum().max() if len(nodes) else 0.0
-    return [100 * one["visits"].sum() / whole for _, one in flows.groupby("step")] if whole else []
+    whole = max((float(one["visits"].sum()) for _, one in nodes.groupby("step")), default=0.0)
+    bands = [float(one["visits"].sum()) for _, one in flows.groupby("step")]
+    return [100 * held / whole for held in bands] if whole else []
 
 
 def latent_map(hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None, caption: Caption) -> Markup:
