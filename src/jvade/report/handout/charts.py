@@ -1,5 +1,6 @@
 """The pictures of the report, as SVG: flows, map, traversals. Text comes in every language of the report."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
@@ -181,9 +182,13 @@ def sankey(
 
 def drawn(nodes: pd.DataFrame, flows: pd.DataFrame) -> list[float]:
     """Return the percentage of the visits that the bands of each step hold; see `sankey`."""
-    whole = max((float(one["visits"].sum()) for _, one in nodes.groupby("step")), default=0.0)
-    bands = [float(one["visits"].sum()) for _, one in flows.groupby("step")]
-    return [100 * held / whole for held in bands] if whole else []
+    sizes = Counter[int]()
+    bands = Counter[int]()
+    for counts, table in ((sizes, nodes), (bands, flows)):
+        for step, visits in table.dropna(subset="visits")[["step", "visits"]].itertuples(index=False):
+            counts[step] += visits
+    whole = max(sizes.values(), default=0)
+    return [100 * bands[step] / whole for step in sorted(bands)] if whole else []
 
 
 def latent_map(hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None, caption: Caption) -> Markup:
