@@ -69,9 +69,12 @@ def _band(x0: float, y0: float, x1: float, y1: float, high: float) -> str:
 
 def _room(names: Sequence[str], labels: Mapping[str, Text]) -> float:
     """Return how much room the words of some nodes take beside them, and a number."""
-    # A letter is about half as wide as it is high, a Chinese one as wide.
-    most = max(max(len(labels[name]["en"]) * 7.2, len(labels[name]["zh"]) * 13.5) for name in names)
-    return most + 72.0
+    return max(_length(text) for name in names for text in labels[name].values()) + 72.0
+
+
+def _length(text: str) -> float:
+    """Return how long a text is at the most: a Chinese letter is as wide as it is high, others half."""
+    return sum(13.5 if letter >= "\u2e80" else 7.2 for letter in text)
 
 
 def sankey(
