@@ -155,6 +155,7 @@ class Page:
             color=lambda name: cluster_color(float(name)),
             first=self.languages[0],
             languages=self.languages,
+            steps=[self.words["heads"][str(step)] for step in sorted(handout.nodes["step"].unique())],
             title=self.plain(*self.words["page"]["title"].values()),
             contents=[one for one in CONTENTS if one[0] != "map" or handout.hexagons is not None],
             made=self.made,
