@@ -260,7 +260,7 @@ def test_nothing_is_compiled_for_a_second_call_or_for_traced_settings(compiled):
     stack = lanes.stack([1, 2, 3], HYPER)
     run(stack, layout="map")
     compiled.clear()
-    changed = Hyperparameters(2e-3, 1e-4, 0.5, 0.2, 0.9, 3, 1, 2)
+    changed = Hyperparameters(2e-3, 1e-4, 0.5, 0.2, 0.9, 3, 1, 2, 1, 0.5)
     run(stack, layout="map")
     run(lanes.stack([7, 8, 9], [changed, HYPER, HYPER]), layout="map", block_epochs=3)
     assert compiled == []

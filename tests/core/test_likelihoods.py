@@ -136,7 +136,7 @@ def test_a_learned_variance_is_best_at_the_mean_squared_error(x64, noise):
     assert (np.diag(jax.hessian(bound)(at)) < 0).all()
 
 
-@pytest.mark.parametrize("noise", ["learned", "by-column"])
+@pytest.mark.parametrize("noise", [pytest.param("learned", marks=pytest.mark.long), "by-column"])
 def test_training_finds_the_noise(noise):
     """What is learned is the mean squared error of the lane's own draws, and that is near the true noise."""
     rng = np.random.default_rng(0)

@@ -40,6 +40,8 @@ class Over:
         patience: epochs without a better validation loss before a run stops.
         latent_dim: latents.
         n_clusters: clusters.
+        warmup_epochs: epochs of the pretraining over which the KL weight grows.
+        mixture_rate: factor of the learning rate of the mixture.
     """
 
     learning_rate: tuple[float, ...] = ()
@@ -50,6 +52,8 @@ class Over:
     patience: tuple[int, ...] = ()
     latent_dim: tuple[int, ...] = ()
     n_clusters: tuple[int, ...] = ()
+    warmup_epochs: tuple[int, ...] = ()
+    mixture_rate: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -149,11 +149,11 @@ class Hyperparameters(NamedTuple):
         noise_variance: variance of the Gaussian decoder, in squared standardised units, > 0; where it is
             learned, its start.
         kl_weight: factor of every term but the reconstruction; 1 is the ELBO.
-        warmup_epochs: epochs of the pretraining over which that factor grows to its value, in equal steps.
-        mixture_rate: factor of the learning rate of the mixture, >= 0; 0 leaves it where it starts.
         patience: epochs without a better validation loss before a lane stops.
         latent_dim: latents in use, 1..`Architecture.latent_dim`; the rest are masked.
         n_clusters: clusters in use, 1..`Architecture.n_clusters`; the rest are masked.
+        warmup_epochs: epochs of the pretraining over which the KL weight grows to its value, in equal steps.
+        mixture_rate: factor of the learning rate of the mixture, >= 0; 0 leaves it where it starts.
     """
 
     learning_rate: float = 1e-3
@@ -161,11 +161,11 @@ class Hyperparameters(NamedTuple):
     clip_norm: float = 1.0
     noise_variance: float = 0.1
     kl_weight: float = 1.0
-    warmup_epochs: int = 0
-    mixture_rate: float = 1.0
     patience: int = 5
     latent_dim: int = 2
     n_clusters: int = 7
+    warmup_epochs: int = 0
+    mixture_rate: float = 1.0
 
     def check(self) -> None:
         """Refuse values of one lane that cannot train. NaN passes: a lane that starts with it is reported.
