@@ -218,7 +218,7 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
     except BrokenPipeError:  # whoever reads has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        raise SystemExit(1) from None
     except (TrainingError, OSError) as error:
         print(f"jvade: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -398,21 +398,6 @@ def test_equal_sizes_are_numbered_by_what_is_published():
         assert new == {"2": "1", "1": "2"}
 
 
-def test_a_few_missing_numbers_cost_no_mean(outcomes, smoke):
-    cohort = outcomes["cohort"]
-    frame = cohort.frames["visits"].copy()
-    frame["age"] = frame["age"].where(~frame.index.isin(frame.index[:3]))
-    changed = {**outcomes, "cohort": replace(cohort, frames={"visits": frame})}
-    ran = json.loads((smoke / "run.json").read_text())["settings"]
-    whole, fewer = (
-        handout.make(one, ran, Rule(), read_types(None)).profile.set_index("variable").loc["age"]
-        for one in (outcomes, changed)
-    )
-    assert whole["overall"] == whole["overall"]
-    shown = [name for name in whole.index if name.startswith("cluster") or name == "overall"]
-    assert (whole[shown].isna() == fewer[shown].isna()).all()
-
-
 def test_a_type_that_hidden_figures_may_hide_is_not_denied(made):
     cannot = replace(made.clusters[0], care_type=None, undecided=True)
     text = Page(replace(made, clusters=[cannot]), "both", "").html()

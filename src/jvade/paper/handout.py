@@ -47,7 +47,7 @@ def make(
     patients = table.frame["patient"].to_numpy() if "patient" in table.frame else None
     counted = Tables(table, labels)
     published = disclosure.publish(disclosure.count(counted.dimensions, counted.families, patients), rule)
-    profile, spreads = _profile(table, counted, published, patients)
+    profile, spreads = _profile(table, counted, published)
     shown = [name.removeprefix("cluster") for name in profile if name.startswith("cluster")]
     figures = {
         name: {
@@ -111,17 +111,20 @@ def make(
 def _numbered(clusters: Sequence[Cluster], by_rate: bool) -> tuple[list[Cluster], dict[str, str]]:
     """Return the clusters in the order they are published in, and the number of each by that of the run.
 
-    A run numbers them by their exact cross rates. Where one of these is left out, or a whole cluster is, its
-    neighbours would tell how high its rate is: then they are numbered by size, as published, and equal sizes
-    by what else is published of them, so that the order tells nothing that is not.
+    A run numbers them by their exact cross rates; here, by the published ones. Where one of these is left
+    out, or a whole cluster is, its neighbours would tell how high its rate is: then they are numbered by
+    size, as published, and equals by what else is published of them, so that the order tells nothing more.
     """
 
     def size(cluster: Cluster) -> tuple[float, ...]:
         figures = [figure.value for _, figure in sorted(cluster.figures.items())]
         return tuple(np.nan_to_num([-cluster.visits, -cluster.patients, *figures], nan=-1.0).tolist())
 
-    order = [*clusters] if by_rate else sorted(clusters, key=size)
-    new = {one.name: one.name if by_rate else str(number) for number, one in enumerate(order, 1)}
+    def key(cluster: Cluster) -> tuple[float, ...]:
+        return (-cluster.figures[OUTCOME].value if by_rate else 0.0, *size(cluster))
+
+    order = sorted(clusters, key=key)
+    new = {one.name: str(number) for number, one in enumerate(order, 1)}
     return [replace(one, name=new[one.name]) for one in order], new
 
 
@@ -141,12 +144,9 @@ class Tables:
         for variable in table.inputs:
             if variable.kind == "binary":
                 flags.setdefault(variable.group, []).append(variable.name)
-        binary = [variable.name for variable in table.inputs if variable.kind == "binary"]
-        told = {one.tobytes() for name in binary for one in _both(frame[name].to_numpy())}
         for variable in table.inputs:
-            known = frame[variable.name].notna().to_numpy()
-            if variable.kind == "numeric" and _both(known)[0].tobytes() in told:
-                self._flag(variable.name, known)
+            if variable.kind == "numeric":
+                self._flag(variable.name, frame[variable.name].notna().to_numpy())
         levels = residence = None
         for group, columns in flags.items():
             counted = [column for column in columns if self._counted(frame[column].to_numpy(bool))]
@@ -254,13 +254,11 @@ def _codes(words: np.ndarray, first: Iterable[str]) -> Dimension:
 
 
 def _profile(
-    table: VisitTable, counted: Tables, published: Protected, patients: np.ndarray | None
+    table: VisitTable, counted: Tables, published: Protected
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return the profile of the clusters that may be shown, and the standard deviation of each variable.
 
-    A mean is of the visits that have the number. Where a flag counts these (a first visit has no gap before
-    it), the mean is told with the count, or else the means could tell it; where nothing does, what may be
-    shown is decided among these visits alone, so that a few without the number cost no mean.
+    A mean is of the visits that have the number, and told with their count: else means could tell it.
     """
     cluster = counted.dimensions["cluster"]
     shown = [name for name in cluster.values if published.visits(cluster=name) > 0]
@@ -281,9 +279,8 @@ def _profile(
             numbers = np.bincount(mine, minlength=n_clusters)
             sums = np.bincount(mine, weights=values[known], minlength=n_clusters)
             means = dict(zip(cluster.values, sums / np.maximum(numbers, 1), strict=True))
-            of = dict([counted.of[row.variable]]) if row.variable in counted.of else {}
-            mean_of = published if of or known.all() else _known(cluster, known, patients, published.rule)
-            visits = np.array([mean_of.visits(**one, **of) for one in whole])
+            of = dict([counted.of[row.variable]])
+            visits = np.array([published.visits(**one, **of) for one in whole])
             cells = [means[one["cluster"]] if one else sums.sum() / max(numbers.sum(), 1) for one in whole]
             # Coarse enough that every count that rounds to what is published could have this mean: an exact
             # mean of whole numbers tells how many there are.
@@ -313,13 +310,6 @@ def _profile(
         spread = np.sqrt(np.nansum((means - center[:, None]) ** 2, axis=1) / n_known)
         frame["cv"] = np.where(center > 0, spread / center, np.nan)
     return frame, spreads
-
-
-def _known(cluster: Dimension, known: np.ndarray, patients: np.ndarray | None, rule: Rule) -> Protected:
-    """Return the sizes of the clusters among the visits that have a number, as they would be published."""
-    mine = {"cluster": Dimension(cluster.codes[known], cluster.values)}
-    people = None if patients is None else patients[known]
-    return disclosure.publish(disclosure.count(mine, [("cluster",)], people), rule)
 
 
 def _place(group: str) -> int:
