@@ -25,7 +25,7 @@ from jvade.paper.stage import read_outcome, read_record
 from jvade.paper.stages.cohort import visit_table
 from jvade.report.handout.charts import Caption
 from jvade.report.handout.content import Cluster
-from jvade.report.handout.page import Page, sheets
+from jvade.report.handout.page import Page, sheets, words
 
 #: Elements that need no end.
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -206,6 +206,7 @@ def test_what_is_written(smoke):
         table = pd.read_csv(folder / f"{name}.csv")
         assert book[name].max_row == len(table) + 1
         assert [cell.value for cell in book[name][1]] == table.columns.tolist()
+    assert {one["en"] for one in words()["nodes"].values()} >= {"Home area", "City centre"}
 
 
 def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):

@@ -144,15 +144,14 @@ class Tables:
         for variable in table.inputs:
             if variable.kind == "binary":
                 flags.setdefault(variable.group, []).append(variable.name)
-        for variable in table.inputs:
-            if variable.kind == "numeric":
-                self._flag(variable.name, frame[variable.name].notna().to_numpy())
+            else:
+                self._flag(variable.name, ~np.isnan(frame[variable.name].to_numpy()))
         levels = residence = None
         for group, columns in flags.items():
-            counted = [column for column in columns if self._counted(frame[column].to_numpy(bool))]
-            for column in counted:
+            told = [column for column in columns if self._counted(frame[column].to_numpy(bool))]
+            for column in told:
                 self._flag(column, frame[column].to_numpy(bool))
-            for i, block in enumerate(_exclusive(frame, [one for one in columns if one not in counted])):
+            for i, block in enumerate(_exclusive(frame, [one for one in columns if one not in told])):
                 if len(block) == 1:
                     self._flag(block[0], frame[block[0]].to_numpy(bool))
                     continue
@@ -199,32 +198,26 @@ class Tables:
 
     def _counted(self, flag: np.ndarray) -> tuple[str, str] | None:
         """Return where a flag, or its opposite, is counted already; None if nowhere."""
-        for one, value in zip(_both(flag), (YES, NO), strict=True):
-            known = self._flags.get(one.tobytes())
+        for one, value in ((flag, YES), (~flag, NO)):
+            known = self._flags.get(np.packbits(one).tobytes())
             if known is not None:
                 return known, value
         return None
 
     def _flag(self, name: str, flag: np.ndarray) -> None:
-        """Count a flag of the visits.
+        """Count a flag of the visits; for a number, whether it is known.
 
-        One that says the same as another, or the opposite, is counted once: protected each for itself, the
-        two could give away what either leaves out.
+        One that says the same as another, or the opposite (a first visit has no gap before it), is counted
+        once: protected each for itself, the two could give away what either leaves out.
         """
         counted = self._counted(flag)
         if counted is not None:
             self.of[name] = counted
             return
-        self._flags[_both(flag)[0].tobytes()] = name
+        self._flags[np.packbits(flag).tobytes()] = name
         self.dimensions[name] = Dimension(flag.astype(np.int64), [NO, YES])
         self.families.append(("cluster", name))
         self.of[name] = (name, YES)
-
-
-def _both(flag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a flag and its opposite, packed."""
-    bits = np.asarray(flag, bool)
-    return np.packbits(bits), np.packbits(~bits)
 
 
 def _exclusive(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
@@ -271,6 +264,7 @@ def _profile(
     residence = [Row("residence", v.name, "percent") for v in table.inputs if v.group == "residence"]
     rows = sorted([*profiles.printed(table), *residence], key=lambda row: _place(row.group))
     for row in rows:
+        dimension, value = counted.of[row.variable]
         label = counted.labels.get(row.variable, row.variable)
         if row.variable in numeric:
             values = table.frame[row.variable].to_numpy(np.float64)
@@ -279,8 +273,7 @@ def _profile(
             numbers = np.bincount(mine, minlength=n_clusters)
             sums = np.bincount(mine, weights=values[known], minlength=n_clusters)
             means = dict(zip(cluster.values, sums / np.maximum(numbers, 1), strict=True))
-            of = dict([counted.of[row.variable]])
-            visits = np.array([published.visits(**one, **of) for one in whole])
+            visits = np.array([published.visits(**one, **{dimension: value}) for one in whole])
             cells = [means[one["cluster"]] if one else sums.sum() / max(numbers.sum(), 1) for one in whole]
             # Coarse enough that every count that rounds to what is published could have this mean: an exact
             # mean of whole numbers tells how many there are.
@@ -289,7 +282,6 @@ def _profile(
             lines.append(_line(row, label, np.where(visits > 0, cells, np.nan)))
             spreads[row.variable] = float(values[known].std()) if known.any() else 0.0
             continue
-        dimension, value = counted.of[row.variable]
         if value not in counted.dimensions[dimension].values:
             continue
         of = {OUTCOME: YES} if dimension == DESTINATION else {}

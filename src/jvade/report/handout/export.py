@@ -1,5 +1,6 @@
 """A picture of the report as PNG: for slides, and for programs that show no SVG."""
 
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,8 +8,8 @@ from resvg_py import svg_to_bytes
 
 #: Pixels for one unit of the SVG: enough for print.
 ZOOM = 3.0
-#: What every machine has that can draw the study's figures: DejaVu Sans, which has no Chinese.
-OWN_FONT = Path("mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+#: What every machine has that can draw the study's figures; it has no Chinese.
+OWN_FONT, OWN_FAMILY = Path("mpl-data", "fonts", "ttf", "DejaVuSans.ttf"), "DejaVu Sans"
 
 
 def png(svg: str, font: Path | None = None) -> bytes:
@@ -25,8 +26,9 @@ def png(svg: str, font: Path | None = None) -> bytes:
         matplotlib = find_spec("matplotlib")
         assert matplotlib is not None
         assert matplotlib.origin is not None
-        font = Path(matplotlib.origin).parent / OWN_FONT
-    family = _family(font)
+        font, family = Path(matplotlib.origin).parent / OWN_FONT, OWN_FAMILY
+    else:
+        family = escape(_family(font))
     svg = svg.replace('font-family="system-ui, sans-serif"', f'font-family="{family}"')
     return svg_to_bytes(
         svg_string=svg, background="#ffffff", zoom=ZOOM, skip_system_fonts=True, font_files=[str(font)]
