@@ -28,6 +28,47 @@ def test_lines_of_json_are_added_to_those_there(tmp_path):
     ]
 
 
+def told(stage, begun, epoch):
+    return Progress(stage, begun, epoch, 9, np.array([epoch < 9]), np.array([1.0]))
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        # In the second stage, which is taken up at a state before its last line.
+        ([("one", 0, 0), ("one", 0, 9), ("two", 0, 0), ("two", 0, 3), ("two", 0, 6)], ("two", 3)),
+        # At a state that was not told of any more.
+        ([("one", 0, 0), ("one", 0, 9), ("two", 0, 0), ("two", 0, 3)], ("two", 6)),
+        # In the first stage; and its state was lost altogether.
+        ([("one", 0, 0), ("one", 0, 3), ("one", 0, 6)], ("one", 3)),
+        ([("one", 0, 0), ("one", 0, 9), ("two", 0, 0)], ("one", 0)),
+        # Both have ended.
+        ([("one", 0, 0), ("one", 0, 9), ("two", 0, 0), ("two", 0, 9)], ("two", 9)),
+    ],
+)
+def test_the_lines_of_a_training_that_was_stopped_are_those_of_one_that_was_not(tmp_path, before, again):
+    path = tmp_path / "metrics.jsonl"
+    first = hooks.jsonl(path)
+    for one in before:
+        first(told(*one))
+    with path.open("a") as stream:
+        stream.write('{"stage": "tw')  # killed while it wrote
+    stage, begun = again
+    hook = hooks.jsonl(path)
+    if stage == "two":
+        hook(told("one", 9, 9))
+    for epoch in range(begun, 10, 3):
+        hook(told(stage, begun, epoch))
+    if stage == "one":
+        for epoch in range(0, 10, 3):
+            hook(told("two", 0, epoch))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    epochs = {stage: [one["epoch"] for one in lines if one["stage"] == stage] for stage in ("one", "two")}
+    assert [one["stage"] for one in lines] == sorted(one["stage"] for one in lines)
+    assert all(found == sorted(set(found)) for found in epochs.values())
+    assert [found[-1] for found in epochs.values()] == [9, 9]
+
+
 def test_every_hook_is_called_in_turn():
     seen = []
     hooks.every(lambda one: seen.append((1, one.epoch)), lambda one: seen.append((2, one.epoch)))(BLOCKS[1])

@@ -1,4 +1,7 @@
-"""SIGKILL at random moments: a fit loses a block at most, never its state, and ends as an unkilled one."""
+"""SIGKILL at random and at chosen moments: a fit loses a block at most, never its state.
+
+It goes on where the last block was told of, and ends as one that nothing stopped.
+"""
 
 import json
 import os
@@ -14,8 +17,29 @@ import pytest
 from jvade import model_file
 
 SRC = Path(__file__).parents[1] / "src"
-#: A checkpoint after every block, so that there is much to be caught in.
-CODE = "from jvade import checkpoints; checkpoints.EVERY = 0.0; from jvade.cli import main; main()"
+#: A checkpoint after every block, so that there is much to be caught in. `COURSE` is told where each stage
+#: was taken up, `KILL` names the function at whose call the process is to die.
+CODE = """
+import importlib, os, signal
+from jvade import checkpoints, hooks
+checkpoints.EVERY = 0.0
+show = hooks.show
+
+def course(progress):
+    if progress.epoch == progress.begun:
+        with open(os.environ["COURSE"], "a") as file:
+            file.write(f"{progress.stage} {progress.begun}\\n")
+
+hooks.show = lambda terminal: hooks.every(show(terminal), course)
+if os.environ.get("KILL"):
+    module, name = os.environ["KILL"].rsplit(":")
+    owner = importlib.import_module(module)
+    for part in name.split(".")[:-1]:
+        owner = getattr(owner, part)
+    setattr(owner, name.split(".")[-1], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+from jvade.cli import main
+main()
+"""
 STAGES, N_EPOCHS = ("pretraining", "fine-tuning"), 40
 
 
@@ -38,9 +62,10 @@ def fit(tmp_path_factory):
         "40",
     ]
 
-    def start(out):
+    def start(out, kill=""):
         command = [sys.executable, "-c", CODE, *map(str, words), "--out", str(out)]
-        environment = os.environ | {"PYTHONPATH": str(SRC)}
+        environment = os.environ | {"PYTHONPATH": str(SRC), "KILL": kill}
+        environment |= {"COURSE": str(out.with_suffix(".course"))}
         with out.with_suffix(".log").open("a") as log:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
@@ -54,6 +79,13 @@ def progress(out):
     lines = path.read_text().splitlines() if path.exists() else []
     told = [json.loads(line) for line in lines]
     return [(STAGES.index(one["stage"]), one["epoch"]) for one in told]
+
+
+def taken_up(out):
+    """Return the stages and the epochs they were taken up at, over all runs."""
+    path = out.with_suffix(".course")
+    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return [(STAGES.index(stage), int(epoch)) for stage, epoch in lines]
 
 
 def assert_same_model(one, two):
@@ -76,26 +108,30 @@ def kill_and_resume(start, out, after):
     Returns:
         The stages that it was killed in.
     """
-    stages, reached = [], (0, 0)
+    stages = []
     for n_lines in [*after, None]:
-        before = len(progress(out))
+        told, runs = progress(out), len(taken_up(out))
         process = start(out)
         while process.poll() is None:
-            if n_lines is not None and len(progress(out)) - before >= n_lines:
+            if n_lines is not None and len(progress(out)) - len(told) >= n_lines:
                 process.kill()
                 process.wait()
             time.sleep(0.01)
-        told = progress(out)
         assert process.returncode in (0, -9), out.with_suffix(".log").read_text()
-        if len(told) > before:
-            # What was told of had been kept: it goes on from there, or from the stage after.
-            assert max(told[before : before + 2]) >= reached or reached[1] == N_EPOCHS
-            reached = max(told)
+        begun = dict(taken_up(out)[runs:])
+        for stage in begun:
+            # What was told of had been kept: the stage goes on from there, or from a block after it that
+            # was kept and not told of any more.
+            epochs = [epoch for one, epoch in told if one == stage]
+            assert begun[stage] - max(epochs, default=0) in (0, 2), (begun, told[-1])
         if (out / "model.jvade").exists():
             model_file.load(out / "model.jvade")  # whole, or refused
         if process.returncode == 0:
             break
-        stages.append(reached[0])
+        stages.append(max(progress(out), default=(0, 0))[0])
+    # The course is that of one fit, whatever it took.
+    whole = [(stage, epoch) for stage in (0, 1) for epoch in range(0, N_EPOCHS + 1, 2)]
+    assert progress(out) == whole
     return stages
 
 
@@ -106,6 +142,23 @@ def test_killed_a_few_times(fit, tmp_path):
     assert (len(stages), set(stages)) == (3, {0, 1})
     assert_same_model(tmp_path / "out", whole)
     assert not list((tmp_path / "out").rglob(".unfinished*"))
+
+
+def test_killed_when_the_training_is_over(fit, tmp_path):
+    """At the look at the result, before its labels, before the model, before its card: nothing is lost."""
+    start, whole = fit
+    out = tmp_path / "out"
+    places = ("health:examine", "report.folder:RunFolder.file", "model_file:save", "model_file:card")
+    for place in places:
+        process = start(out, f"jvade.{place}")
+        assert process.wait() == -9, out.with_suffix(".log").read_text()
+        assert not (out / "run.json").exists()
+        assert (out / "model.jvade").exists() == (place == places[-1])
+    assert start(out).wait() == 0
+    ends = [(0, N_EPOCHS), (1, N_EPOCHS)]
+    assert taken_up(out) == [(0, 0), (1, 0), *ends * len(places)]
+    assert_same_model(out, whole)
+    assert not (out / "private" / "checkpoints").exists()
 
 
 @pytest.mark.long

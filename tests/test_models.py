@@ -233,7 +233,7 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
             "column 'years': not in the table",
         ),
         (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "0"), "expected numbers of at least 1"),
-        (("fit", "--out", "x", "--table", "OWN", "--n-runs", "0"), "n_runs: expected at least 1, got 0"),
+        (("fit", "--out", "x", "--table", "OWN", "--n-runs", "0"), "n_runs: expected a whole number"),
         (("fit", "--out", "x", "--table", "OWN", "--model.noise-variance", "-1"), "noise_variance: expected"),
         (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "900"), "900 visits are too few"),
         (("fit", "--out", "x", "--settings", "absent.toml"), "absent.toml: the file cannot be opened"),

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from typing import Any
 def write(target: Path, make: Callable[[Path], Any]) -> Path:
     """Let `make` write a file, or a folder, beside the target, flush it to the disk, and move it into place.
 
-    What stood there before stays until then. Where `make` fails, nothing of the new is left.
+    What stood there before stays until then. Where `make` fails, nothing of the new is left. What a killed
+    process left unfinished is written over: the name is always the same, so two processes must not write one
+    target at a time.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".unfinished-{target.name}")
@@ -22,9 +25,20 @@ def write(target: Path, make: Callable[[Path], Any]) -> Path:
             with unfinished.open("rb+") as stream:
                 os.fsync(stream.fileno())
         unfinished.replace(target)
+        _flush(target.parent)
     finally:
         if unfinished.is_dir():
             shutil.rmtree(unfinished, ignore_errors=True)
         else:
             unfinished.unlink(missing_ok=True)
     return target
+
+
+def _flush(folder: Path) -> None:
+    """Have the disk know the names in a folder, where the system can: a power cut then loses none."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+import warnings
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from jvade.core.epoch import TrainState
 PRIVATE, CHECKPOINTS = "private", "checkpoints"
 #: Seconds of training that a stopped run may lose, beside its last block: a checkpoint takes half of one.
 EVERY = 30.0
+#: What the folder of a state that could not be read is called, before its own name.
+UNREADABLE = "unreadable-"
 #: File that says how long the training has taken so far, over all its runs.
 SECONDS = "seconds"
 
@@ -66,23 +69,33 @@ class Checkpoints:
         with self._open(folder) as checkpointer:
             if checkpointer.latest is None:
                 return fresh
+            problem = ""
             try:
-                found = checkpointer.load(None, like)
-            except Exception:  # a power cut leaves files half written, and orbax has many words for that
-                found = None
-        if found is None:
-            shutil.rmtree(folder)
+                found: Any = checkpointer.load(None, like)
+            except (MemoryError, PermissionError, jax.errors.JaxRuntimeError):  # no fault of the files
+                raise
+            except Exception as error:  # a power cut leaves them half written; orbax has many words for that
+                found, problem = None, type(error).__name__
+        if problem:
+            aside = folder.with_name(UNREADABLE + folder.name)
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            what = f"the kept state of the {stage} cannot be read ({problem}), so that stage begins anew"
+            warnings.warn(f"{what}; what was kept is now in {aside}", stacklevel=2)
             return fresh
         names, structure = list(like), jax.tree.structure(fresh._replace(key=None))
         return jax.tree.unflatten(structure, [found[name] for name in names])._replace(key=fresh.key)
 
-    def keep(self, stage: str, states: TrainState) -> None:
+    def keep(self, stage: str, states: TrainState, ended: bool = False) -> None:
         """Keep the state of a stage in place of the one before, if that is long enough ago.
+
+        The end of a stage is kept where the run has taken that long: what comes after a training may take a
+        while too, and fail.
 
         Raises:
             OSError: it cannot be written; the one before is still there.
         """
-        if time.monotonic() - self._kept < self.every:
+        if time.monotonic() - (self._began if ended else self._kept) < self.every:
             return
         leaves = _kept(states)
         try:

@@ -35,6 +35,7 @@ try:
     from jvade.paper.report import ReportSettings
     from jvade.paper.settings import PRESETS, PaperSettings
     from jvade.report.terminal import Terminal
+    from jvade.version import __version__
 except ModuleNotFoundError as absent:
     raise SystemExit(f"jvade: {absent}; the command line needs: pip install 'jvade[tables,report]'") from None
 
@@ -42,6 +43,7 @@ except ModuleNotFoundError as absent:
 HELP = """Cluster visits: reproduce the study, or fit a model to your own table and place new rows.
 
 Every command takes --settings FILE: a TOML file of flags under their own names; flags go before it.
+jvade --version prints the version. `jvade COMMAND --help` says what a command takes.
 Exit codes: 0 done; 1 the run failed; 2 the input or a flag cannot be used; 130 stopped by ctrl-C."""
 
 
@@ -211,6 +213,9 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
         args = with_settings_file(args)
+        if args == ["--version"]:
+            print(f"jvade {__version__}")
+            return
         app(args).cli(args=args, prog="jvade", description=HELP)
         sys.stdout.flush()
     except InputError as error:

@@ -18,7 +18,16 @@ from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
 from jvade.core.lanes import Keeper, Progress, Trained
 from jvade.core.layout import take_lane
-from jvade.core.settings import Architecture, Block, Hyperparameters, Noise, Training
+from jvade.core.likelihoods import NOISE_RANGE
+from jvade.core.settings import (
+    Architecture,
+    Block,
+    Hyperparameters,
+    Noise,
+    Training,
+    not_widths,
+    unlike,
+)
 from jvade.ensemble import Ensemble, Rows, finite
 
 
@@ -36,6 +45,9 @@ class Configuration:
             categories under one softmax, numbers Gaussian.
         noise: variance of the Gaussian columns, "fixed" at `model.noise_variance`, or from there "learned",
             one for all of them, or one "by-column".
+
+    Raises:
+        ValueError: a setting that cannot be; says what was expected and what came.
     """
 
     model: Hyperparameters = field(default_factory=Hyperparameters)
@@ -47,11 +59,20 @@ class Configuration:
     noise: Noise = "fixed"
 
     def __post_init__(self) -> None:
-        if self.n_runs < 1:
-            raise ValueError(f"n_runs: expected at least 1, got {self.n_runs}")
+        problems = not_widths(self.widths) + unlike("n_runs", self.n_runs, whole=True, least=1)
         for name, known in (("likelihood", ("gaussian", "by-kind")), ("noise", get_args(Noise))):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+                problems.append(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        self.model.check()
+        low, high = NOISE_RANGE
+        if self.noise != "fixed" and not low < self.model.noise_variance < high:
+            within = f"where it is learned, it starts between {low:g} and {high:g}"
+            problems.append(f"noise_variance: {within}, got {self.model.noise_variance!r}")
+        if self.model.warmup_epochs > self.training.max_epochs:
+            most = f"max_epochs, {self.training.max_epochs}"
+            problems.append(f"warmup_epochs: expected at most {most}, got {self.model.warmup_epochs}")
+        if problems:
+            raise ValueError("; ".join(problems))
 
     def architecture(self, n_features: int, blocks: Sequence[Block]) -> Architecture:
         """Return the sizes of a run on rows of so many columns, of which `blocks` says the kinds.
@@ -140,10 +161,10 @@ def cluster(
     """
     rows = jnp.asarray(finite(x))
     numbers = tuple(n_clusters) if isinstance(n_clusters, Sequence) else (n_clusters,)
-    whole = all(number == int(number) for number in numbers)
-    if not numbers or not whole or not 1 <= min(numbers) <= max(numbers) <= len(rows):
-        expected = f"expected 1 to the number of rows ({len(rows)}), a whole number"
-        raise ValueError(f"n_clusters: {expected}, got {n_clusters}")
+    whole = not any(unlike("", number, whole=True, least=1) for number in numbers)
+    if not numbers or not whole or max(numbers) > len(rows):
+        expected = f"expected 1 to the number of rows ({len(rows)}), a whole number or several"
+        raise ValueError(f"n_clusters: {expected}, got {n_clusters!r}")
     hyper, training, n_runs = configuration.model, configuration.training, configuration.n_runs
     # Seeds of one clustering must not be those of the next.
     seeds = [seed] if n_runs == 1 else np.random.SeedSequence(seed).generate_state(n_runs).tolist()

@@ -13,7 +13,8 @@ Kind = Literal["numeric", "binary", "categorical"]
 
 #: Categories of one column at most: a column of more is rather a name or a number of something.
 MAX_CATEGORIES = 50
-#: Rows of a category at least: a rarer one counts as none, and no model keeps its name.
+#: Rows of a category at least: a rarer one counts as none, and no model keeps its name. And known values of a
+#: number: of fewer no model keeps the mean.
 MIN_ROWS = 8
 
 
@@ -31,7 +32,7 @@ class Column:
             each of its categories.
         mean: of the known values, in their own unit; of a binary column, the share of 1.
         scale: standard deviation (ddof 0) of a numeric column, 1 of a binary one; 0 of one that had a single
-            value in the fit or none: it tells nothing then, and is 0 in every row.
+            value in the fit, or fewer than `MIN_ROWS`: it tells nothing then, and is 0 in every row.
         categories: of a categorical column, in the order of their columns.
     """
 
@@ -45,6 +46,11 @@ class Column:
     def width(self) -> int:
         """Columns of the matrix that it takes."""
         return len(self.categories) if self.kind == "categorical" else 1
+
+    @property
+    def silent(self) -> bool:
+        """Whether it tells nothing: it has one value, or none that a model may know."""
+        return not self.categories if self.kind == "categorical" else self.scale == 0
 
     @property
     def block(self) -> Block:
@@ -67,13 +73,15 @@ class Column:
         numbers = np.where(np.isnan(numbers), self.mean, numbers)
         return ((numbers - self.mean) / self.scale if self.kind == "numeric" else numbers)[:, None]
 
-    def decode(self, part: np.ndarray) -> np.ndarray:
+    def decode(self, part: np.ndarray, probabilities: bool = False) -> np.ndarray:
         """Return its values from its columns of the matrix; see `Columns.decode`."""
         if self.kind == "categorical":
             found = np.full(len(part), None, object)
             if self.categories:
                 found[:] = np.array([*self.categories], object)[part.argmax(axis=1)]
-                found[(part == 0).all(axis=1)] = None  # as `encode` has it
+                # As `encode` has it; or what is left of 1 is that of no category.
+                none = 1 - part.sum(axis=1) > part.max(axis=1) if probabilities else (part == 0).all(axis=1)
+                found[none] = None
             return found
         if self.scale == 0:
             return np.full(len(part), self.mean)
@@ -85,7 +93,7 @@ class Column:
         Numbers and text that read alike are one category: a table may come as CSV one day and as Parquet the
         next.
         """
-        return pd.Index(map(_word, self.categories), dtype=object).get_indexer(_words(values))
+        return pd.Index(map(_word, self.categories), dtype=object).get_indexer(_words(values, self.name))
 
 
 @dataclass(frozen=True)
@@ -132,15 +140,21 @@ class Columns:
             begin += column.width
         return matrix
 
-    def decode(self, matrix: np.ndarray) -> pd.DataFrame:
+    def decode(self, matrix: np.ndarray, probabilities: bool = False) -> pd.DataFrame:
         """Return a matrix, such as one the decoder made, in the units of the table.
 
         Binary columns are left between 0 and 1 or a little beyond, as the decoder has them; of the
         categories, the one with the largest value.
+
+        Args:
+            matrix: (N, D).
+            probabilities: the columns of categories hold probabilities: where none is the likeliest, it is
+                none.
         """
         found, begin = {}, 0
         for position, column in enumerate(self.each):
-            found[position] = column.decode(matrix[:, begin : begin + column.width].astype(float))
+            part = matrix[:, begin : begin + column.width].astype(float)
+            found[position] = column.decode(part, probabilities)
             begin += column.width
         return pd.DataFrame(found).set_axis([column.name for column in self.each], axis=1)
 
@@ -169,6 +183,8 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
     """
     kinds = dict(kinds or {})
     names = table.columns.tolist()
+    if not names:
+        raise TableError("expected one column or more, got none")
     if unknown := [name for name in kinds if name not in names]:
         raise TableError(f"kinds: no such columns: {', '.join(map(str, unknown))}; there are {names}")
     known = ("numeric", "binary", "categorical")
@@ -184,16 +200,20 @@ def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
         return Column(name, kind, categories=_categories(values, name))
     numbers = _numbers(values, name, kind)
     known = numbers[~np.isnan(numbers)]
-    if len(known) == 0:
+    if len(known) < MIN_ROWS:  # its mean would be that of a few persons
         return Column(name, kind, 0.0, 0.0)
     # By its range: the computed deviation of equal numbers need not be exactly zero.
     if known.min() == known.max():
         return Column(name, kind, float(known[0]), 0.0)
-    return Column(name, kind, float(known.mean()), float(known.std()) if kind == "numeric" else 1.0)
+    with np.errstate(over="ignore"):
+        mean, scale = float(known.mean()), float(known.std()) if kind == "numeric" else 1.0
+    if not np.isfinite([mean, scale]).all():
+        raise TableError(f"column '{name}': its numbers are so large that they have no deviation; rescale it")
+    return Column(name, kind, mean, scale)
 
 
 def _categories(values: pd.Series, name: Any) -> tuple[Any, ...]:
-    codes, uniques = pd.factorize(values)
+    codes, uniques = _factorize(values, name)
     counts: dict[str, int] = {}
     plain: dict[str, Any] = {}
     for value, n in zip(uniques, np.bincount(codes[codes >= 0], minlength=len(uniques)), strict=True):
@@ -215,6 +235,14 @@ def _categories(values: pd.Series, name: Any) -> tuple[Any, ...]:
     if not all(isinstance(one, str | int | float) for one in found):
         raise TableError(f"column '{name}': expected categories of text, numbers or truth values; convert it")
     return found
+
+
+def _factorize(values: pd.Series, name: Any) -> tuple[np.ndarray, Any]:
+    try:
+        return pd.factorize(values)
+    except TypeError:  # lists, for example
+        problem = f"column '{name}': expected categories of text, numbers or truth values; convert it"
+        raise TableError(problem) from None
 
 
 def _python(value: Any) -> Any:
@@ -239,9 +267,9 @@ def _word(value: Any) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def _words(values: pd.Series) -> np.ndarray:
+def _words(values: pd.Series, name: Any) -> np.ndarray:
     """Return how each value reads, None for a missing one."""
-    codes, uniques = pd.factorize(values)
+    codes, uniques = _factorize(values, name)
     words = np.array([*map(_word, uniques), None], object)
     return words[codes]
 

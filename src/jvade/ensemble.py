@@ -161,7 +161,12 @@ def finite(x: Rows, width: int | None = None) -> Float[np.ndarray, "N D"]:
     Raises:
         ValueError: they are no matrix, not finite, or not as wide as expected.
     """
-    rows = np.asarray(x, jnp.zeros(0).dtype)
+    try:
+        if np.iscomplexobj(x):
+            raise TypeError
+        rows = np.asarray(x, jnp.zeros(0).dtype)
+    except (TypeError, ValueError):  # they would show values
+        raise ValueError("expected a matrix of numbers") from None
     if rows.ndim != 2:
         raise ValueError(f"expected a matrix of rows, got shape {rows.shape}")
     if width is not None and rows.shape[1] != width:

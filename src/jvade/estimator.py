@@ -1,7 +1,6 @@
 """VaDE as scikit-learn's users know clusterings: fit, predict, transform, score."""
 
 import hashlib
-import shutil
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -19,10 +18,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jvade import clustering, ensemble, health, manifest
 from jvade.checkpoints import Checkpoints
 from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
-from jvade.columns import Column, Columns, Kind, learn
+from jvade.columns import MIN_ROWS, Column, Columns, Kind, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
-from jvade.core.settings import Hyperparameters, Noise
+from jvade.core.settings import Noise, unlike
 from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
@@ -31,6 +30,8 @@ NAMED = {"robust": ROBUST, "paper": PAPER}
 BATCHES = 16
 #: Rows for each component of a mixture, where there are few of them.
 ROWS_PER_COMPONENT = 10
+#: Seeds are below: as those of NumPy.
+SEEDS = 2**32
 
 Table = Float[np.ndarray, "N F"] | pd.DataFrame
 
@@ -69,8 +70,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         random_state: seed of every draw; the same number gives the same clusters on the same machine.
-        checkpoint: folder that keeps the state of the training every half minute until it ends; the same fit
-            of the same rows, from the same random_state, goes on from there.
+        checkpoint: folder that keeps the state of the training every half minute, and at the end of each
+            stage; the same fit of the same rows, from the same random_state, goes on from there. It stays
+            when the fit is done, for whatever comes after may fail too; remove it when the model is safe.
         on_block: called with a `Progress` after every few epochs; see `jvade.hooks`.
         verbose: say how far the training is.
 
@@ -89,6 +91,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         history_: a row per run, stage and epoch: losses and terms of the ELBO, nats per row.
         health_: how far the clustering can be trusted, with `warnings` that say what to change.
         columns_: what becomes of each column.
+        configuration_: every setting of the fit.
         ensemble_: networks and mixtures of all runs; `ensemble_.best` is the run of the highest validation
             ELBO, whose latents, bounds and draws stand for all.
         seed_: that every draw descended from.
@@ -100,6 +103,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     n_features_in_: int
     feature_names_in_: np.ndarray
     about_: dict[str, Any]
+    configuration_: Configuration
 
     def __init__(
         self,
@@ -167,14 +171,11 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds)
         rows = self.columns_.encode(table)
-        chosen = self.resolve(len(rows))
-        self.seed_ = self._seed()
-        numbers = manifest.plain(self.n_clusters)
+        self.configuration_ = chosen = self.resolve(len(rows))
+        self.seed_, numbers = self._seed(), self._numbers()
         kept = self._keeper(rows, chosen, numbers)
         blocks = self.columns_.blocks
         found = clustering.cluster(rows, numbers, self.seed_, chosen, self._hook(), kept, blocks)
-        if kept is not None:
-            shutil.rmtree(kept.folder, ignore_errors=True)
         for failure in found.failures:
             warnings.warn(failure, stacklevel=2)
         self._keep(found, rows)
@@ -274,17 +275,19 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         if batch_size == "auto":
             small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
             batch_size = min(training.batch_size, small)
-        n_runs = base.n_runs if self.n_init is None else int(self.n_init)
-        most = int(np.max(self.n_clusters))
+        n_runs = base.n_runs if self.n_init is None else manifest.plain(self.n_init)
         components = model.n_clusters if self.n_components is None else self.n_components
-        model = model._replace(n_clusters=max(most, min(components, n_rows // ROWS_PER_COMPONENT)))
-        model.check()
-        widths = base.widths if self.widths is None else tuple(self.widths)
+        if problems := unlike("n_components", components, whole=True, least=1):
+            raise ValueError(problems[0])
+        numbers = self._numbers()
+        most = max(numbers) if isinstance(numbers, list) else numbers
+        model = model._replace(n_clusters=max(most, min(int(components), n_rows // ROWS_PER_COMPONENT)))
+        widths = base.widths if self.widths is None else manifest.plain(self.widths)
         return replace(
             base,
             model=model,
-            training=replace(training, batch_size=batch_size),
-            widths=widths,
+            training=replace(training, batch_size=manifest.plain(batch_size)),
+            widths=tuple(widths) if isinstance(widths, list) else widths,
             n_runs=n_runs,
             **given("likelihood", "noise"),
         )
@@ -302,17 +305,33 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     def _n_features_out(self) -> int:
         return self.ensemble_.latent_dim
 
+    def _numbers(self) -> int | list[int]:
+        """Return the number of clusters, or those to choose from."""
+        numbers = manifest.plain(self.n_clusters)
+        several = numbers if isinstance(numbers, list) else [numbers]
+        wrong = [one for one in several if unlike("", one, whole=True, least=1)]
+        if not several or wrong:
+            expected = "expected a whole number, at least 1, or several to choose from"
+            raise ValueError(f"n_clusters: {expected}, got {self.n_clusters!r}")
+        return [int(one) for one in several] if isinstance(numbers, list) else int(numbers)
+
     def _seed(self) -> int:
         state = self.random_state
-        if isinstance(state, int | np.integer):
-            return int(state)
-        return int(check_random_state(state).randint(2**31))
+        if not isinstance(state, int | np.integer):
+            return int(check_random_state(state).randint(2**31))
+        if not 0 <= state < SEEDS:
+            raise ValueError(f"random_state: expected a whole number from 0 to {SEEDS - 1}, got {state}")
+        return int(state)
 
     def _keep(self, found: Clustering, rows: Float[np.ndarray, "N D"]) -> None:
         """Set the attributes of a fit."""
         made = self.ensemble_ = found.ensemble
         self.labels_, self.support_ = found.labels.astype(np.int32), found.support
-        self.bics_, self.health_ = found.bics, health.examine(found, rows)
+        self.bics_, examined = found.bics, health.examine(found, rows)
+        silent = [str(column.name) for column in self.columns_.each if column.silent]
+        what = f"columns that tell nothing, of one value or of fewer than {MIN_ROWS} known: "
+        what += ", ".join(silent)
+        self.health_ = examined._replace(warnings=[*examined.warnings, *([what] if silent else [])])
         kl_weights = np.asarray(found.lanes.hyperparameters.kl_weight).tolist()
         stages = {"pretraining": found.fit.pretrained, "fine-tuning": found.fit.finetuned}
         each = [
@@ -344,8 +363,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             validate_data(self, X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
             # Missing among whole numbers or truth values is beyond NumPy: left to `columns`.
             if not all(isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in X.dtypes):
-                if len(X) < 2 and reset:
-                    raise ValueError(f"expected at least 2 rows, got {len(X)}")
+                if len(X) < (least := 2 if reset else 1):
+                    raise ValueError(f"expected at least {least} row{'s' * reset}, got {len(X)}")
                 return X
         try:
             checked = validate_data(
@@ -358,7 +377,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             )
         except ValueError as error:
             # These would show values.
-            if "could not convert" in str(error):
+            if "could not convert" in str(error) or "Complex data" in str(error):
                 problem = "expected an array of numbers; give text and categories in a DataFrame"
             elif "Expected 2D array" in str(error):
                 problem = "Expected 2D array: rows by columns. Reshape your data: one column is x[:, None]"
@@ -373,7 +392,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         return question(self.ensemble_, self.columns_.encode(self._table(X, reset=False)))
 
     def _named(self, rows: Float[np.ndarray, "N D"]) -> Table:
-        table = self.columns_.decode(rows)
+        # By kind, what the decoder says of categories are their probabilities.
+        table = self.columns_.decode(rows, probabilities=bool(self.ensemble_.architecture.blocks))
         return table if hasattr(self, "feature_names_in_") else table.to_numpy()
 
     def _hook(self) -> Callable[[Progress], None] | None:
@@ -411,16 +431,14 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
         ValueError: there is no such run, or it failed.
     """
     one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture)
-    settings = Hyperparameters(*(np.asarray(leaf)[lane].item() for leaf in found.lanes.hyperparameters))
-    chosen = replace(found.configuration, model=settings)
-    seed = found.seeds[lane]
+    chosen, seed = found.configurations[lane], found.seeds[lane]
     model = VaDE(
-        settings.n_clusters,
+        chosen.model.n_clusters,
         configuration=chosen,
         batch_size=chosen.training.batch_size,
         random_state=seed,
     )
     model.columns_ = Columns(tuple(Column(place, "numeric") for place in range(X.shape[1])))
-    model.seed_, model.n_features_in_ = seed, X.shape[1]
+    model.seed_, model.n_features_in_, model.configuration_ = seed, X.shape[1], chosen
     model._keep(one, np.asarray(X))
     return model

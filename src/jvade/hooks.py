@@ -5,11 +5,13 @@ A hook is a function of a `Progress`; `on_block` of every training takes one, `e
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jvade import atomic
 from jvade.core.lanes import Progress
 from jvade.report.terminal import Terminal
 
@@ -48,15 +50,42 @@ def values(progress: Progress) -> dict[str, float]:
 
 
 def jsonl(path: Path) -> Hook:
-    """Return what appends a line of JSON to a file: stage, epoch and `values`."""
+    """Return what appends a line of JSON to a file: stage, epoch and `values`.
+
+    Where a training that was stopped goes on, what the file says of later epochs is taken out, for it is told
+    again: the file is that of a training that nothing stopped.
+    """
+    begun: set[str] = set()
 
     def on_block(progress: Progress) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if progress.stage not in begun:
+            begun.add(progress.stage)
+            if _go_on(path, progress):
+                return
         line = json.dumps({"stage": progress.stage, "epoch": progress.epoch} | values(progress))
         with path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
     return on_block
+
+
+def _go_on(path: Path, progress: Progress) -> bool:
+    """Cut a file of lines off where a stage goes on; return whether the line of its epoch is there."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    told = []
+    for line in lines:
+        with suppress(ValueError, KeyError):  # the last line of a run that was killed may be half a line
+            one = json.loads(line)
+            told.append((str(one["stage"]), int(one["epoch"]), line))
+    ours = [i for i, (stage, _, _) in enumerate(told) if stage == progress.stage]
+    before = [i for i in ours if told[i][1] <= progress.epoch]
+    if progress.active.any() and ours:  # a stage that has ended is not told again, nor is what follows it
+        told = told[: before[-1] + 1 if before else ours[0]]
+    if len(told) < len(lines):
+        text = "".join(line + "\n" for _, _, line in told)
+        atomic.write(path, lambda file: file.write_text(text, encoding="utf-8"))
+    return (progress.stage, progress.epoch) in {(stage, epoch) for stage, epoch, _ in told}
 
 
 def tensorboard(folder: Path) -> Hook:

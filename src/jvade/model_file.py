@@ -2,16 +2,19 @@
 
 The format is safetensors, with a description (JSON) and a checksum in its metadata. Reading refuses what was
 cut off, changed, or is no model of ours. A file of an older format is always read; one of a newer format is
-refused by name of the version that wrote it. Within a format, fields may be added, never changed: what a
-reader does not know it leaves aside.
+refused by name of the version that wrote it. Within a format, fields may be added that change no prediction:
+what a reader does not know it leaves aside. All else raises `FORMAT`.
+
+Format 2 added likelihoods by kind, noise that is learned, `warmup_epochs` and `mixture_rate`.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from jvade import atomic, manifest
 from jvade.analysis.consensus import Agreed
 from jvade.clustering import Configuration
-from jvade.columns import Columns
+from jvade.columns import Column, Columns
 from jvade.core import model as networks
 from jvade.core.fit import MixtureStart
 from jvade.core.model import Parameters
@@ -38,15 +41,17 @@ from jvade.health import Health
 from jvade.version import __version__
 
 #: Raised where an older reader would misread the file.
-FORMAT = 1
+FORMAT = 2
+#: Settings that format 1 did not know, and what they were then.
+ADDED = {"warmup_epochs": 0, "mixture_rate": 1.0}
 #: Name of the file that `jvade fit` writes in its folder.
 NAME = "model.jvade"
 #: Name of the description in the metadata, and of its checksum.
 DESCRIPTION, CHECKSUM = "jvade", "sha256"
 #: Fitted attributes that are arrays.
 CLUSTERS = ("weights_", "means_", "covariances_")
-#: How far two machines may differ in latents and responsibilities, which are float32.
-TOLERANCE = 1e-4
+#: How far two machines may differ in latents and responsibilities, which are float32, and in bounds (nats).
+TOLERANCE, TOLERANCE_BOUND = 1e-4, 1e-3
 
 
 def save(model: VaDE, path: Path | str, about: Mapping[str, Any] | None = None) -> Path:
@@ -74,17 +79,24 @@ def save(model: VaDE, path: Path | str, about: Mapping[str, Any] | None = None) 
         problem = "a setting, or a category of a column, is neither text nor a finite number"
         raise InputError([f"{problem}: such a model cannot be kept"], path.name) from None
     metadata = {DESCRIPTION: description, CHECKSUM: _checksum(description, arrays)}
-    text, beside = card(json.loads(description)), path.with_name(f"{path.name}.md")
-    atomic.write(beside, partial(Path.write_text, data=text, encoding="utf-8"))
-    return atomic.write(path, lambda file: file.write_bytes(safetensors.save(arrays, metadata)))
+    atomic.write(path, lambda file: file.write_bytes(safetensors.save(arrays, metadata)))
+    text = card(json.loads(description))
+    atomic.write(card_path(path), partial(Path.write_text, data=text, encoding="utf-8"))
+    return path
+
+
+def card_path(path: Path) -> Path:
+    """Return where the card of a model file stands."""
+    return path.with_name(f"{path.name}.md")
 
 
 def load(path: Path | str) -> VaDE:
     """Return the model that `save` wrote, or the one in the folder of `jvade fit`: it predicts as that did.
 
-    On the same machine and versions to the bit; on others latents and responsibilities are within 1e-4, and a
-    row that lies on a border may change its cluster. `about_` is what was said of the data; `labels_` and
-    `support_` are not there.
+    On the same machine and versions to the bit; on others latents and responsibilities are within 1e-4 and
+    bounds within 1e-3, and a row that lies on a border of a run may change its side, and by that its
+    cluster, its support and what a consensus says of its membership. `about_` is what was said of the data;
+    `labels_` and `support_` are not there.
 
     Raises:
         InputError: the file cannot be opened, was cut off or changed, is no model, or is of a newer format.
@@ -94,8 +106,10 @@ def load(path: Path | str) -> VaDE:
     try:
         return _build(description, arrays)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        problem = "what it says and the arrays it holds do not fit together"
-        raise InputError([f"{problem}: the file was not written by jvade"], path.name) from None
+        writer = description["versions"]["jvade"]
+        problem = "what it says and the arrays it holds do not fit together, though its checksum is right"
+        advice = f"it names jvade {writer} as its writer: read it with that, or make it anew"
+        raise InputError([f"{problem}; {advice}"], path.name) from None
 
 
 def describe(path: Path | str) -> dict[str, Any]:
@@ -120,7 +134,7 @@ def card(description: Mapping[str, Any]) -> str:
         "",
         f"- {len(columns)} columns ({kinds}): {', '.join(map(str, columns['name']))}.",
         *(f"- {name}: {_words(value)}" for name, value in about.items()),
-        "- The file holds means, deviations and categories of the columns, and no row.",
+        "- The file holds means, deviations and categories of columns, and shares of clusters: no row.",
         "",
         "## Settings",
         "",
@@ -144,8 +158,8 @@ def card(description: Mapping[str, Any]) -> str:
         "small clusters may give a person away, and nothing here suppresses them.",
         "- Rows from elsewhere or another time are placed in the cluster they fit best, however badly: look "
         "at the support of a row and at its bound (`score_samples`).",
-        f"- On other machines and versions latents and responsibilities are the same within {TOLERANCE:g}; a "
-        "row on a border may change its cluster.",
+        f"- On other machines and versions latents and responsibilities are the same within {TOLERANCE:g}, "
+        f"bounds within {TOLERANCE_BOUND:g}; a row on a border of a run may change its cluster.",
         "",
     ]
     return "\n".join(lines)
@@ -189,7 +203,7 @@ def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
         "device": manifest.device(),
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
         "given": given,
-        "settings": manifest.plain(model.resolve(model.n_rows_)),
+        "settings": manifest.plain(model.configuration_),
         "columns": model.columns_.to_dict(),
         "n_features": model.n_features_in_,
         "feature_names": None if names is None else list(names),
@@ -198,8 +212,7 @@ def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
         "best": made.best,
         "seed": model.seed_,
         "n_clusters": model.n_clusters_,
-        # In digits that tell no size of a small cluster.
-        "shares": [round(share, 3) for share in model.shares_.tolist()],
+        "shares": model.shares_.tolist(),
         "bics": [[int(k), bic if np.isfinite(bic) else None] for k, bic in model.bics_.items()],
         "n_iter": model.n_iter_,
         "health": health
@@ -244,7 +257,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
-    given = description["given"]
+    given = _known(VaDE, description["given"])
     if isinstance(given["configuration"], dict):
         given["configuration"] = _configuration(given["configuration"])
     if given["kinds"] is not None:
@@ -258,29 +271,31 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
             key.removeprefix(f"{name}/"): leaf for key, leaf in arrays.items() if key.startswith(f"{name}/")
         }
 
-    sizes = description["architecture"]
+    sizes = _known(Architecture, description["architecture"])
     blocks = tuple(Block(*block) for block in sizes.get("blocks", ()))
     architecture = Architecture(**{**sizes, "widths": tuple(sizes["widths"]), "blocks": blocks})
-    params = Parameters.from_arrays(part("params"))
-    known = part("hyperparameters")
+    params = jax.tree.map(np.asarray, Parameters.from_arrays(part("params")))
+    known = _known(Hyperparameters, part("hyperparameters"))
     n_runs = len(known["n_clusters"])
-    # A setting that the file is too old to know has the value that it had then: its default.
-    defaults = {name: np.full(n_runs, value) for name, value in Hyperparameters._field_defaults.items()}
-    settings = Hyperparameters(**{**defaults, **known})  # pyright: ignore[reportArgumentType]
-    agreed = Agreed(**part("agreed")) if part("agreed") else None
-    params = jax.tree.map(np.asarray, params)
-    model.ensemble_ = Ensemble(params, settings, architecture, agreed, int(description["best"]))
+    if description["format"] == 1:
+        known = {name: np.full(n_runs, value) for name, value in ADDED.items()} | known
+    if missing := set(Hyperparameters._fields) - set(known):
+        raise KeyError(*missing)
+    agreed = Agreed(**_known(Agreed, part("agreed"))) if part("agreed") else None
+    best = int(description["best"])
+    model.ensemble_ = Ensemble(params, Hyperparameters(**known), architecture, agreed, best)
     _check_shapes(model.ensemble_)
     for name in CLUSTERS:
         setattr(model, name, arrays[name])
-    model.columns_ = Columns.from_dict(description["columns"])
+    model.columns_ = Columns.from_dict([_known(Column, one) for one in description["columns"]])
     if model.columns_.width != architecture.n_features:
         raise ValueError("columns")
+    model.configuration_ = _configuration(description["settings"])
     model.seed_, model.n_clusters_ = description["seed"], description["n_clusters"]
     model.n_iter_, model.n_rows_ = description["n_iter"], description["rows"]
     model.shares_ = np.array(description["shares"])
     model.bics_ = {k: np.inf if bic is None else bic for k, bic in description["bics"]}
-    health = dict(description["health"])
+    health = _known(Health, description["health"])
     health["runs"] = pd.DataFrame(health["runs"])
     if health["agreement"] is None:
         health["agreement"] = float("nan")
@@ -293,14 +308,19 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     return model
 
 
-def _configuration(raw: dict[str, Any]) -> Configuration:
+def _known(kind: Callable[..., Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of what a file says of something the fields that this version knows."""
+    return {name: value for name, value in raw.items() if name in signature(kind).parameters}
+
+
+def _configuration(raw: Mapping[str, Any]) -> Configuration:
     parts: dict[str, Any] = {
-        "model": Hyperparameters(**raw["model"]),
-        "training": Training(**raw["training"]),
-        "mixture": MixtureStart(**raw["mixture"]),
+        "model": Hyperparameters(**_known(Hyperparameters, raw["model"])),
+        "training": Training(**_known(Training, raw["training"])),
+        "mixture": MixtureStart(**_known(MixtureStart, raw["mixture"])),
         "widths": tuple(raw["widths"]),
     }
-    return Configuration(**{**raw, **parts})
+    return Configuration(**{**_known(Configuration, raw), **parts})
 
 
 def _check_shapes(made: Ensemble) -> None:

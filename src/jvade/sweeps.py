@@ -32,7 +32,7 @@ class Sweep(NamedTuple):
         lanes: seed and settings of every lane.
         architecture: sizes of the padded lanes, for `core.fit.assign`.
         failures: what went wrong, a line for each lane that failed.
-        configuration: the settings that were not tried.
+        configurations: of each lane.
         seeds: of each lane.
     """
 
@@ -42,7 +42,7 @@ class Sweep(NamedTuple):
     lanes: Lane
     architecture: Architecture
     failures: list[str]
-    configuration: Configuration
+    configurations: list[Configuration]
     seeds: list[int]
 
     def summary(self) -> pd.DataFrame:
@@ -137,6 +137,7 @@ def sweep(
     each = combinations(base, over)
     if problems := _unlike_a_list_of_different({"seeds": list(seeds)}):
         raise ValueError("; ".join(problems))
+    configurations = [Configuration(one, training, mixture, widths) for one in each]
     settings = [one for one in each for _ in seeds]
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
@@ -181,7 +182,7 @@ def sweep(
         stack,
         architecture,
         fit.failures(found, names),
-        Configuration(base, training, mixture, widths),
+        [one for one in configurations for _ in seeds],
         [*seeds] * len(each),
     )
 

@@ -221,7 +221,9 @@ def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
     [
         ({"patience": 0}, "patience: expected a whole number, at least 1, got 0"),
         ({"noise_variance": 0.0}, r"noise_variance: expected above 0, got 0\.0"),
-        ({"kl_weight": -1.0}, r"kl_weight: expected 0 or more, got -1\.0"),
+        ({"kl_weight": -1.0}, r"kl_weight: expected at least 0, got -1\.0"),
+        ({"warmup_epochs": 2.7}, r"warmup_epochs: expected a whole number, at least 0, got 2\.7"),
+        ({"learning_rate": "fast"}, "learning_rate: expected a number, at least 0, got 'fast'"),
         ({"n_clusters": 2.5}, r"n_clusters: expected a whole number, at least 1, got 2\.5"),
     ],
 )

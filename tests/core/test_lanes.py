@@ -13,7 +13,7 @@ from jvade.core import epoch, fit, lanes, layout, model
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 
 ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
 HYPER = Hyperparameters(learning_rate=3e-3, n_clusters=3)
@@ -295,14 +295,20 @@ def test_bad_settings_are_refused_with_their_numbers():
         lanes.init(lanes.stack([1, 2], [HYPER, HYPER._replace(n_clusters=4)]), ARCHITECTURE)
     with pytest.raises(ValueError, match="at least 2 rows to split, got 1"):
         Training().split_sizes(1)
-    with pytest.raises(ValueError, match=r"validation_fraction: expected a share between 0 and 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"validation_fraction: expected above 0, below 1, got 1\.5"):
         Training(validation_fraction=1.5)
-    with pytest.raises(ValueError, match="latent_dim: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="latent_dim: expected a whole number, at least 1, got 0"):
         Architecture(3, latent_dim=0)
-    with pytest.raises(ValueError, match="widths: expected one or more positive widths"):
+    with pytest.raises(ValueError, match="widths: expected one or more whole numbers"):
         Architecture(3, widths=())
-    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size: expected a whole number, at least 1, got 0"):
         Training(batch_size=0)
+    with pytest.raises(ValueError, match="noise: expected one of fixed, learned, by-column, got 'loud'"):
+        Architecture(3, noise="loud")
+    with pytest.raises(ValueError, match=r"blocks: expected likelihoods among gaussian.*, got 'poisson'"):
+        Architecture(3, blocks=(Block("poisson", 3),))
+    with pytest.raises(ValueError, match="blocks: width: expected a whole number, at least 1, got 0"):
+        Architecture(3, blocks=(Block("gaussian", 3), Block("categorical", 0)))
 
 
 def test_a_padded_lane_without_its_padding_is_the_lane(x64):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Columns, learn
+from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Column, Columns, learn
 from jvade.core.settings import Block
 
 
@@ -122,6 +122,8 @@ def test_kinds_can_be_given(table):
             {},
             f"column 'a': 51 categories, at most {MAX_CATEGORIES}",
         ),
+        ([1e200, -1e200] * 9, {}, "column 'a': its numbers are so large that they have no deviation"),
+        ([["name 7"], ["x"]] * 9, {}, "column 'a': expected categories of text, numbers or truth values"),
         ([f"name {i}" for i in range(40)], {}, "none of its 40 categories has 8 rows or more"),
     ],
 )
@@ -166,3 +168,28 @@ def test_no_category_comes_back_as_none():
     back = columns.decode(np.array([[0, 0], [0, 1], [0.2, 0.1]]))
     assert back["b"].isna().tolist() == [True, False, False]
     assert back["b"].tolist()[1:] == ["y", "x"]
+
+
+def test_of_few_known_values_no_model_keeps_the_mean():
+    """As of a rare category the name: it would be that of a few persons."""
+    values = np.where(np.arange(20) < MIN_ROWS - 1, 731.0 + np.arange(20), np.nan)
+    (few,) = learn(pd.DataFrame({"a": values})).each
+    assert (few.mean, few.scale, few.silent) == (0.0, 0.0, True)
+    (one,) = learn(pd.DataFrame({"a": np.where(np.arange(20) < 1, 731.0, np.nan)})).each
+    assert (one.mean, one.scale) == (0.0, 0.0)
+    values[MIN_ROWS - 1] = 740.0
+    (enough,) = learn(pd.DataFrame({"a": values})).each
+    assert enough.mean == pytest.approx(np.nanmean(values))
+    assert not enough.silent
+
+
+def test_a_table_without_columns_is_refused():
+    with pytest.raises(ValueError, match="expected one column or more, got none"):
+        learn(pd.DataFrame(index=range(9)))
+
+
+def test_the_likeliest_may_be_none_of_the_categories():
+    columns = Columns((Column("a", "categorical", categories=("x", "y")),))
+    probabilities = np.array([[0.3, 0.2], [0.5, 0.1], [0.0, 0.0]])
+    assert columns.decode(probabilities, probabilities=True)["a"].tolist() == [None, "x", None]
+    assert columns.decode(probabilities)["a"].tolist() == ["x", "x", None]

@@ -171,7 +171,13 @@ def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
     assert seen[n_before + 20] == ("pretraining", 40, 40)
     assert seen[n_before + 21] == ("fine-tuning", 10, 10)
     np.testing.assert_array_equal(model.predict_proba(frame), whole.predict_proba(frame))
-    assert not list(tmp_path.iterdir())
+    # It stays: what comes after may fail too. The same fit has nothing to train then.
+    (kept,) = tmp_path.iterdir()
+    seen.clear()
+    seen += [("", 0, 0)] * 20
+    model.fit(frame)
+    assert seen[20:] == [("pretraining", 40, 40), ("fine-tuning", 40, 40)]
+    assert [*tmp_path.iterdir()] == [kept]
 
 
 def test_no_text_of_an_array_is_shown():
@@ -191,9 +197,21 @@ def test_progress_is_said(table, capsys):
         ({"configuration": "bold"}, "expected one of robust, paper or a Configuration, got 'bold'"),
         ({"n_clusters": 0}, "n_clusters: expected"),
         ({"n_clusters": 601}, "n_clusters: expected 1 to the number of rows"),
-        ({"n_clusters": 2.5}, "a whole number, got 2.5"),
+        ({"n_clusters": 2.5}, r"a whole number, at least 1, or several to choose from, got 2\.5"),
         ({"noise_variance": -1.0}, "noise_variance: expected above 0, got -1.0"),
-        ({"n_init": 0}, "n_runs: expected at least 1, got 0"),
+        ({"n_init": 0}, "n_runs: expected a whole number, at least 1, got 0"),
+        ({"n_clusters": "auto"}, "n_clusters: expected a whole number.*, got 'auto'"),
+        ({"n_clusters": []}, r"n_clusters: expected a whole number.*, got \[\]"),
+        ({"n_clusters": None}, "n_clusters: expected a whole number.*, got None"),
+        ({"n_components": 2.5}, r"n_components: expected a whole number, at least 1, got 2\.5"),
+        ({"n_init": 2.5}, r"n_runs: expected a whole number, at least 1, got 2\.5"),
+        ({"batch_size": "large"}, "batch_size: expected a whole number, at least 1, got 'large'"),
+        ({"widths": 16}, r"widths: expected one or more whole numbers, at least 1, such as \(256,\), got 16"),
+        ({"widths": (16, 0)}, r"widths: expected .*, got \(16, 0\)"),
+        ({"learning_rate": "fast"}, "learning_rate: expected a number, at least 0, got 'fast'"),
+        ({"random_state": -1}, "random_state: expected a whole number from 0 to 4294967295, got -1"),
+        ({"random_state": 2**32}, "random_state: expected .*, got 4294967296"),
+        ({"noise": "learned", "noise_variance": 1e-4}, "it starts between 0.001 and 100"),
         ({"kinds": {"weight": "numeric"}}, "kinds: no such columns: weight"),
     ],
 )
@@ -207,13 +225,36 @@ def test_columns_of_another_table_are_refused(fitted, table):
         fitted.predict(table[0].rename(columns={"age": "years"}))
     with pytest.raises(ValueError, match="at least 2 rows, got 1"):
         clone(fitted).fit(table[0].head(1))
+    with pytest.raises(ValueError, match="at least 1 row, got 0"):
+        fitted.predict(table[0].head(0))
 
 
-@pytest.mark.parametrize("values", [np.array([41.5, 17.25]), np.array([["41.5"], ["Zhang"]], object)])
+def test_numbers_of_numpy_are_numbers(table):
+    chosen = VaDE(np.array([3, 4]), n_init=np.int64(2), widths=np.array([8]), batch_size=np.int32(64))
+    assert chosen.resolve(600).widths == (8,)
+    assert chosen.resolve(600).n_runs == 2
+    assert VaDE(np.int64(3)).resolve(600) == VaDE(3).resolve(600) == VaDE(3.0).resolve(600)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([41.5, 17.25]),
+        np.array([["41.5"], ["Zhang"]], object),
+        np.array([[41.5 + 1j], [17.25]]),
+    ],
+)
 def test_a_refusal_shows_no_value(values):
     with pytest.raises(ValueError, match="array") as caught:
         VaDE().fit(values)
     assert not any(value in str(caught.value) for value in ("41.5", "17.25", "Zhang"))
+
+
+def test_a_column_that_tells_nothing_is_told_of(table):
+    frame = table[0].assign(same=3.0, few=np.where(np.arange(600) < 5, 12.5, np.nan))
+    model = VaDE(2, configuration="paper", random_state=0, **SMALL | {"max_epochs": 2}).fit(frame)
+    what = "columns that tell nothing, of one value or of fewer than 8 known: same, few"
+    assert what in model.health_.warnings
 
 
 def test_a_numpy_table_gives_the_same_as_a_frame_of_it(table):

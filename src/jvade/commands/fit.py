@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,13 +14,13 @@ import pandas as pd
 from jvade import checkpoints, hooks, manifest, model_file
 from jvade.checkpoints import CHECKPOINTS, PRIVATE
 from jvade.clustering import ROBUST, Configuration
-from jvade.columns import Kind, TableError, learn
+from jvade.columns import Kind
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Hyperparameters, Noise, Training
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
-from jvade.estimator import VaDE
+from jvade.estimator import SEEDS, VaDE
 from jvade.paper.settings import DeviceName, check_size
 from jvade.report.document import number
 from jvade.report.folder import RunFolder
@@ -91,15 +91,7 @@ class FitSettings:
             InputError: what was expected, and what came.
         """
         rows.check(self.visits, self.mapping, self.table)
-        problems = []
-        if self.table is None and (self.columns or self.categories):
-            problems.append(
-                "--columns, --categories: visits have those of their mapping; these are for --table"
-            )
-        if len(set(self.columns)) < len(self.columns):
-            problems.append("--columns: expected each once")
-        if self.columns and (others := set(self.categories) - set(self.columns)):
-            problems.append(f"--categories: not among --columns: {', '.join(sorted(others))}")
+        problems = rows.unlike_a_table(self.table, self.columns, self.categories)
         if not self.n_clusters or min(self.n_clusters) < 1:
             problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")
         packages = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
@@ -108,19 +100,22 @@ class FitSettings:
             for name in self.track
             if find_spec(packages[name]) is None
         ]
-        if self.seed < 0:
-            problems.append(f"--seed: expected at least 0, got {self.seed}")
+        if not 0 <= self.seed < SEEDS:
+            problems.append(f"--seed: expected 0 to {SEEDS - 1}, got {self.seed}")
         try:
-            self.model.check()
-            replace(ROBUST, n_runs=self.n_runs)
+            self.configured()
         except ValueError as error:
             problems.append(str(error))
         if problems:
             raise InputError(problems, "settings")
 
-    def estimator(self, kinds: Mapping[Hashable, Kind] | None) -> VaDE:
-        """Return the estimator of these settings, not yet fitted."""
-        chosen = Configuration(
+    def configured(self) -> Configuration:
+        """Return what these settings say of the clustering.
+
+        Raises:
+            ValueError: a setting that cannot be; says what was expected and what came.
+        """
+        return Configuration(
             self.model,
             self.training,
             self.mixture,
@@ -129,10 +124,13 @@ class FitSettings:
             self.likelihood,
             self.noise,
         )
+
+    def estimator(self, kinds: Mapping[Hashable, Kind] | None) -> VaDE:
+        """Return the estimator of these settings, not yet fitted."""
         numbers = list(self.n_clusters)
         return VaDE(
             numbers if len(numbers) > 1 else numbers[0],
-            configuration=chosen,
+            configuration=self.configured(),
             kinds=kinds,
             random_state=self.seed,
         )
@@ -150,13 +148,9 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     with terminal.step("rows"):
         source = (settings.visits, settings.mapping, settings.table)
         found = rows.read(*source, settings.columns, settings.categories, settings.tables)
-    for line in found.lines:
-        terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
+    rows.say(found, terminal)
     check_size(len(found.frame), max(settings.n_clusters))
-    try:
-        learn(found.frame, found.kinds)  # as the fit will: refused before anything is written
-    except TableError as error:
-        raise InputError([str(error)], (settings.visits or settings.table or Path()).name) from None
+    rows.learned(found)  # as the fit will: refused before anything is written
     kept = settings.out / PRIVATE / CHECKPOINTS / "fit"
     if settings.fresh:
         shutil.rmtree(kept, ignore_errors=True)
@@ -181,12 +175,12 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     folder.finish(
         manifest.of_training(began, terminal.seconds, settings, found.about["source"])
         | {
-            "resolved": manifest.plain(model.resolve(model.n_rows_)),
+            "resolved": manifest.plain(model.configuration_),
             "warnings": model.health_.warnings,
         },
         [*folder.written, path.name, f"{path.name}.md", METRICS],
     )
-    checkpoints.remove(kept, settings.out)
+    checkpoints.remove(kept, settings.out)  # only now is all of it in files
     summary = {
         "cluster": [str(k) for k in range(model.n_clusters_)],
         "rows, %": [number(100 * share, ".1f") for share in model.shares_],

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from jvade import atomic, ensemble, model_file
 from jvade.columns import TableError
@@ -26,8 +28,9 @@ class PredictSettings:
 
     Args:
         model: file that `jvade fit` wrote (model.jvade), or its folder.
-        out: Parquet file to write: row (number in the file, from 1), cluster (from 0, as in the model) and
-            support (in [0, 1]: the share of the runs that agree; of a single run, the responsibility).
+        out: file to write, Parquet, or CSV where it is named so: row (number in the file, from 1), cluster
+            (from 0, as in the model) and support (in [0, 1]: the share of the runs that agree; of a single
+            run, the responsibility).
         visits: visits, where the model was fitted to some; needs the --mapping it was fitted through. Rows
             that its rules drop are left out.
         mapping: see --visits.
@@ -47,6 +50,31 @@ class PredictSettings:
     device: DeviceName = "auto"
     tables: EngineSettings = field(default_factory=EngineSettings)
 
+    def check(self) -> None:
+        """Refuse what cannot be written, before any file is read.
+
+        Raises:
+            InputError: what was expected, and what came.
+        """
+        rows.check(self.visits, self.mapping, self.table)
+        out = self.out.resolve()
+        if out.is_dir():
+            raise InputError([f"--out: {self.out} is a folder; name a file in it"], "settings")
+        of_model = self.model / model_file.NAME if self.model.is_dir() else self.model
+        read = {
+            "the table itself": (self.visits, self.table),
+            "the mapping": (self.mapping,),
+            "the model": (of_model,),
+            "the card of the model": (model_file.card_path(of_model),),
+        }
+        for what, paths in read.items():
+            if out in [path.resolve() for path in paths if path is not None]:
+                raise InputError([f"--out: this is {what}; name another file"], "settings")
+        for folder in (self.visits, self.table):
+            if folder is not None and folder.is_dir() and folder.resolve() in out.parents:
+                what = f"--out: {self.out} would become a part of the table {folder}; name a file elsewhere"
+                raise InputError([what], "settings")
+
 
 def run(settings: PredictSettings, terminal: Terminal) -> None:
     """Write the cluster of each row.
@@ -54,12 +82,11 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     Raises:
         InputError: the model or the rows cannot be used; nothing was written.
     """
-    rows.check(settings.visits, settings.mapping, settings.table)
-    for name in (settings.visits, settings.table):
-        if name is not None and name.resolve() == settings.out.resolve():
-            raise InputError(["--out: this is the table itself; name another file"], "settings")
+    settings.check()
     model = model_file.load(settings.model)
     source = (settings.visits, settings.mapping, settings.table)
+    name = (settings.table or settings.visits or Path()).name
+    make_writer = csv.CSVWriter if settings.out.suffix.lower() == ".csv" else pq.ParquetWriter
     counts = np.zeros(model.n_clusters_, int)
     doubtful, unknown = 0, dict[str, int]()
     with (
@@ -73,15 +100,18 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
             for row, frame in parts:
                 if not len(row):
                     continue
-                for name, n in model.columns_.unknown(frame).items():
-                    unknown[name] = unknown.get(name, 0) + n
-                found = place(model, row, frame, settings.also)
+                for column, n in model.columns_.unknown(frame).items():
+                    unknown[column] = unknown.get(column, 0) + n
+                try:
+                    found = place(model, row, frame, settings.also)
+                except TableError as error:
+                    raise InputError([str(error)], name) from None
                 counts[:] += np.bincount(found["cluster"], minlength=len(counts))
                 doubtful += int(np.sum(found["support"].to_numpy() < 0.5))
-                writer = writer or pq.ParquetWriter(file, found.schema)
+                writer = writer or make_writer(file, found.schema)
                 writer.write_table(found)
             if writer is None:
-                raise InputError(["the table has no rows"], (settings.table or settings.visits or file).name)
+                raise InputError(["the table has no rows"], name)
             writer.close()
 
         atomic.write(settings.out, make)
@@ -89,21 +119,22 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     for k, count in enumerate(counts):
         terminal.say(f"  cluster {k}: {100 * count / total:.1f} % of {total:,} rows")
     terminal.say(f"  support below a half: {100 * doubtful / total:.1f} %")
-    for name, n in unknown.items():
+    for column, n in unknown.items():
         if n:
-            what = f"column '{name}': {n:,} rows have a category that the model does not know"
+            what = f"column '{column}': {n:,} rows have a category that the model does not know"
             terminal.say(f"  warning: {what}; is it coded in another way?", "yellow")
     terminal.say(f"{settings.out}: a cluster for each row")
 
 
-def place(model: VaDE, row: np.ndarray, frame: object, also: tuple[Also, ...]) -> pa.Table:
-    """Return what is written of some rows."""
-    try:
-        x = model.columns_.encode(frame)  # pyright: ignore[reportArgumentType]
-    except TableError as error:
-        raise InputError([str(error)], "rows") from None
+def place(model: VaDE, row: np.ndarray, frame: pd.DataFrame, also: tuple[Also, ...]) -> pa.Table:
+    """Return what is written of some rows.
+
+    Raises:
+        TableError: a column cannot be used as it is.
+    """
+    x = model.columns_.encode(frame)
     labels, support = ensemble.place(model.ensemble_, x)
-    columns = {"row": row, "cluster": labels.astype(np.int16), "support": support.astype(np.float32)}
+    columns = {"row": row, "cluster": labels.astype(np.int32), "support": support.astype(np.float32)}
     if "memberships" in also:
         shares = ensemble.memberships(model.ensemble_, x).astype(np.float32)
         columns |= {f"membership_{k}": shares[:, k] for k in range(shares.shape[1])}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jvade import manifest
-from jvade.columns import Columns, Kind
+from jvade.columns import MIN_ROWS, Columns, Kind, TableError, learn
 from jvade.data.engines import EngineSettings, scratch
 from jvade.data.engines.settings import CSV_ENDINGS
 from jvade.data.errors import InputError
@@ -29,6 +29,7 @@ class Rows:
     """Rows to fit a model to.
 
     Args:
+        name: of the file.
         frame: the inputs.
         row: number of each row in the file, from 1.
         kinds: of the inputs, where they are known.
@@ -36,6 +37,7 @@ class Rows:
         lines: what a person should see.
     """
 
+    name: str
     frame: pd.DataFrame
     row: np.ndarray
     kinds: Mapping[Hashable, Kind] | None
@@ -53,6 +55,40 @@ def check(visits: Path | None, mapping: Path | None, table: Path | None) -> None
         raise InputError(["give either --visits with --mapping, or --table"], "settings")
     if (visits is None) != (mapping is None):
         raise InputError(["--visits and --mapping belong together; a --table needs no mapping"], "settings")
+
+
+def unlike_a_table(table: Path | None, columns: Sequence[str], categories: Sequence[str]) -> list[str]:
+    """Return what is wrong with the inputs that a person named of a table, a line for each problem."""
+    problems = []
+    if table is None and (columns or categories):
+        problems.append("--columns, --categories: visits have those of their mapping; these are for --table")
+    if len(set(columns)) < len(columns):
+        problems.append("--columns: expected each once")
+    if columns and (others := set(categories) - set(columns)):
+        problems.append(f"--categories: not among --columns: {', '.join(sorted(others))}")
+    return problems
+
+
+def learned(found: Rows) -> Columns:
+    """Return what becomes of each column.
+
+    Raises:
+        InputError: a column cannot be used as it is, or none tells anything.
+    """
+    try:
+        columns = learn(found.frame, found.kinds)
+    except TableError as error:
+        raise InputError([str(error)], found.name) from None
+    if all(column.silent for column in columns.each):
+        problem = f"no column tells anything: each has one value, or fewer than {MIN_ROWS} that are known"
+        raise InputError([problem], found.name)
+    return columns
+
+
+def say(found: Rows, terminal: Terminal) -> None:
+    """Tell a person what was read."""
+    for line in found.lines:
+        terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
 
 
 def read(
@@ -87,7 +123,7 @@ def read(
         kinds: dict[Hashable, Kind] = {variable.name: variable.kind for variable in found.inputs}
         row = found.frame["row"].to_numpy()
         frame = pd.DataFrame(found.frame[found.names])
-        return Rows(frame, row, kinds, about, found.account.lines())
+        return Rows(visits.name, frame, row, kinds, about, found.account.lines())
     assert table is not None
     frame = _whole(table, columns or None, categories)
     if not len(frame):
@@ -103,7 +139,7 @@ def read(
         lines.append(f"warning: {', '.join(distinct)}: {what}")
     about = {"source": {"table": manifest.fingerprint(table)}}
     kinds = dict.fromkeys(categories, "categorical")
-    return Rows(frame, np.arange(1, len(frame) + 1), kinds, about, lines)
+    return Rows(table.name, frame, np.arange(1, len(frame) + 1), kinds, about, lines)
 
 
 @contextmanager
@@ -191,7 +227,12 @@ def batches(
 def _csv(
     path: Path, names: Sequence[str] | None, texts: Sequence[str], whole: bool
 ) -> Iterator[pd.DataFrame]:
-    _require([*(names or []), *texts], pd.read_csv(path, nrows=0).columns.tolist(), path)
+    there = pd.read_csv(path, nrows=0).columns.tolist()
+    if len(there) == 1 and (other := next((sign for sign in ";\t|" if sign in str(there[0])), "")):
+        sign = {"\t": "tabs"}.get(other, f"'{other}'")
+        problem = f"its columns are parted by {sign}: expected commas, and points in numbers"
+        raise InputError([problem], path.name)
+    _require([*(names or []), *texts], there, path)
     options: dict[str, Any] = {"usecols": names, "dtype": dict.fromkeys(texts, str)}
     if whole:  # the types are those of all rows
         parts: Any = [pd.read_csv(path, low_memory=False, **options)]

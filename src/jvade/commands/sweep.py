@@ -10,13 +10,11 @@ import pandas as pd
 from jvade import checkpoints, manifest, sweeps
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
 from jvade.clustering import TrainingError
+from jvade.commands import rows
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Hyperparameters, Training
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
-from jvade.data.features import read_visits
-from jvade.data.mapping import read_mapping
-from jvade.data.matrix import fit_scaling, to_matrix
 from jvade.hooks import show
 from jvade.paper.settings import DeviceName, below, check_size, em_limits
 from jvade.report.document import number
@@ -61,8 +59,11 @@ class SweepSettings:
     """Train VaDE with every combination of some settings from several seeds, and rank the settings.
 
     Args:
-        visits: your visit table: CSV, Parquet, or a folder of parts.
+        visits: your visit table: CSV, Parquet, or a folder of parts; needs --mapping.
         mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
+        table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
+        columns: the inputs among the columns of --table; all if not given.
+        categories: those of them that are categories, though they look like numbers: codes.
         out: folder of the results: sweep.csv (a row per combination and seed, the best first) and run.json.
         over: the values to try.
         seeds: seeds that each combination is trained from.
@@ -74,9 +75,12 @@ class SweepSettings:
         tables: where tables are computed.
     """
 
-    visits: Path
-    mapping: Path
     out: Path
+    visits: Path | None = None
+    mapping: Path | None = None
+    table: Path | None = None
+    columns: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     over: Over = field(default_factory=Over)
     seeds: tuple[int, ...] = (1, 2, 3)
     device: DeviceName = "auto"
@@ -102,9 +106,10 @@ class SweepSettings:
         Raises:
             InputError: what was expected, and what came.
         """
+        rows.check(self.visits, self.mapping, self.table)
         at_least = {"--seeds": (min(self.seeds, default=-1), 0), "--widths": (min(self.widths, default=0), 1)}
         at_least |= em_limits("--mixture", self.mixture, self.most_clusters)
-        problems = below(at_least)
+        problems = below(at_least) + rows.unlike_a_table(self.table, self.columns, self.categories)
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"--seeds: expected each once, got {' '.join(map(str, self.seeds))}")
         try:
@@ -122,17 +127,17 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     """Train every combination of settings, and write and print how they rank.
 
     Raises:
-        InputError: the visits, the mapping or a value to try cannot be used; nothing was written.
+        InputError: the rows or a value to try cannot be used; nothing was written.
         TrainingError: no run stayed finite; the table says so.
     """
     began = datetime.now(UTC)
     settings.check()
-    source = manifest.fingerprints(settings.visits, settings.mapping)
-    with terminal.step("features"):
-        table = read_visits(settings.visits, read_mapping(settings.mapping), settings=settings.tables)
-    for line in table.account.lines():
-        terminal.say(f"  {line}")
-    check_size(table.account.kept, settings.most_clusters)
+    with terminal.step("rows"):
+        read = (settings.visits, settings.mapping, settings.table)
+        table = rows.read(*read, settings.columns, settings.categories, settings.tables)
+    rows.say(table, terminal)
+    check_size(len(table.frame), settings.most_clusters)
+    columns, source = rows.learned(table), table.about["source"]
     folder = RunFolder(settings.out)
     # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
     training = replace(settings.training, block_epochs=1)
@@ -144,13 +149,14 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
         training,
         settings.mixture,
     )
-    key = manifest.key(source=source, settings=[manifest.plain(one) for one in trained_by])
+    inputs = columns.to_dict()
+    key = manifest.key(source=source, inputs=inputs, settings=[manifest.plain(one) for one in trained_by])
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = Checkpoints(settings.out / PRIVATE / CHECKPOINTS / "sweep" / key[:16])
     try:
         with terminal.step("sweep"):
             found = sweeps.sweep(
-                to_matrix(table.frame, fit_scaling(table.frame, table.inputs)),
+                columns.encode(table.frame),
                 settings.values,
                 seeds=settings.seeds,
                 base=settings.model,
@@ -167,7 +173,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     seconds = terminal.seconds | {"sweep": terminal.seconds["sweep"] + kept.seconds}
     folder.finish(
         manifest.of_training(began, seconds, settings, source)
-        | {"account": manifest.plain(table.account), "warnings": found.failures}
+        | {"inputs": [str(column.name) for column in columns.each], "warnings": found.failures}
     )
     checkpoints.remove(kept.folder, settings.out)
     for failure in found.failures:
@@ -178,7 +184,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     best = {name: [number(value, FORMS.get(name, ".3g")) for value in summary[name][:10]] for name in summary}
     terminal.table(
         f"The best of {len(summary)} settings, means of {len(settings.seeds)} seeds; validation ELBO in nats"
-        " per visit, higher is better",
+        " per row, higher is better",
         pd.DataFrame(best),
     )
     terminal.say(f"Everything is in {settings.out}.")

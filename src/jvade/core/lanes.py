@@ -43,8 +43,8 @@ class Keeper(Protocol):
         """Return the states to go on from: what was kept, or the fresh ones."""
         ...
 
-    def keep(self, stage: str, states: TrainState) -> None:
-        """Keep the states after a block."""
+    def keep(self, stage: str, states: TrainState, ended: bool) -> None:
+        """Keep the states after a block, `ended` after the last one."""
         ...
 
 
@@ -218,7 +218,7 @@ def train(
             states = _put(states, index, run(_take(states, index), x, _take(lanes, index), until))
         active = np.asarray(_active(states, lanes, training))
         if keeper is not None:
-            keeper.keep(stage, states)
+            keeper.keep(stage, states, not active.any())
         report()
     return Trained(
         params=states.best_params,

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float
 from jvade.core.settings import Block, Real
 
 LOG_2PI = math.log(2 * math.pi)
-#: Log noise variances that are learned are clamped to this range before use: 0.001 to 100. A column that
-#: tells nothing would else have a likelihood without bound.
-LOG_NOISE_RANGE = (math.log(1e-3), math.log(1e2))
+#: Noise variances that are learned are clamped to this range before use. A column that tells nothing would
+#: else have a likelihood without bound.
+NOISE_RANGE = (1e-3, 1e2)
+LOG_NOISE_RANGE = (math.log(NOISE_RANGE[0]), math.log(NOISE_RANGE[1]))
 
 
 def gaussian(

@@ -6,7 +6,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from numbers import Real as RealNumber
+from typing import Any, Literal, NamedTuple, get_args
 
 from jaxtyping import Array, Float, Int
 
@@ -17,6 +18,48 @@ Count = int | Int[Array, "*lanes"]
 Layout = Literal["auto", "vmap", "map"]
 Likelihood = Literal["gaussian", "bernoulli", "categorical"]
 Noise = Literal["fixed", "learned", "by-column"]
+
+
+def unlike(
+    name: str,
+    value: Any,
+    *,
+    whole: bool = False,
+    least: int | float | None = None,
+    above: int | float | None = None,
+    below: int | float | None = None,
+) -> list[str]:
+    """Return what is wrong with a setting, a line or none. NaN is a number, and within every limit.
+
+    Args:
+        name: of the setting.
+        value: as a person gave it.
+        whole: it has to be a whole number.
+        least: it has to be so much at least.
+        above: it has to be more than that.
+        below: and less than that.
+    """
+    limits = [f"at least {least}"] if least is not None else []
+    limits += [f"above {above}"] if above is not None else []
+    limits += [f"below {below}"] if below is not None else []
+    is_number = isinstance(value, RealNumber)
+    number: Any = value
+    fits = is_number and not (
+        (least is not None and number < least)
+        or (above is not None and number <= above)
+        or (below is not None and number >= below)
+        or (whole and number % 1 != 0)
+    )
+    kind = ["a whole number"] if whole else [] if limits and is_number else ["a number"]
+    return [] if fits else [f"{name}: expected {', '.join(kind + limits)}, got {value!r}"]
+
+
+def not_widths(widths: Any) -> list[str]:
+    """Return what is wrong with hidden widths, a line or none."""
+    fits = isinstance(widths, tuple | list) and widths
+    if fits and not any(unlike("", width, whole=True, least=1) for width in widths):
+        return []
+    return [f"widths: expected one or more whole numbers, at least 1, such as (256,), got {widths!r}"]
 
 
 class Block(NamedTuple):
@@ -65,11 +108,18 @@ class Architecture:
     noise: Noise = "fixed"
 
     def __post_init__(self) -> None:
+        problems = not_widths(self.widths)
         for name in ("n_features", "latent_dim", "n_clusters"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.widths or min(self.widths) < 1:
-            raise ValueError(f"widths: expected one or more positive widths, got {self.widths}")
+            problems += unlike(name, getattr(self, name), whole=True, least=1)
+        if self.noise not in get_args(Noise):
+            problems.append(f"noise: expected one of {', '.join(get_args(Noise))}, got {self.noise!r}")
+        for likelihood, width in self.blocks:
+            problems += unlike("blocks: width", width, whole=True, least=1)
+            if likelihood not in get_args(Likelihood):
+                known = ", ".join(get_args(Likelihood))
+                problems.append(f"blocks: expected likelihoods among {known}, got {likelihood!r}")
+        if problems:
+            raise ValueError("; ".join(problems))
         total = sum(block.width for block in self.blocks)
         if self.blocks and total != self.n_features:
             raise ValueError(f"blocks: expected {self.n_features} columns in all, got {total}")
@@ -111,15 +161,17 @@ class Training:
     layout: Layout = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "max_epochs", "block_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction: expected a share between 0 and 1, got {self.validation_fraction}"
-            )
-        if not 0 <= self.input_dropout < 1:
-            raise ValueError(f"input_dropout: expected a share from 0 to below 1, got {self.input_dropout}")
+        problems = [
+            line
+            for name in ("batch_size", "max_epochs", "block_epochs")
+            for line in unlike(name, getattr(self, name), whole=True, least=1)
+        ]
+        problems += unlike("validation_fraction", self.validation_fraction, above=0, below=1)
+        problems += unlike("input_dropout", self.input_dropout, least=0, below=1)
+        if self.layout not in get_args(Layout):
+            problems.append(f"layout: expected one of {', '.join(get_args(Layout))}, got {self.layout!r}")
+        if problems:
+            raise ValueError("; ".join(problems))
 
     def split_sizes(self, n_rows: int) -> tuple[int, int]:
         """Return the number of training and of validation rows, at least one of each.
@@ -150,8 +202,8 @@ class Hyperparameters(NamedTuple):
             learned, its start.
         kl_weight: factor of every term but the reconstruction; 1 is the ELBO.
         patience: epochs without a better validation loss before a lane stops.
-        latent_dim: latents in use, 1..`Architecture.latent_dim`; the rest are masked.
-        n_clusters: clusters in use, 1..`Architecture.n_clusters`; the rest are masked.
+        latent_dim: latents in use, at least 1; those that another lane has beyond them are masked.
+        n_clusters: clusters in use, at least 1; likewise.
         warmup_epochs: epochs of the pretraining over which the KL weight grows to its value, in equal steps.
         mixture_rate: factor of the learning rate of the mixture, >= 0; 0 leaves it where it starts.
     """
@@ -173,19 +225,13 @@ class Hyperparameters(NamedTuple):
         Raises:
             ValueError: every field out of its range, what was expected and what came.
         """
-        positive = ("clip_norm", "noise_variance")
-        problems = [
-            f"{n}: expected 0 or more, got {getattr(self, n)}"
-            for n in ("learning_rate", "weight_decay", "kl_weight", "warmup_epochs", "mixture_rate")
-            if getattr(self, n) < 0
-        ]
-        problems += [
-            f"{n}: expected above 0, got {getattr(self, n)}" for n in positive if getattr(self, n) <= 0
-        ]
-        problems += [
-            f"{n}: expected a whole number, at least 1, got {getattr(self, n)}"
-            for n in ("patience", "latent_dim", "n_clusters")
-            if getattr(self, n) < 1 or getattr(self, n) != int(getattr(self, n))
-        ]
+        problems = []
+        for name in ("learning_rate", "weight_decay", "kl_weight", "mixture_rate"):
+            problems += unlike(name, getattr(self, name), least=0)
+        for name in ("clip_norm", "noise_variance"):
+            problems += unlike(name, getattr(self, name), above=0)
+        for name in ("patience", "latent_dim", "n_clusters"):
+            problems += unlike(name, getattr(self, name), whole=True, least=1)
+        problems += unlike("warmup_epochs", self.warmup_epochs, whole=True, least=0)
         if problems:
             raise ValueError("; ".join(problems))

@@ -1,0 +1,5 @@
+"""`python -m jvade` is the command `jvade`."""
+
+from jvade.cli import main
+
+main()
