@@ -57,6 +57,19 @@ def test_what_is_left_out_may_keep_a_type_from_being_told():
     assert undecided([both], {"age": Figure(math.nan, 50.0), "cost": Figure(9.0, 5.0)})
 
 
+def test_a_limit_is_open_only_where_the_number_it_asks_for_is_left_out():
+    (old,) = read(GOOD)  # 60 years at least
+    assert not undecided([old], {"age": Figure(30.0, math.nan)})
+    assert match([old], {"age": Figure(70.0, math.nan)}) == old
+    (times,) = read(GOOD.replace("at_least = 60", "times_at_least = 1.2"))
+    assert undecided([times], {"age": Figure(30.0, math.nan)})
+    assert undecided([times], {"age": Figure(math.nan, 50.0)})
+    assert not undecided([times], {"age": Figure(30.0, 0.0)})
+    (two,) = read(GOOD.replace("at_least = 60", "at_least = 60, times_at_least = 1.2"))
+    assert not undecided([two], {"age": Figure(30.0, math.nan)})  # it fails by the one that is told
+    assert undecided([two], {"age": Figure(70.0, math.nan)})
+
+
 def test_an_advice_is_given_where_its_own_needs_are_met():
     own = 'figures = ["age"], needs = [{ variable = "cost", at_least = 5 }]'
     (old,) = read(GOOD.replace('figures = ["age"]', own))

@@ -5,6 +5,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from markupsafe import Markup
 from scipy.optimize import linprog
 from scipy.sparse import lil_array
 
@@ -23,6 +25,7 @@ from jvade.paper import handout, report
 from jvade.paper.report import ReportSettings, read_types
 from jvade.paper.stage import read_outcome, read_record
 from jvade.paper.stages.cohort import visit_table
+from jvade.report.handout import charts
 from jvade.report.handout.charts import Caption
 from jvade.report.handout.content import Cluster
 from jvade.report.handout.page import Page, sheets, words
@@ -148,6 +151,40 @@ def test_shares_say_no_more_than_the_rounded_counts(made):
         for name, visits in sizes.items():
             count = row[f"cluster{name}"] * visits / 100
             assert np.isnan(count) or count == pytest.approx(5 * round(count / 5), abs=1e-6)
+
+
+def stubs(picture):
+    return picture.count('class="stub"')
+
+
+def test_a_picture_of_flows_says_how_much_it_shows_and_has_stubs_for_what_is_left_out_alone(made):
+    page = Page(made, "en", "")
+    of = {"all": made.visits} | {cluster.name: cluster.visits for cluster in made.clusters}
+    for cluster, visits in of.items():
+        flows = made.flows.query("cluster == @cluster")
+        shares = charts.drawn(flows, visits)
+        assert shares == [
+            pytest.approx(100 * step["visits"].sum() / visits) for _, step in flows.groupby("step")
+        ]
+        picture = page._flow(cluster, Caption("one"))
+        if not flows["visits"].isna().any():
+            assert not stubs(picture)
+    flows = pd.DataFrame(
+        [("1", 1, "a", "home", 50.0), ("1", 1, "b", "home", 45.0), ("1", 2, "home", "x", np.nan)],
+        columns=["cluster", "step", "from_node", "to_node", "visits"],
+    )
+    # A step of which nothing is told is no step of which all is.
+    assert charts.drawn(flows, 100.0) == [95.0, 0.0]
+    assert charts.drawn(flows, np.nan) == []
+    sizes = [(0, "a", 50.0), (0, "b", 50.0), (1, "home", 100.0), (2, "x", 100.0)]
+    nodes = pd.DataFrame(sizes, columns=["step", "node", "visits"])
+    same = {name: {"en": name} for name in (*nodes["node"], "0", "1", "2")}
+    heads = {step: same[str(step)] for step in range(3)}
+    draw = partial(charts.sankey, nodes, labels=same, heads=heads, colors=dict.fromkeys(same, "#000"))
+    picture = draw(flows=flows, say=lambda text: Markup(text["en"]), caption=Caption("one"))
+    assert stubs(picture) == 2  # beside home and before x; the 5 visits of b are lost in rounding
+    told = draw(flows=flows.fillna(95.0), say=lambda text: Markup(text["en"]), caption=Caption("one"))
+    assert not stubs(told)
 
 
 def test_sankeys_equal_the_table(made):

@@ -42,19 +42,27 @@ class Need:
     times_at_least: float | None = None
     times_at_most: float | None = None
 
-    def met(self, profile: Mapping[str, Figure]) -> bool:
-        """Return whether a profile meets it; one without the figure does not."""
+    def says(self, profile: Mapping[str, Figure]) -> bool | None:
+        """Return whether a profile meets it; None where that hangs on a figure that is left out.
+
+        One without the figure does not meet it, nor do times of 0.
+        """
         figure = profile.get(self.variable)
-        if figure is None or math.isnan(figure.value):
+        if figure is None:
             return False
-        pairs = (
-            (self.at_least, figure.value),
-            (figure.value, self.at_most),
-            (self.times_at_least, figure.times),
-            (figure.times, self.times_at_most),
-        )
-        # A comparison with NaN is false: times of an unknown overall figure are not met.
-        return all(low is None or high is None or low <= high for low, high in pairs)
+        limits = ((self.at_least, 1, figure.value), (self.at_most, -1, figure.value))
+        if self.times_at_least is not None or self.times_at_most is not None:
+            if figure.overall == 0:
+                return False
+            limits += ((self.times_at_least, 1, figure.times), (self.times_at_most, -1, figure.times))
+        asked = [(sign * limit, sign * found) for limit, sign, found in limits if limit is not None]
+        if any(found < limit for limit, found in asked):
+            return False
+        return None if any(math.isnan(found) for _, found in asked) else True
+
+    def met(self, profile: Mapping[str, Figure]) -> bool:
+        """Return whether a profile is seen to meet it."""
+        return self.says(profile) is True
 
 
 @dataclass(frozen=True)
@@ -90,13 +98,8 @@ def match(types: Sequence[CareType], profile: Mapping[str, Figure]) -> CareType 
 
 def undecided(types: Sequence[CareType], profile: Mapping[str, Figure]) -> bool:
     """Return whether a type might fit a cluster that none is seen to fit, if all its figures were told."""
-
-    def open_(need: Need) -> bool:
-        figure = profile.get(need.variable)
-        return figure is not None and (math.isnan(figure.value) or math.isnan(figure.overall))
-
     return match(types, profile) is None and any(
-        all(need.met(profile) or open_(need) for need in one.needs) for one in types
+        all(need.says(profile) is not False for need in one.needs) for one in types
     )
 
 

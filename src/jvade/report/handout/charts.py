@@ -1,6 +1,5 @@
 """The pictures of the report, as SVG: flows, map, traversals. Text comes in every language of the report."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
@@ -89,7 +88,7 @@ def sankey(
 ) -> Markup:
     """Draw flows: a column of nodes for each step, as high as their visits, and bands between them.
 
-    A flow that is left out has no band: what a node has beyond its bands ends in a pale stub.
+    A flow that is left out has no band: what a node of such has beyond its bands ends in a pale stub.
 
     Args:
         nodes: of one cluster: step, node, visits; NaN where they are left out.
@@ -101,6 +100,13 @@ def sankey(
         caption: what tells what it shows.
         apart: room between two steps.
     """
+    left_out = {
+        place
+        for step, a, b in flows.loc[flows["visits"].isna(), ["step", "from_node", "to_node"]].itertuples(
+            index=False
+        )
+        for place in ((step - 1, a, 1), (step, b, 0))
+    }
     flows = flows.loc[flows["visits"] > 0]
     steps = sorted({int(step) for step in nodes["step"]})
     # A node is as high as its visits, or where these are not told, as its bands on the side that has more.
@@ -167,8 +173,8 @@ def sankey(
             x, y, high = places[step, node]
             for side, at in ((0, x - STUB), (1, x + bar)):
                 drawn = offset.get((step, node, side), 0.0)
-                beyond = min(columns) if side == 0 else max(columns)
-                if step != beyond and counts[step, node] and high - drawn > 0.5:
+                # Nothing but what is left out: rounding alone draws none.
+                if (step, node, side) in left_out and counts[step, node] and high - drawn > 0.5:
                     body.append(_rect(at, y + drawn, STUB, high - drawn, f'class="stub" fill="{PALE}"'))
             body.append(_rect(x, y, bar, max(high, 0.8), f'fill="{INK}"'))
             visits = counts[step, node]
@@ -183,15 +189,12 @@ def sankey(
     return _svg(width, height + top + 20, body, caption, "sankey")
 
 
-def drawn(nodes: pd.DataFrame, flows: pd.DataFrame) -> list[float]:
-    """Return the percentage of the visits that the bands of each step hold; see `sankey`."""
-    sizes = Counter[int]()
-    bands = Counter[int]()
-    for counts, table in ((sizes, nodes), (bands, flows)):
-        for step, visits in table.dropna(subset="visits")[["step", "visits"]].itertuples(index=False):
-            counts[step] += visits
-    whole = max(sizes.values(), default=0)
-    return [100 * bands[step] / whole for step in sorted(bands)] if whole else []
+def drawn(flows: pd.DataFrame, visits: float) -> list[float]:
+    """Return the percentage of so many visits that the bands of each step hold; see `sankey`."""
+    bands = {int(step): 0.0 for step in flows["step"]}
+    for step, band in flows.loc[flows["visits"] > 0, ["step", "visits"]].itertuples(index=False):
+        bands[int(step)] += band
+    return [100 * bands[step] / visits for step in sorted(bands)] if visits > 0 else []
 
 
 def latent_map(hexagons: pd.DataFrame, names: Sequence[str], chosen: str | None, caption: Caption) -> Markup:

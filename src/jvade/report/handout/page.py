@@ -214,7 +214,12 @@ class Page:
 
     def _drawn(self, cluster: str, crossing: bool = False) -> Markup:
         """Return how much of its visits the bands of a picture of flows show, where that is not all."""
-        shares = charts.drawn(*self._flows_of(cluster, crossing))
+        _, flows = self._flows_of(cluster, crossing)
+        visits = {one.name: one.visits for one in self.handout.clusters}.get(cluster, self.handout.visits)
+        if crossing:
+            profile = self.handout.profile.set_index("variable")
+            visits *= float(profile["overall"]["cross_district"]) / 100  # type: ignore[arg-type]
+        shares = charts.drawn(flows, visits)
         if not shares or min(shares) > 99:
             return Markup("")
         return self._sentence("drawn", shares=" / ".join(f"{min(share, 100.0):.0f}" for share in shares))
