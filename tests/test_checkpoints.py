@@ -71,9 +71,37 @@ def test_half_a_checkpoint_is_none(tmp_path):
     for file in last.parent.rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    again, seen = run(Checkpoints(tmp_path / "kept", every=0))
+    with pytest.warns(UserWarning, match="the kept state of the pretraining cannot be read"):
+        again, seen = run(Checkpoints(tmp_path / "kept", every=0))
     assert seen[0] == ("pretraining", 0)
     assert_equal(again, whole)
+    # It is not thrown away: a person may know better.
+    assert len(list((tmp_path / "kept").glob("unreadable-pretraining-*"))) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), PermissionError(), jax.errors.JaxRuntimeError()])
+def test_what_is_no_fault_of_a_checkpoint_leaves_it_there(tmp_path, monkeypatch, error):
+    from orbax.checkpoint import v1 as orbax
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Checkpoints(tmp_path / "kept", every=0), ("pretraining", 2))
+    with monkeypatch.context() as patched:
+
+        def fail(*_):
+            raise error
+
+        patched.setattr(orbax.training.Checkpointer, "load", fail)
+        with pytest.raises(type(error)):
+            run(Checkpoints(tmp_path / "kept", every=0))
+    _, seen = run(Checkpoints(tmp_path / "kept", every=0))
+    assert seen[0] == ("pretraining", 2)
+
+
+def test_the_end_of_a_long_stage_is_kept_whenever_the_last_checkpoint_was(tmp_path):
+    kept = Checkpoints(tmp_path / "kept", every=1000.0)
+    kept._began -= 1000.0  # so long ago
+    run(kept)
+    assert sorted(path.name for path in (tmp_path / "kept").glob("*/*")) == ["6", "6"]
 
 
 def test_trainings_of_other_shapes_are_kept_beside_each_other(tmp_path):

@@ -377,7 +377,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             )
         except ValueError as error:
             # These would show values.
-            if "could not convert" in str(error) or "Complex data" in str(error):
+            if "Complex data" in str(error):
+                problem = "Complex data not supported: expected an array of real numbers"
+            elif "could not convert" in str(error):
                 problem = "expected an array of numbers; give text and categories in a DataFrame"
             elif "Expected 2D array" in str(error):
                 problem = "Expected 2D array: rows by columns. Reshape your data: one column is x[:, None]"

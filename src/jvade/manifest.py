@@ -97,8 +97,8 @@ def plain(settings: Any) -> Any:
         return {f.name: plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
     if hasattr(settings, "_asdict"):
         return {name: plain(value) for name, value in settings._asdict().items()}
-    if isinstance(settings, np.generic):
-        return settings.item()
+    if isinstance(settings, np.generic | np.ndarray):
+        return settings.tolist()
     return [plain(one) for one in settings] if isinstance(settings, (tuple, list, range)) else settings
 
 

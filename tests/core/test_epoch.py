@@ -11,7 +11,7 @@ from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
 from jvade.core.model import decode, encode
 from jvade.core.objective import ElboTerms, elbo_terms
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Hyperparameters, Training, unlike
 
 N, N_TRAIN, BATCH = 100, 80, 32
 ARCHITECTURE = Architecture(5, latent_dim=2, n_clusters=3, widths=(7,))
@@ -230,6 +230,25 @@ def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
 def test_lanes_that_cannot_train_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         lanes.stack([1], HYPER._replace(**change))
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "lines"),
+    [
+        (3, {"whole": True, "least": 1}, []),
+        (np.int64(3), {"whole": True, "least": 1}, []),
+        (3.0, {"whole": True}, []),
+        (np.nan, {"least": 0}, []),
+        (np.nan, {"whole": True}, ["a: expected a whole number, got nan"]),
+        (0.5, {"above": 0, "below": 1}, []),
+        (1.0, {"above": 0, "below": 1}, ["a: expected above 0, below 1, got 1.0"]),
+        (0, {"whole": True, "least": 1}, ["a: expected a whole number, at least 1, got 0"]),
+        ("large", {"whole": True, "least": 1}, ["a: expected a whole number, at least 1, got 'large'"]),
+        (None, {"above": 0}, ["a: expected a number, above 0, got None"]),
+    ],
+)
+def test_a_setting_is_held_against_its_limits(value, limits, lines):
+    assert unlike("a", value, **limits) == lines
 
 
 def trained_for_an_epoch(stage, **settings):

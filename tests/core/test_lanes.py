@@ -303,10 +303,6 @@ def test_bad_settings_are_refused_with_their_numbers():
         Architecture(3, widths=())
     with pytest.raises(ValueError, match="batch_size: expected a whole number, at least 1, got 0"):
         Training(batch_size=0)
-    with pytest.raises(ValueError, match="noise: expected one of fixed, learned, by-column, got 'loud'"):
-        Architecture(3, noise="loud")
-    with pytest.raises(ValueError, match=r"blocks: expected likelihoods among gaussian.*, got 'poisson'"):
-        Architecture(3, blocks=(Block("poisson", 3),))
     with pytest.raises(ValueError, match="blocks: width: expected a whole number, at least 1, got 0"):
         Architecture(3, blocks=(Block("gaussian", 3), Block("categorical", 0)))
 

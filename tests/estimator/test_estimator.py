@@ -205,7 +205,6 @@ def test_progress_is_said(table, capsys):
         ({"n_clusters": None}, "n_clusters: expected a whole number.*, got None"),
         ({"n_components": 2.5}, r"n_components: expected a whole number, at least 1, got 2\.5"),
         ({"n_init": 2.5}, r"n_runs: expected a whole number, at least 1, got 2\.5"),
-        ({"batch_size": "large"}, "batch_size: expected a whole number, at least 1, got 'large'"),
         ({"widths": 16}, r"widths: expected one or more whole numbers, at least 1, such as \(256,\), got 16"),
         ({"widths": (16, 0)}, r"widths: expected .*, got \(16, 0\)"),
         ({"learning_rate": "fast"}, "learning_rate: expected a number, at least 0, got 'fast'"),
