@@ -67,6 +67,8 @@ class Column:
         """Return its columns of the matrix (N, width); see `Columns.encode`."""
         if self.kind == "categorical":
             return self.positions(values)[:, None] == np.arange(self.width)
+        if self.scale and self.kind == "binary" and values.dtype == bool:
+            return values.to_numpy()[:, None]
         numbers = _numbers(values, self.name, self.kind)
         if self.scale == 0:
             return np.zeros((len(values), 1))
@@ -134,7 +136,8 @@ class Columns:
         Raises:
             TableError: infinite values, or a binary column with others than 0 and 1; never shows a value.
         """
-        matrix, begin = np.empty((len(table), self.width), np.float32), 0
+        # Column by column in memory, as they are written.
+        matrix, begin = np.empty((len(table), self.width), np.float32, order="F"), 0
         for position, column in enumerate(self.each):
             matrix[:, begin : begin + column.width] = column.encode(table.iloc[:, position])
             begin += column.width

@@ -92,12 +92,40 @@ def test_names_order_of_runs_and_rows_change_nothing():
     np.testing.assert_array_equal(moved.labels, found.labels[order])
 
 
-def test_new_rows_are_placed_as_old_ones_are_whatever_comes_with_them(monkeypatch):
+def test_rows_are_placed_one_by_one():
+    """Against the definition: the mean share of the members that each run puts where it puts the row."""
+    rng = np.random.default_rng(5)
+    runs = noisy(rng.choice(4, 300), 5, 0.4, rng)
+    agreed = consensus.agree(runs, 4, seed=0).agreed
+    new = [rng.integers(0, agreed.shares.shape[2], 200) for _ in runs]
+    scores = np.array(
+        [
+            [
+                sum(s[k, run[i]] for s, run in zip(agreed.shares, new, strict=True))
+                for k in range(agreed.shares.shape[1])
+            ]
+            for i in range(200)
+        ]
+    )
+    labels, support = consensus.assign(agreed, new)
+    np.testing.assert_array_equal(labels, scores.argmax(axis=1))
+    owned = [
+        [owner[run[i]] == labels[i] for owner, run in zip(agreed.owners, new, strict=True)]
+        for i in range(200)
+    ]
+    np.testing.assert_allclose(support, np.mean(owned, axis=1))
+    shown = consensus.memberships(agreed, new)
+    some = scores.any(axis=1)
+    np.testing.assert_allclose(shown[some], scores[some] / scores[some].sum(axis=1, keepdims=True))
+    labels, support = consensus.assign(agreed, [run[:0] for run in new])
+    assert (len(labels), len(support)) == (0, 0)
+
+
+def test_new_rows_are_placed_as_old_ones_are_whatever_comes_with_them():
     rng = np.random.default_rng(4)
     truth = rng.choice(4, 800)
     runs = noisy(truth, 6, 0.3, rng)
     found = consensus.agree(runs, 4, seed=0, n_rows=300)
-    monkeypatch.setattr(consensus, "CHUNK_ROWS", 7)
     labels, support = consensus.assign(found.agreed, [run[5:50] for run in runs])
     np.testing.assert_array_equal(labels, found.labels[5:50])
     np.testing.assert_array_equal(support, found.support[5:50])

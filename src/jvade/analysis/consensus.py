@@ -12,11 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from pandas import factorize
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
-
-#: Rows scored at once: bounds the memory of what lies between.
-CHUNK_ROWS = 262_144
 
 
 class Agreed(NamedTuple):
@@ -59,14 +57,11 @@ def assign(
         agreed: of a consensus.
         runs: cluster of each row in each of its runs; the rows may be new.
     """
-    labels, support = np.empty(len(runs[0]), np.int16), np.empty(len(runs[0]), np.float32)
-    for begin in range(0, len(labels), CHUNK_ROWS):
-        rows = slice(begin, begin + CHUNK_ROWS)
-        here = [run[rows] for run in runs]
-        labels[rows] = np.argmax(_scores(agreed, here), axis=1)
-        owned = [owner[run] == labels[rows] for owner, run in zip(agreed.owners, here, strict=True)]
-        support[rows] = np.mean(owned, axis=0)
-    return labels, support
+    kind, few = _kinds(runs)
+    labels = np.argmax(_scores(agreed, few), axis=1).astype(np.int16)
+    owned = [owner[run] == labels for owner, run in zip(agreed.owners, few, strict=True)]
+    support = np.mean(owned, axis=0).astype(np.float32)
+    return labels[kind], support[kind]
 
 
 def memberships(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:
@@ -78,9 +73,25 @@ def memberships(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[
         agreed: see `assign`.
         runs: see `assign`.
     """
-    scores = _scores(agreed, runs)
+    kind, few = _kinds(runs)
+    scores = _scores(agreed, few)
     scores[~scores.any(axis=1), 0] = 1
-    return scores / scores.sum(axis=1, keepdims=True)
+    return (scores / scores.sum(axis=1, keepdims=True))[kind]
+
+
+def _kinds(
+    runs: Sequence[Int[np.ndarray, " N"]],
+) -> tuple[Int[np.ndarray, " N"], list[Int[np.ndarray, " M"]]]:
+    """Return the kind of each row, and the cluster of each kind in each run.
+
+    Rows that every run puts in the same clusters are of one kind: of millions there are a few thousand.
+    """
+    kind = np.zeros(len(runs[0]), np.int64)
+    for run in runs:
+        kind, _ = factorize(kind * (1 + int(run.max(initial=0))) + run)
+    first = np.empty(kind.max(initial=-1) + 1, np.int64)
+    first[kind[::-1]] = np.arange(len(kind))[::-1]
+    return kind, [run[first] for run in runs]
 
 
 def _scores(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:

@@ -15,7 +15,6 @@ from jvade.analysis import types
 from jvade.analysis.disclosure import Rule
 from jvade.data import published
 from jvade.data.errors import InputError
-from jvade.paper import handout
 from jvade.paper.stage import read_outcome, read_record
 from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.handout.export import png
@@ -103,6 +102,8 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     Raises:
         InputError: a stage that the report needs was not run, or a setting cannot be used.
     """
+    from jvade.paper import handout  # matplotlib comes with it, which takes a second to load
+
     began, files = datetime.now(UTC), {"types": settings.types, "font": settings.font}
     rule, care_types = settings.rule(), read_types(settings.types)
     records = {name: read_record(run_folder, name) for name in handout.STAGES}

@@ -15,17 +15,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from jvade import manifest
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
 from jvade.paper.settings import PaperSettings, StageName
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # takes a second to load
 
 RECORDS = "stages"
 
@@ -67,7 +69,7 @@ class Stage:
     needs: tuple[StageName, ...]
     settings: tuple[str, ...]
     compute: Callable[["Study"], Outcome]
-    draw: Callable[["Study", Outcome], Mapping[str, Figure]] = lambda _study, _outcome: {}
+    draw: Callable[["Study", Outcome], Mapping[str, "Figure"]] = lambda _study, _outcome: {}
 
 
 class Study:
