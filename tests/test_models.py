@@ -146,12 +146,108 @@ def test_a_table_without_rows_is_refused(own, fitted, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
-def test_a_table_is_not_written_over(own, fitted, capsys):
-    before = (own / "own.parquet").read_bytes()
-    words = ("predict", "--model", fitted, "--table", own / "own.parquet", "--out", own / "own.parquet")
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("own.parquet", "this is the table itself"),
+        ("fit/model.jvade", "this is the model"),
+        ("fit/../fit/model.jvade.md", "this is the card of the model"),
+        ("fit", "is a folder; name a file in it"),
+    ],
+)
+def test_what_is_read_is_not_written_over(own, fitted, capsys, out, words):
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    for model in (fitted, fitted / "model.jvade"):
+        assert run("predict", "--model", model, "--table", own / "own.parquet", "--out", own / out) == 2
+        assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file()} == before
+
+
+def test_nothing_is_written_into_the_table_or_over_the_mapping(own, fitted, tmp_path, capsys):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / "0.parquet").write_bytes((own / "own.parquet").read_bytes())
+    words = ("predict", "--model", fitted, "--out")
+    assert run(*words, parts / "placed.parquet", "--table", parts) == 2
+    assert "would become a part of the table" in capsys.readouterr().err
+    mapping = tmp_path / "visits.toml"
+    mapping.write_bytes(VISITS[3].read_bytes())
+    assert run(*words, mapping, *VISITS[:2], "--mapping", mapping) == 2
+    assert "this is the mapping" in capsys.readouterr().err
+    assert [path.name for path in parts.iterdir()] == ["0.parquet"]
+    assert mapping.read_bytes() == VISITS[3].read_bytes()
+
+
+def test_a_file_named_csv_is_csv(own, fitted, tmp_path):
+    words = ("predict", "--model", fitted, "--table", own / "own.parquet", "--also", "memberships", "--out")
+    assert run(*words, tmp_path / "placed.parquet") == 0
+    assert run(*words, tmp_path / "placed.csv") == 0
+    want, got = pd.read_parquet(tmp_path / "placed.parquet"), pd.read_csv(tmp_path / "placed.csv")
+    pd.testing.assert_frame_equal(got, want, check_dtype=False, rtol=1e-5)
+    assert want["cluster"].dtype == np.int32
+
+
+def test_a_table_parted_by_semicolons_is_named_so(tmp_path, capsys):
+    (tmp_path / "own.csv").write_text("age;cost\n41,5;3\n" * 9)
+    assert run("fit", "--table", tmp_path / "own.csv", "--out", tmp_path / "x") == 2
+    said = capsys.readouterr().err
+    assert "own.csv: its columns are parted by ';': expected commas" in said
+    assert "41" not in said
+
+
+def test_a_table_that_tells_nothing_is_refused(tmp_path, capsys):
+    pd.DataFrame({"age": [41.5, 17.25, 3.0], "same": 1}).to_csv(tmp_path / "own.csv", index=False)
+    words = ("fit", "--table", tmp_path / "own.csv", "--n-clusters", "2", "--out", tmp_path / "x")
     assert run(*words) == 2
-    assert "this is the table itself" in capsys.readouterr().err
-    assert (own / "own.parquet").read_bytes() == before
+    said = capsys.readouterr().err
+    assert "own.csv: no column tells anything: each has one value, or fewer than 8 that are known" in said
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_package_runs_and_names_its_version():
+    done = subprocess.run(
+        [sys.executable, "-m", "jvade", "--version"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"jvade {jvade.__version__}\n"
+
+
+def test_help_names_nothing_of_the_program(capsys):
+    for command in ("fit", "sweep", "predict", "doctor", "paper", "report", "inspect"):
+        assert run(command, "--help") == 0
+        assert "Architecture" not in capsys.readouterr().out
+
+
+def test_a_disk_that_is_full_at_the_end_loses_no_training(own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("jvade.checkpoints.EVERY", 0.0)
+    words = (
+        "fit",
+        "--table",
+        own / "own.parquet",
+        "--columns",
+        "age",
+        "flag",
+        *FAST,
+        "--out",
+        tmp_path / "x",
+    )
+    with monkeypatch.context() as patched:
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        patched.setattr("jvade.model_file.safetensors.save", full)
+        assert run(*words) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    began = []
+    monkeypatch.setattr("jvade.hooks.show", lambda _: lambda progress: began.append(progress.begun))
+    assert run(*words) == 0
+    assert began == [2, 2]  # both stages had ended
+    assert jvade.load(tmp_path / "x").n_rows_ == 900
+    assert not (tmp_path / "x" / "private" / "checkpoints").exists()
 
 
 def test_settings_from_a_file_are_flags(own, tmp_path, capsys):

@@ -183,9 +183,29 @@ def test_the_command_stopped_goes_on_and_writes_the_table(flags, tmp_path, capsy
     assert "The best of 2 settings, means of 2 seeds" in capsys.readouterr().out
 
 
+def test_any_table_can_be_swept_over(tmp_path, capsys):
+    """Numbers and categories, by the columns named: as `jvade fit` reads them."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 3, 400)
+    frame = pd.DataFrame({"a": rng.normal(5.0 * group), "code": group + 100, "note": np.arange(400)})
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    words = ["sweep", "--table", tmp_path / "own.csv", "--columns", "a", "code", "--categories", "code"]
+    words += ["--out", tmp_path / "out", "--seeds", 1, "--over.n-clusters", 2, 3, "--widths", 8]
+    words += ["--training.max-epochs", 2, "--training.batch-size", 64, "--mixture.n-init", 4]
+    main([*map(str, words)])
+    assert pd.read_csv(tmp_path / "out" / "sweep.csv")["n_clusters"].tolist() in ([2, 3], [3, 2])
+    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert manifest["inputs"] == ["a", "code"]
+    assert set(manifest["input"]) == {"table"}
+    assert "400 rows, 2 columns: a, code" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        ("--table own.csv", "give either --visits with --mapping, or --table"),
+        ("--columns age", "--columns, --categories: visits have those of their mapping"),
+        ("--over.warmup-epochs 3", "warmup_epochs: expected at most max_epochs, 2, got 3"),
         ("--over.clip-norm 0", "clip_norm: expected above 0, got 0.0"),
         ("--over.learning-rate nan", "expected finite numbers"),
         ("--over.n-clusters 2001", "visits are too few for 2001 clusters"),

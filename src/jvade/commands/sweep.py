@@ -9,7 +9,7 @@ import pandas as pd
 
 from jvade import checkpoints, manifest, sweeps
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
-from jvade.clustering import TrainingError
+from jvade.clustering import Configuration, TrainingError
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Hyperparameters, Training
@@ -114,7 +114,7 @@ class SweepSettings:
             problems.append(f"--seeds: expected each once, got {' '.join(map(str, self.seeds))}")
         try:
             for one in sweeps.combinations(self.model, self.values):
-                one.check()
+                Configuration(one, self.training, self.mixture, self.widths)
                 if not np.isfinite(one).all():
                     raise ValueError(f"expected finite numbers, got {one}")
         except ValueError as error:
