@@ -253,14 +253,20 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     cli.main(["report", str(run), "--lang", "zh", "--min-patients", "20", "--rounding", "10"])
     said = capsys.readouterr().out
     assert "may be handed on" in said
-    assert "had another rule (8 patients, rounded to 5): hand on one of the two only" in " ".join(
-        said.split()
-    )
+    assert "had other rules (8 patients, rounded to 5): hand on one only" in " ".join(said.split())
     assert not (run / "report" / "of_a_looser_rule.svg").exists()
     text = (run / "report" / "report.html").read_text()
     assert "少于 20 名患者" in text
     assert "The clusters" not in text
     assert all(int(n) % 10 == 0 for n in re.findall(r'data-visits="(\d+)"', text))
+    # Every rule that there was is remembered, not the last alone.
+    for flags, others in (
+        (["--lang", "en"], "(20 patients, rounded to 10)"),
+        (["--rounding", "10"], "(20 patients, rounded to 10; 8 patients, rounded to 5)"),
+        (["--rounding", "10"], "(20 patients, rounded to 10; 8 patients, rounded to 5)"),
+    ):
+        cli.main(["report", str(run), *flags])
+        assert f"had other rules {others}" in " ".join(capsys.readouterr().out.split())
     before = (run / "report" / "report.html").read_bytes()
     cli.main(["report", str(run), "--not-protected"])
     assert "NOT PROTECTED" in capsys.readouterr().out
@@ -457,6 +463,69 @@ def test_a_mean_fits_every_count_that_rounds_to_the_published(made, outcomes):
         assert abs(mean - exact) <= wide + 1e-6
         for n in range(int(cluster.visits) - 2, int(cluster.visits) + 3):
             assert abs(round(mean * n) / n - mean) <= wide + 1e-9
+
+
+def test_a_mean_that_is_left_out_cannot_be_made_of_the_others(outcomes, smoke):
+    """From the mean of all visits, times how many know the number, those of the other clusters are taken."""
+    visits = outcomes["cohort"].frames["visits"]
+    patients, rng = visits["patient"].to_numpy(), np.random.default_rng(0)
+    labels = 1 + rng.integers(0, 2, len(visits))
+    few = np.unique(patients[labels == 2])[:4]
+    cost = np.where((labels == 1) | np.isin(patients, few), visits["cost"].to_numpy(), np.nan)
+    given = bare(outcomes, labels, patients)
+    cohort = given["cohort"]
+    frame = cohort.frames["visits"].assign(cost=cost.astype(np.float32))
+    given["cohort"] = replace(cohort, frames={"visits": frame})
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    made = handout.make(given, ran, Rule(), read_types(None))
+    row = made.profile.set_index("variable").loc["cost"]
+    left_out = [one.name for one in made.clusters if np.isnan(row[f"cluster{one.name}"])]
+    assert len(left_out) == 1
+    (told,) = (one for one in made.clusters if one.name not in left_out)
+    assert not np.isnan(row["overall"])
+    known = ~np.isnan(cost)
+    # What an attacker may know beside the report: that all visits of the other cluster have a cost, and how
+    # many of this one do. The means, to half of a tenth, and the counts, to half of five, are not enough.
+    others, n = (known & (labels == 1)).sum(), (known & (labels == 2)).sum()
+    assert abs(others - told.visits) <= 2.5
+    slack = 0.05 * (others + n) + 0.05 * others + 2.5 * 2 * row["overall"]
+    assert slack / n > np.nanstd(cost)
+    # And where every cell is empty, nothing is told and nothing breaks.
+    frame = cohort.frames["visits"].assign(cost=np.float32(np.nan))
+    given["cohort"] = replace(cohort, frames={"visits": frame})
+    made = handout.make(given, ran, Rule(), read_types(None))
+    row = made.profile.set_index("variable").loc["cost"]
+    assert row[[f"cluster{one.name}" for one in made.clusters]].isna().all()
+    assert (
+        "nan"
+        not in re.sub(
+            "<style.*?</style>|<script.*?</script>", "", Page(made, "en", "").html(), flags=re.DOTALL
+        ).split()
+    )
+
+
+def test_clusters_alike_in_all_that_is_published_are_not_in_the_order_of_the_run(
+    outcomes, smoke, monkeypatch
+):
+    """That is the order of their exact rates; equals keep the order in which `_numbered` is given them."""
+    frame = outcomes["cohort"].frames["visits"]
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    seen, numbered = [], handout._numbered
+
+    def look(clusters, by_rate):
+        seen.append(tuple(one.name for one in clusters))
+        return numbered(clusters, by_rate)
+
+    monkeypatch.setattr(handout, "_numbered", look)
+    for shift in (*range(6), 0):
+        labels = 1 + (np.arange(len(frame)) + shift) % 3
+        handout.make(bare(outcomes, labels, frame["patient"].to_numpy()), ran, Rule(), [])
+    assert len(set(seen)) > 1
+    assert seen[0] == seen[-1]  # the same run, the same report
+    alike = [
+        Cluster(name, 100.0, 50.0, {"cross_district": Figure(np.nan, 8.0)}, [], None, False) for name in "21"
+    ]
+    assert numbered(alike, by_rate=False)[1] == {"2": "1", "1": "2"}
 
 
 def test_flags_that_say_the_same_are_protected_once(outcomes):

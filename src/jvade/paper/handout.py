@@ -1,5 +1,6 @@
 """What a finished run hands on: every number that the report prints, after the disclosure rule."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -70,7 +71,9 @@ def make(
     ]
     left_out = len(counted.dimensions["cluster"].values) - len(shown)
     by_rate = not left_out and not any(np.isnan(c.figures[OUTCOME].value) for c in clusters)
-    clusters, new = _numbered(clusters, by_rate)
+    # The run's own order is that of exact rates. The labels alone say what it is replaced by.
+    rng = np.random.default_rng(np.frombuffer(hashlib.sha256(labels.tobytes()).digest(), np.uint32))
+    clusters, new = _numbered([clusters[i] for i in rng.permutation(len(clusters))], by_rate)
     profile = profile.rename(columns={f"cluster{old}": f"cluster{name}" for old, name in new.items()})
     order = [f"cluster{cluster.name}" for cluster in clusters]
     profile = profile.reindex(columns=[*(name for name in profile if name not in order), *order])
@@ -113,7 +116,8 @@ def _numbered(clusters: Sequence[Cluster], by_rate: bool) -> tuple[list[Cluster]
 
     A run numbers them by their exact cross rates; here, by the published ones. Where one of these is left
     out, or a whole cluster is, its neighbours would tell how high its rate is: then they are numbered by
-    size, as published, and equals by what else is published of them, so that the order tells nothing more.
+    size, as published, and equals by what else is published of them, so that the order tells nothing more;
+    those that are equal in all of it stay in the order given.
     """
 
     def size(cluster: Cluster) -> tuple[float, ...]:

@@ -82,13 +82,13 @@ def read_types(path: Path | None) -> list[types.CareType]:
         raise InputError(["the file cannot be opened; check the path"], name) from None
 
 
-def earlier_rule(run_folder: Path) -> Rule | None:
-    """Return the rule of the report that a run has already; None if there is none."""
+def earlier_rules(run_folder: Path) -> list[Rule]:
+    """Return the rules of the reports that a run had so far, the latest last."""
     try:
         said = json.loads((run_folder / SHARED / MANIFEST).read_text(encoding="utf-8"))
-        return Rule(**said["rule"])
+        return [Rule(**rule) for rule in [*said.get("earlier_rules", []), said["rule"]]]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return []
 
 
 def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) -> Path:
@@ -129,6 +129,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         pixels = {name: png(svg, settings.font) for name, svg in drawn.items()}
     except ValueError as error:
         raise InputError([str(error)], "settings") from None
+    before = [] if settings.not_protected else earlier_rules(run_folder)
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
     folder.begin()
     html = folder.text("report.html", page.html())
@@ -146,6 +147,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
             "versions": manifest.versions(),
             "shareable": not settings.not_protected,
             "rule": manifest.plain(rule),
+            "earlier_rules": [manifest.plain(one) for one in dict.fromkeys(before) if one != rule],
             # Without the folders of whoever wrote it.
             "settings": manifest.plain(settings) | {name: path and path.name for name, path in files.items()},
             "run": {name: record["key"] for name, record in records.items() if record},

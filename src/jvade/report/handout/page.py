@@ -1,6 +1,7 @@
 """The report as one file of HTML: words around the numbers, tables and pictures of a `Handout`."""
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -409,10 +410,15 @@ class Page:
         return [self._sentence(key, **about) for key in ("described", "vade", "types")]
 
     def _account(self, name: str) -> Markup:
-        """Return what became of some rows, in words; a rule that dropped them keeps its own."""
-        known = self.words["account"]
-        head, colon, rule = name.partition(": ")
-        return Markup("{}{}{}").format(self.say(known.get(head, {"en": head, "zh": head})), colon, rule)
+        """Return what became of some rows, in words."""
+        head, _, rule = name.partition(": ")
+        words = self.words["account"]
+        said = dict(words.get(head, {"en": head, "zh": head}))
+        if of_column := re.fullmatch("column '(.*)': (.*)", rule):
+            rule = words.get(of_column[2], {"en": of_column[2], "zh": of_column[2]})
+            for one, text in words["by the rule of a column"].items():
+                said[one] += text.format(column=of_column[1], rule=rule[one])
+        return self.say(said)
 
     def _limits(self) -> list[Markup]:
         handout = self.handout
