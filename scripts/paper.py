@@ -7,7 +7,7 @@ python scripts/paper.py --help
 
 import sys
 
-from jvade.cli import main
+from jvade.__main__ import command
 
 if __name__ == "__main__":
-    main(["paper", *sys.argv[1:]])
+    command(["paper", *sys.argv[1:]])

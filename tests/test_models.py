@@ -272,7 +272,7 @@ def test_settings_from_a_file_are_flags(own, tmp_path, capsys):
         "flag",
     ]
     words += ["--training.max-epochs", "2", "--model.latent-dim", "3", "--seed", "9"]
-    assert run("fit", "--table", own / "own.csv", "--fresh", *words, "--out", tmp_path / "flags") == 0
+    assert run("fit", "--table", own / "own.csv", "--no-resume", *words, "--out", tmp_path / "flags") == 0
     one, two = (
         json.loads((tmp_path / name / "run.json").read_text())["settings"] for name in ("file", "flags")
     )
@@ -331,7 +331,7 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
         (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "0"), "expected numbers of at least 1"),
         (("fit", "--out", "x", "--table", "OWN", "--n-runs", "0"), "n_runs: expected a whole number"),
         (("fit", "--out", "x", "--table", "OWN", "--model.noise-variance", "-1"), "noise_variance: expected"),
-        (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "900"), "900 visits are too few"),
+        (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "900"), "900 rows are too few"),
         (("fit", "--out", "x", "--settings", "absent.toml"), "absent.toml: the file cannot be opened"),
         (("fit", "--out", "x", "--settings", "OWN"), "this is no TOML"),
         (

@@ -208,7 +208,7 @@ def test_any_table_can_be_swept_over(tmp_path, capsys):
         ("--over.warmup-epochs 3", "warmup_epochs: expected at most max_epochs, 2, got 3"),
         ("--over.clip-norm 0", "clip_norm: expected above 0, got 0.0"),
         ("--over.learning-rate nan", "expected finite numbers"),
-        ("--over.n-clusters 2001", "visits are too few for 2001 clusters"),
+        ("--over.n-clusters 2001", "rows are too few for 2001 clusters"),
         ("--seeds 1 1", "--seeds: expected each once, got 1 1"),
         ("--seeds -1", "--seeds: expected at least 0, got -1"),
         ("--widths 0", "--widths: expected at least 1, got 0"),

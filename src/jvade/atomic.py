@@ -11,9 +11,9 @@ from typing import Any
 def write(target: Path, make: Callable[[Path], Any]) -> Path:
     """Let `make` write a file, or a folder, beside the target, flush it to the disk, and move it into place.
 
-    What stood there before stays until then. Where `make` fails, nothing of the new is left. What a killed
-    process left unfinished is written over: the name is always the same, so two processes must not write one
-    target at a time.
+    A file that stood there before stays until then. Where `make` fails, nothing of the new is left. What a
+    killed process left unfinished is written over: the name is always the same, so two processes must not
+    write one target at a time.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".unfinished-{target.name}")

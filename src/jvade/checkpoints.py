@@ -1,13 +1,15 @@
 """The state of training kept on disk between blocks of epochs, so that a run that was stopped goes on."""
 
 import json
+import logging
 import shutil
 import time
 import warnings
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -18,6 +20,8 @@ from jvade.core.epoch import TrainState
 PRIVATE, CHECKPOINTS = "private", "checkpoints"
 #: Seconds of training that a stopped run may lose, beside its last block: a checkpoint takes half of one.
 EVERY = 30.0
+#: Seconds of a run from which the end of a stage is kept.
+LONG = 10.0
 #: What the folder of a state that could not be read is called, before its own name.
 UNREADABLE = "unreadable-"
 #: File that says how long the training has taken so far, over all its runs.
@@ -72,13 +76,15 @@ class Checkpoints:
             problem = ""
             try:
                 found: Any = checkpointer.load(None, like)
-            except (MemoryError, PermissionError, jax.errors.JaxRuntimeError):  # no fault of the files
+            except FileNotFoundError as error:  # half of it was written
+                found, problem = None, type(error).__name__
+            except (MemoryError, OSError, jax.errors.JaxRuntimeError):  # no fault of the files
                 raise
             except Exception as error:  # a power cut leaves them half written; orbax has many words for that
                 found, problem = None, type(error).__name__
         if problem:
-            aside = folder.with_name(UNREADABLE + folder.name)
-            shutil.rmtree(aside, ignore_errors=True)
+            number = len(list(folder.parent.glob(f"{UNREADABLE}*"))) + 1
+            aside = folder.with_name(f"{UNREADABLE}{number}-{folder.name}")
             folder.rename(aside)
             what = f"the kept state of the {stage} cannot be read ({problem}), so that stage begins anew"
             warnings.warn(f"{what}; what was kept is now in {aside}", stacklevel=2)
@@ -86,20 +92,24 @@ class Checkpoints:
         names, structure = list(like), jax.tree.structure(fresh._replace(key=None))
         return jax.tree.unflatten(structure, [found[name] for name in names])._replace(key=fresh.key)
 
-    def keep(self, stage: str, states: TrainState, ended: bool = False) -> None:
+    def keep(self, stage: str, states: TrainState, why: Literal["", "end", "stop"] = "") -> None:
         """Keep the state of a stage in place of the one before, if that is long enough ago.
 
-        The end of a stage is kept where the run has taken that long: what comes after a training may take a
-        while too, and fail.
+        The end of a stage is kept where the run has taken `LONG` by then: what comes after a training may
+        take a while too, and fail. Where a person stops it, the state is kept in any case.
 
         Raises:
             OSError: it cannot be written; the one before is still there.
         """
-        if time.monotonic() - (self._began if ended else self._kept) < self.every:
+        now = time.monotonic()
+        enough = (
+            now - self._began >= min(LONG, self.every) if why == "end" else now - self._kept >= self.every
+        )
+        if why != "stop" and not enough:
             return
         leaves = _kept(states)
         try:
-            with self._open(self._place(stage, leaves)) as checkpointer:
+            with _quiet(), self._open(self._place(stage, leaves)) as checkpointer:
                 checkpointer.save(int(states.epoch.max()), leaves, overwrite=True)
         except Exception as error:  # orbax has many words for a disk that is full
             problem = f"the state of the training cannot be kept in {self.folder}"
@@ -125,6 +135,20 @@ class Checkpoints:
             preservation_policy=latest,  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep orbax from logging what is raised all the same: four tracebacks before one line of ours."""
+    loggers = [logging.getLogger(name) for name in ("absl", "orbax", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _kept(states: TrainState) -> dict[str, jax.Array]:

@@ -35,7 +35,6 @@ try:
     from jvade.paper.report import ReportSettings
     from jvade.paper.settings import PRESETS, PaperSettings
     from jvade.report.terminal import Terminal
-    from jvade.version import __version__
 except ModuleNotFoundError as absent:
     raise SystemExit(f"jvade: {absent}; the command line needs: pip install 'jvade[tables,report]'") from None
 
@@ -156,7 +155,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
 
     @whole.command(name="predict")
     def predict_(settings: Annotated[PredictSettings, tyro.conf.arg(name="")]) -> None:
-        """Place rows in the clusters of a model: Parquet or CSV in, Parquet out, in bounded memory."""
+        """Place rows in the clusters of a model: Parquet or CSV in and out, in bounded memory."""
         use_device(settings.device)
         predict.run(settings, Terminal())
 
@@ -213,9 +212,6 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
         args = with_settings_file(args)
-        if args == ["--version"]:
-            print(f"jvade {__version__}")
-            return
         app(args).cli(args=args, prog="jvade", description=HELP)
         sys.stdout.flush()
     except InputError as error:

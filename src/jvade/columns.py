@@ -31,8 +31,9 @@ class Column:
         kind: "numeric" gets a z-score, "binary" is 0 or 1 and stays so, "categorical" gets a 0/1 column for
             each of its categories.
         mean: of the known values, in their own unit; of a binary column, the share of 1.
-        scale: standard deviation (ddof 0) of a numeric column, 1 of a binary one; 0 of one that had a single
-            value in the fit, or fewer than `MIN_ROWS`: it tells nothing then, and is 0 in every row.
+        scale: standard deviation (ddof 0) of a numeric column, 1 of others; 0 of a column of which fewer than
+            `MIN_ROWS` rows of the fit had another value than the rest, or any at all: it tells nothing then,
+            and is 0 in every row. Its mean is the value of the rest, or 0.
         categories: of a categorical column, in the order of their columns.
     """
 
@@ -50,7 +51,7 @@ class Column:
     @property
     def silent(self) -> bool:
         """Whether it tells nothing: it has one value, or none that a model may know."""
-        return not self.categories if self.kind == "categorical" else self.scale == 0
+        return self.scale == 0
 
     @property
     def block(self) -> Block:
@@ -66,7 +67,7 @@ class Column:
     def encode(self, values: pd.Series) -> np.ndarray:
         """Return its columns of the matrix (N, width); see `Columns.encode`."""
         if self.kind == "categorical":
-            return self.positions(values)[:, None] == np.arange(self.width)
+            return (self.positions(values)[:, None] == np.arange(self.width)) & (self.scale > 0)
         if self.scale and self.kind == "binary" and values.dtype == bool:
             return values.to_numpy()[:, None]
         numbers = _numbers(values, self.name, self.kind)
@@ -79,7 +80,9 @@ class Column:
         """Return its values from its columns of the matrix; see `Columns.decode`."""
         if self.kind == "categorical":
             found = np.full(len(part), None, object)
-            if self.categories:
+            if self.silent and self.categories:
+                found[:] = self.categories[0]
+            elif self.categories:
                 found[:] = np.array([*self.categories], object)[part.argmax(axis=1)]
                 # As `encode` has it; or what is left of 1 is that of no category.
                 none = 1 - part.sum(axis=1) > part.max(axis=1) if probabilities else (part == 0).all(axis=1)
@@ -184,6 +187,8 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
         TableError: a kind or a name that does not exist, too many categories or none of `MIN_ROWS` rows,
             infinite values, or a column that is not what its kind says; never shows a value.
     """
+    if kinds is not None and not isinstance(kinds, Mapping):
+        raise TableError(f"kinds: expected kinds by name of a column, got {type(kinds).__name__}")
     kinds = dict(kinds or {})
     names = table.columns.tolist()
     if not names:
@@ -194,20 +199,26 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
     if wrong := [name for name, kind in kinds.items() if kind not in known]:
         raise TableError(f"kinds: expected one of {', '.join(known)} for {', '.join(map(str, wrong))}")
     each = [_learn(table.iloc[:, position], name, kinds.get(name)) for position, name in enumerate(names)]
-    return Columns(tuple(each))
+    columns = Columns(tuple(each))
+    if not columns.width:
+        raise TableError("no column has a value that is known")
+    return columns
 
 
 def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
-    kind = kind or _kind(values)
+    if kind is None and (kind := _kind(values)) == "categorical":
+        _refuse_stray_words(values, name)
     if kind == "categorical":
-        return Column(name, kind, categories=_categories(values, name))
+        categories, some = _categories(values, name)
+        return Column(name, kind, scale=float(some), categories=categories)
     numbers = _numbers(values, name, kind)
     known = numbers[~np.isnan(numbers)]
     if len(known) < MIN_ROWS:  # its mean would be that of a few persons
         return Column(name, kind, 0.0, 0.0)
-    # By its range: the computed deviation of equal numbers need not be exactly zero.
-    if known.min() == known.max():
-        return Column(name, kind, float(known[0]), 0.0)
+    # So it would where nearly all have one value: that is the median then.
+    median = float(np.median(known))
+    if int((known != median).sum()) < MIN_ROWS:
+        return Column(name, kind, median, 0.0)
     with np.errstate(over="ignore"):
         mean, scale = float(known.mean()), float(known.std()) if kind == "numeric" else 1.0
     if not np.isfinite([mean, scale]).all():
@@ -215,7 +226,8 @@ def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
     return Column(name, kind, mean, scale)
 
 
-def _categories(values: pd.Series, name: Any) -> tuple[Any, ...]:
+def _categories(values: pd.Series, name: Any) -> tuple[tuple[Any, ...], bool]:
+    """Return the categories of a column, and whether they tell rows apart."""
     codes, uniques = _factorize(values, name)
     counts: dict[str, int] = {}
     plain: dict[str, Any] = {}
@@ -237,7 +249,22 @@ def _categories(values: pd.Series, name: Any) -> tuple[Any, ...]:
     found = tuple(plain[word] for word in kept)
     if not all(isinstance(one, str | int | float) for one in found):
         raise TableError(f"column '{name}': expected categories of text, numbers or truth values; convert it")
-    return found
+    return found, any(len(values) - counts[word] >= MIN_ROWS for word in kept)
+
+
+def _refuse_stray_words(values: pd.Series, name: Any) -> None:
+    """Refuse numbers among which a few words stand: they are no categories, and nobody would be told."""
+    codes, uniques = _factorize(values, name)
+    # Numbers with leading zeros are codes.
+    as_numbers = [pd.to_numeric(str(one), errors="coerce") for one in uniques]
+    codes_too = [str(one)[:1] == "0" and str(one).isdigit() and len(str(one)) > 1 for one in uniques]
+    is_word = np.array([np.isnan(n) or code for n, code in zip(as_numbers, codes_too, strict=True)] + [False])
+    words = is_word[codes]
+    if 0 < words.sum() < MIN_ROWS <= (~words & (codes >= 0)).sum():
+        raise TableError(
+            f"column '{name}': no numbers in {words.sum()} of {len(values)} rows (first: row "
+            f"{int(words.argmax()) + 1}), numbers in the others; correct them, or say that it is categorical"
+        )
 
 
 def _factorize(values: pd.Series, name: Any) -> tuple[np.ndarray, Any]:
@@ -279,8 +306,10 @@ def _words(values: pd.Series, name: Any) -> np.ndarray:
 
 def _numbers(values: pd.Series, name: Any, kind: Kind) -> np.ndarray:
     try:
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind == "c":
+            raise TypeError
         numbers = values.to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         problem = f"column '{name}': expected numbers in a {kind} column"
         raise TableError(f"{problem}; was it read as text, or is it categorical?") from None
     if n_bad := int(np.isinf(numbers).sum()):

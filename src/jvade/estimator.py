@@ -21,7 +21,7 @@ from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
 from jvade.columns import MIN_ROWS, Column, Columns, Kind, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
-from jvade.core.settings import Noise, unlike
+from jvade.core.settings import Block, Noise, unlike
 from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
@@ -70,9 +70,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         random_state: seed of every draw; the same number gives the same clusters on the same machine.
-        checkpoint: folder that keeps the state of the training every half minute, and at the end of each
-            stage; the same fit of the same rows, from the same random_state, goes on from there. It stays
-            when the fit is done, for whatever comes after may fail too; remove it when the model is safe.
+        checkpoint: folder that keeps the state of the training every half minute, and of one that long the
+            end of each stage; the same fit of the same rows, from the same random_state, goes on from there.
+            It stays when the fit is done, for whatever comes after may fail too; remove it when the model is
+            safe.
         on_block: called with a `Progress` after every few epochs; see `jvade.hooks`.
         verbose: say how far the training is.
 
@@ -92,6 +93,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         health_: how far the clustering can be trusted, with `warnings` that say what to change.
         columns_: what becomes of each column.
         configuration_: every setting of the fit.
+        checkpoint_: folder that has the state of this fit; None if none is kept.
         ensemble_: networks and mixtures of all runs; `ensemble_.best` is the run of the highest validation
             ELBO, whose latents, bounds and draws stand for all.
         seed_: that every draw descended from.
@@ -104,6 +106,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     feature_names_in_: np.ndarray
     about_: dict[str, Any]
     configuration_: Configuration
+    checkpoint_: Path | None
 
     def __init__(
         self,
@@ -167,14 +170,17 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             ValueError: a setting that cannot be, or a table that cannot be used; never shows a value.
             TrainingError: no run stayed finite.
         """
-        vars(self).pop("about_", None)
+        # What is left of an earlier fit would go with half of this one, were it stopped.
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds)
         rows = self.columns_.encode(table)
         self.configuration_ = chosen = self.resolve(len(rows))
         self.seed_, numbers = self._seed(), self._numbers()
-        kept = self._keeper(rows, chosen, numbers)
         blocks = self.columns_.blocks
+        kept = self._keeper(rows, chosen, numbers, blocks)
+        self.checkpoint_ = None if kept is None else kept.folder
         found = clustering.cluster(rows, numbers, self.seed_, chosen, self._hook(), kept, blocks)
         for failure in found.failures:
             warnings.warn(failure, stacklevel=2)
@@ -247,50 +253,55 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             ValueError: a setting that cannot be; says what was expected and what came.
         """
         base = self.configuration
-        if isinstance(base, str):
-            if base not in NAMED:
-                raise ValueError(
-                    f"configuration: expected one of {', '.join(NAMED)} or a Configuration, got {base!r}"
-                )
+        if isinstance(base, str) and base in NAMED:
             base = NAMED[base]
+        if not isinstance(base, Configuration):
+            expected = f"expected one of {', '.join(NAMED)} or a Configuration"
+            raise ValueError(f"configuration: {expected}, got {base!r}")
 
         def given(*names: str) -> dict[str, Any]:
-            values = {name: getattr(self, name) for name in names}
-            # A grid search over an array sets numbers of NumPy.
-            return {name: manifest.plain(value) for name, value in values.items() if value is not None}
+            return {name: value for name in names if (value := _plain(getattr(self, name))) is not None}
 
         model = base.model._replace(
             **given(
-                "latent_dim",
                 "noise_variance",
                 "kl_weight",
                 "learning_rate",
                 "weight_decay",
                 "clip_norm",
-                "patience",
-            )
+            ),
+            **_whole(given("latent_dim", "patience")),
         )
-        training = replace(base.training, **given("max_epochs", "validation_fraction", "input_dropout"))
-        batch_size = self.batch_size
+        training = replace(
+            base.training, **given("validation_fraction", "input_dropout"), **_whole(given("max_epochs"))
+        )
+        batch_size = _plain(self.batch_size)
         if batch_size == "auto":
             small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
             batch_size = min(training.batch_size, small)
-        n_runs = base.n_runs if self.n_init is None else manifest.plain(self.n_init)
-        components = model.n_clusters if self.n_components is None else self.n_components
-        if problems := unlike("n_components", components, whole=True, least=1):
-            raise ValueError(problems[0])
+        sizes = {"n_init": base.n_runs, "n_components": model.n_clusters, "batch_size": batch_size}
+        sizes = _whole(sizes | given("n_init", "n_components"))
+        if problems := [line for name in sizes for line in unlike(name, sizes[name], whole=True, least=1)]:
+            raise ValueError("; ".join(problems))
+        components = sizes["n_components"]
         numbers = self._numbers()
         most = max(numbers) if isinstance(numbers, list) else numbers
-        model = model._replace(n_clusters=max(most, min(int(components), n_rows // ROWS_PER_COMPONENT)))
-        widths = base.widths if self.widths is None else manifest.plain(self.widths)
+        model = model._replace(n_clusters=max(most, min(components, n_rows // ROWS_PER_COMPONENT)))
+        widths = base.widths if self.widths is None else _plain(self.widths)
+        if isinstance(widths, list | tuple):
+            widths = tuple(_whole(dict(enumerate(widths))).values())
         return replace(
             base,
             model=model,
-            training=replace(training, batch_size=manifest.plain(batch_size)),
-            widths=tuple(widths) if isinstance(widths, list) else widths,
-            n_runs=n_runs,
+            training=replace(training, batch_size=sizes["batch_size"]),
+            widths=widths,
+            n_runs=sizes["n_init"],
             **given("likelihood", "noise"),
         )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether a fit has come to its end."""
+        return hasattr(self, "shares_")  # the last that it sets
 
     def __sklearn_tags__(self) -> Tags:
         """Say what scikit-learn asks of an estimator: here, that numbers may be missing."""
@@ -307,13 +318,12 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
     def _numbers(self) -> int | list[int]:
         """Return the number of clusters, or those to choose from."""
-        numbers = manifest.plain(self.n_clusters)
-        several = numbers if isinstance(numbers, list) else [numbers]
-        wrong = [one for one in several if unlike("", one, whole=True, least=1)]
-        if not several or wrong:
+        numbers = _plain(self.n_clusters)
+        several = [*_whole(dict(enumerate(numbers if isinstance(numbers, list) else [numbers]))).values()]
+        if not several or any(unlike("", one, whole=True, least=1) for one in several):
             expected = "expected a whole number, at least 1, or several to choose from"
             raise ValueError(f"n_clusters: {expected}, got {self.n_clusters!r}")
-        return [int(one) for one in several] if isinstance(numbers, list) else int(numbers)
+        return several if isinstance(numbers, list) else several[0]
 
     def _seed(self) -> int:
         state = self.random_state
@@ -360,6 +370,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     def _table(self, X: Table, reset: bool) -> pd.DataFrame:
         """Return rows as a table, checked as scikit-learn checks: names, number of columns, rows."""
         if isinstance(X, pd.DataFrame):
+            if any(isinstance(kind, np.dtype) and kind.kind == "c" for kind in X.dtypes):
+                raise ValueError("Complex data not supported: expected columns of real numbers")
             validate_data(self, X, reset=reset, skip_check_array=True)  # pyright: ignore[reportArgumentType]
             # Missing among whole numbers or truth values is beyond NumPy: left to `columns`.
             if not all(isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in X.dtypes):
@@ -375,6 +387,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
                 ensure_all_finite="allow-nan",
                 ensure_min_samples=2 if reset else 1,
             )
+        except OverflowError:
+            raise ValueError("expected numbers of no more than 64 bits; give others as categories") from None
         except ValueError as error:
             # These would show values.
             if "Complex data" in str(error):
@@ -408,7 +422,11 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         return shown if self.on_block is None else every(shown, self.on_block)
 
     def _keeper(
-        self, rows: Float[np.ndarray, "N D"], chosen: Configuration, numbers: int | list[int]
+        self,
+        rows: Float[np.ndarray, "N D"],
+        chosen: Configuration,
+        numbers: int | list[int],
+        blocks: Sequence[Block],
     ) -> Checkpoints | None:
         if self.checkpoint is None:
             return None
@@ -416,9 +434,25 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             raise ValueError("checkpoint: needs a random_state, or no second fit would be the same; give one")
         # What changes no result is no part of the key.
         chosen = replace(chosen, training=replace(chosen.training, block_epochs=1))
-        settings = manifest.plain([chosen, self.seed_, numbers])
-        key = manifest.key(rows=hashlib.sha256(rows.tobytes()).hexdigest(), settings=settings)
+        settings = manifest.plain([chosen, self.seed_, numbers, blocks, rows.shape])
+        # As it lies in memory, column by column.
+        key = manifest.key(
+            rows=hashlib.sha256(np.ascontiguousarray(rows.T).data).hexdigest(), settings=settings
+        )
         return Checkpoints(Path(self.checkpoint) / key[:16])
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting without NumPy: a grid search over an array sets numbers of that."""
+    return manifest.plain(value)
+
+
+def _whole(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return settings with 2 for 2.0: an array of numbers may have made it so."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in values.items()
+    }
 
 
 def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
@@ -442,5 +476,6 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
     )
     model.columns_ = Columns(tuple(Column(place, "numeric") for place in range(X.shape[1])))
     model.seed_, model.n_features_in_, model.configuration_ = seed, X.shape[1], chosen
+    model.checkpoint_ = None
     model._keep(one, np.asarray(X))
     return model

@@ -18,7 +18,7 @@ ALIVE = 0.001
 #: Nats about a row that a latent must tell to count as used.
 USED = 0.05
 #: Mean adjusted Rand index of two runs below which a person should not trust a single one of them.
-AGREEMENT = 0.6
+AGREEMENT = 0.75
 #: Nats per row by which the loss of rows held out may pass that of the rows trained on.
 GAP = 0.1
 
@@ -131,8 +131,9 @@ def _warnings(clustering: Clustering, found: Health) -> list[str]:
         lines.append("one run is left, which is no consensus; see to what made the others fail")
     elif found.agreement < AGREEMENT:
         lines.append(
-            f"two runs agree at a mean ARI of {found.agreement:.2f} only; hide more inputs from the encoder "
-            "(training.input_dropout) or use more rows, and keep to rows of high support"
+            f"two runs agree at a mean ARI of {found.agreement:.2f} only, so support says less than it seems "
+            "to; try likelihood by-kind, leave out inputs that tell nothing of what you look for, or give "
+            "more rows"
         )
     unused = [run for run, n in zip(found.runs["run"], found.runs["used_latents"], strict=True) if n == 0]
     if unused:
@@ -146,6 +147,9 @@ def _warnings(clustering: Clustering, found: Health) -> list[str]:
             f"rows held out are explained {apart.max():.2f} nats worse than those trained on: the networks "
             "learn rows by heart; use more rows, smaller widths or a larger weight decay"
         )
-    if n := int((~found.runs["converged"].to_numpy(bool)).sum()):
-        lines.append(f"{n} of {len(found.runs)} runs ended at training.max_epochs; more may improve them")
+    n = int((~found.runs["converged"].to_numpy(bool)).sum())
+    if n and single:  # of a consensus, the epochs are chosen: the longer, the fewer clusters (docs/method.md)
+        lines.append("it ended at training.max_epochs; more lower the loss, and may cost clusters")
+    if len(clustering.bics) > 1 and asked == max(clustering.bics):
+        lines.append(f"the largest number of clusters to choose from, {asked}, has the best BIC: offer more")
     return lines

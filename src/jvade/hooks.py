@@ -16,6 +16,8 @@ from jvade.core.lanes import Progress
 from jvade.report.terminal import Terminal
 
 Hook = Callable[[Progress], None]
+#: Name of the file of lines of JSON in the folder of a run.
+METRICS = "metrics.jsonl"
 
 
 def every(*hooks: Hook) -> Hook:
@@ -79,7 +81,7 @@ def _go_on(path: Path, progress: Progress) -> bool:
             one = json.loads(line)
             told.append((str(one["stage"]), int(one["epoch"]), line))
     ours = [i for i, (stage, _, _) in enumerate(told) if stage == progress.stage]
-    before = [i for i in ours if told[i][1] <= progress.epoch]
+    before = [i for i in ours if told[i][1] <= progress.epoch and progress.epoch]
     if progress.active.any() and ours:  # a stage that has ended is not told again, nor is what follows it
         told = told[: before[-1] + 1 if before else ours[0]]
     if len(told) < len(lines):

@@ -101,10 +101,13 @@ def load(path: Path | str) -> VaDE:
     Raises:
         InputError: the file cannot be opened, was cut off or changed, is no model, or is of a newer format.
     """
-    path = Path(path)
+    return _loaded(Path(path))[1]
+
+
+def _loaded(path: Path) -> tuple[dict[str, Any], VaDE]:
     description, arrays = _read(path)
     try:
-        return _build(description, arrays)
+        return description, _build(description, arrays)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         writer = description["versions"]["jvade"]
         problem = "what it says and the arrays it holds do not fit together, though its checksum is right"
@@ -114,7 +117,7 @@ def load(path: Path | str) -> VaDE:
 
 def describe(path: Path | str) -> dict[str, Any]:
     """Return what a model file says of itself; raises like `load`."""
-    return _read(Path(path))[0]
+    return _loaded(Path(path))[0]
 
 
 def card(description: Mapping[str, Any]) -> str:
@@ -191,7 +194,8 @@ def _arrays(model: VaDE) -> dict[str, np.ndarray]:
 def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: manifest.plain(value) for name, value in model.get_params().items()}
     given |= {"checkpoint": None, "on_block": None}
-    given["kinds"] = None if model.kinds is None else [list(pair) for pair in model.kinds.items()]
+    kinds = None if model.kinds is None else model.kinds.items()
+    given["kinds"] = kinds and [[manifest.plain(name), kind] for name, kind in kinds]
     if not isinstance(given["random_state"], int | None):
         given["random_state"] = model.seed_
     health, history = model.health_._asdict(), model.history_
@@ -243,7 +247,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         text = metadata[DESCRIPTION]
         description = json.loads(text)
         number, writer = int(description["format"]), str(description["versions"]["jvade"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise InputError([foreign], path.name) from None
     if number > FORMAT:
         problem = (
@@ -290,7 +294,10 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     model.columns_ = Columns.from_dict([_known(Column, one) for one in description["columns"]])
     if model.columns_.width != architecture.n_features:
         raise ValueError("columns")
-    model.configuration_ = _configuration(description["settings"])
+    of_fit = description["settings"]
+    if description["format"] == 1:
+        of_fit["model"] = ADDED | of_fit["model"]
+    model.configuration_, model.checkpoint_ = _configuration(of_fit), None
     model.seed_, model.n_clusters_ = description["seed"], description["n_clusters"]
     model.n_iter_, model.n_rows_ = description["n_iter"], description["rows"]
     model.shares_ = np.array(description["shares"])

@@ -109,6 +109,14 @@ def test_a_file_of_an_earlier_version_is_read(path, tmp_path):
     if path.stem == "format1":
         assert model.configuration_.likelihood == "gaussian"
         assert set(np.asarray(model.ensemble_.hyperparameters.mixture_rate)) == {1.0}
+        assert model.configuration_.model.warmup_epochs == 0
+    else:
+        assert set(np.asarray(model.ensemble_.hyperparameters.mixture_rate)) == {0.5}
+        assert model.configuration_.model.warmup_epochs == 2
+        assert [block.likelihood for block in model.ensemble_.architecture.blocks][1:] == [
+            "bernoulli",
+            "categorical",
+        ]
     jvade.save(model, path := tmp_path / "again.jvade")
     np.testing.assert_array_equal(jvade.load(path).predict_proba(rows), model.predict_proba(rows))
 

@@ -6,6 +6,7 @@ Run once, when the format is new: what it wrote is committed and stays as it is.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from small import SMALL
 
 import jvade
-from jvade import model_file
+from jvade import ROBUST, model_file
 
 FOLDER = Path(__file__).parent / "models"
 
@@ -35,6 +36,7 @@ def main() -> None:
         n_init=3,
         n_components=4,
         latent_dim=2,
+        configuration=replace(ROBUST, model=ROBUST.model._replace(warmup_epochs=2, mixture_rate=0.5)),
         likelihood="by-kind",
         noise="by-column",
         random_state=0,

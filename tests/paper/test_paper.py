@@ -292,7 +292,7 @@ def test_only_brings_up_to_date_what_is_asked_for(tmp_path, capsys):
     assert "## Data" in (out / "paper.md").read_text()
     code, text, _ = run(capsys, *SMOKE, "--out", out, "--only", "cohort")
     assert "1 of 1 stages are finished already" in text
-    code, text, _ = run(capsys, *SMOKE, "--out", out, "--only", "cohort", "--fresh")
+    code, text, _ = run(capsys, *SMOKE, "--out", out, "--only", "cohort", "--no-resume")
     assert code == 0
     assert "finished already" not in text
     code, _, err = run(capsys, *SMOKE, "--out", out, "--only", "cohort", "--kmeans-clusters", "5000")
@@ -478,7 +478,7 @@ def spoil(column, value, rows=(2, 5)):
         (spoil("years", "SENTINEL"), ["years", "2 rows", "3, 6"]),
         (lambda frame: frame.iloc[:0], ["no rows"]),
         (lambda frame: frame.assign(fee=np.nan), ["fee"]),
-        (lambda frame: frame.iloc[:5], ["5 visits are too few"]),
+        (lambda frame: frame.iloc[:5], ["5 rows are too few"]),
     ],
     ids=["column", "age", "cost", "date", "number", "empty", "no cost", "too few"],
 )

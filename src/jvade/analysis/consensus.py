@@ -89,9 +89,9 @@ def _kinds(
     kind = np.zeros(len(runs[0]), np.int64)
     for run in runs:
         kind, _ = factorize(kind * (1 + int(run.max(initial=0))) + run)
-    first = np.empty(kind.max(initial=-1) + 1, np.int64)
-    first[kind[::-1]] = np.arange(len(kind))[::-1]
-    return kind, [run[first] for run in runs]
+    one = np.empty(kind.max(initial=-1) + 1, np.int64)
+    one[kind] = np.arange(len(kind))  # any row of a kind will do
+    return kind, [run[one] for run in runs]
 
 
 def _scores(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:

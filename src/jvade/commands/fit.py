@@ -26,8 +26,6 @@ from jvade.report.document import number
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
-METRICS = "metrics.jsonl"
-
 ConfigurationName = Literal["robust", "paper"]
 Tracker = Literal["tensorboard", "mlflow"]
 
@@ -43,13 +41,15 @@ class FitSettings:
         columns: the inputs among the columns of --table; all if not given.
         categories: those of them that are categories, though they look like numbers: codes.
         out: folder of the results: model.jvade and its card model.jvade.md, metrics.jsonl (how the training
-            went), run.json, and for you alone private/labels.parquet (cluster and support of each row).
+            went), run.json, and for you alone private/labels.parquet (cluster and support of each row) and
+            private/profiles.csv (means and shares of each cluster, of which small ones may give a person
+            away).
         n_clusters: clusters; several numbers to choose from by BIC.
         configuration: "robust" (what several runs agree on) or "paper" (one run, as in the study). Every flag
             below overrides it.
         seed: every random draw descends from it.
         device: where to compute; "auto" takes an accelerator if JAX finds one.
-        fresh: begin anew, where an earlier run was stopped; else the same command goes on from there.
+        resume: go on where the same command was stopped; --no-resume begins anew.
         track: also tell TensorBoard (events in OUT/tensorboard) or MLflow (the run at work there).
         n_runs: runs whose consensus is the answer; of a single run, its own.
         widths: hidden widths of the encoder; the decoder mirrors them.
@@ -73,7 +73,7 @@ class FitSettings:
     configuration: ConfigurationName = "robust"
     seed: int = 42
     device: DeviceName = "auto"
-    fresh: bool = False
+    resume: bool = True
     track: tuple[Tracker, ...] = ()
     n_runs: int = ROBUST.n_runs
     widths: tuple[int, ...] = ROBUST.widths
@@ -90,7 +90,7 @@ class FitSettings:
         Raises:
             InputError: what was expected, and what came.
         """
-        rows.check(self.visits, self.mapping, self.table)
+        rows.check(self.visits, self.mapping, self.table, self.out)
         problems = rows.unlike_a_table(self.table, self.columns, self.categories)
         if not self.n_clusters or min(self.n_clusters) < 1:
             problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")
@@ -150,16 +150,16 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
         found = rows.read(*source, settings.columns, settings.categories, settings.tables)
     rows.say(found, terminal)
     check_size(len(found.frame), max(settings.n_clusters))
-    rows.learned(found)  # as the fit will: refused before anything is written
+    columns = rows.learned(found)  # as the fit will: refused before anything is written
+    if settings.table:
+        rows.say_kinds(columns, terminal)
     kept = settings.out / PRIVATE / CHECKPOINTS / "fit"
-    if settings.fresh:
+    if not settings.resume:
         shutil.rmtree(kept, ignore_errors=True)
     folder = RunFolder(settings.out)
     folder.begin()
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not kept.exists():
-        (settings.out / METRICS).unlink(missing_ok=True)
-    told = [hooks.show(terminal), hooks.jsonl(settings.out / METRICS)]
+    told = [hooks.show(terminal), hooks.jsonl(settings.out / hooks.METRICS)]
     told += [hooks.tensorboard(settings.out / "tensorboard")] if "tensorboard" in settings.track else []
     told += [hooks.mlflow()] if "mlflow" in settings.track else []
     model = settings.estimator(found.kinds).set_params(checkpoint=kept, on_block=hooks.every(*told))
@@ -167,10 +167,11 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
         with terminal.step("fit"):
             model.fit(found.frame)
     except KeyboardInterrupt:
-        terminal.say(f"stopped; the same command goes on from the last half minute, in {settings.out}")
+        terminal.say(f"stopped; the same command goes on from here, in {settings.out}")
         raise
     labels = pd.DataFrame({"row": found.row, "cluster": model.labels_, "support": model.support_})
     folder.file(f"{PRIVATE}/labels.parquet", lambda path: labels.to_parquet(path, index=False))
+    folder.table(f"{PRIVATE}/profiles", profiles(found.frame, model))
     path = model_file.save(model, settings.out / model_file.NAME, found.about)
     folder.finish(
         manifest.of_training(began, terminal.seconds, settings, found.about["source"])
@@ -178,9 +179,10 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
             "resolved": manifest.plain(model.configuration_),
             "warnings": model.health_.warnings,
         },
-        [*folder.written, path.name, f"{path.name}.md", METRICS],
+        [*folder.written, path.name, f"{path.name}.md", hooks.METRICS],
     )
-    checkpoints.remove(kept, settings.out)  # only now is all of it in files
+    if model.checkpoint_ is not None:  # only now is all of it in files
+        checkpoints.remove(model.checkpoint_, settings.out)
     summary = {
         "cluster": [str(k) for k in range(model.n_clusters_)],
         "rows, %": [number(100 * share, ".1f") for share in model.shares_],
@@ -192,3 +194,27 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     for line in model.health_.warnings:
         terminal.say(f"  warning: {line}", "yellow")
     terminal.say(f"Everything is in {settings.out}; next: jvade predict --model {path}")
+
+
+def profiles(frame: pd.DataFrame, model: VaDE) -> pd.DataFrame:
+    """Return what the clusters are like: a row for each number, 0/1 column and category.
+
+    Means of the known values of numbers, percentages of the rows of all else; of all rows, and of each
+    cluster.
+    """
+    lines = []
+    groups = {"all": slice(None)} | {str(k): model.labels_ == k for k in range(model.n_clusters_)}
+    for place, column in enumerate(model.columns_.each):
+        values = frame.iloc[:, place]
+        if column.kind == "categorical":
+            found = column.positions(values)
+            parts = {str(one): 100.0 * (found == i) for i, one in enumerate(column.categories)}
+        else:
+            numbers = values.to_numpy(np.float64, na_value=np.nan)
+            parts = {"": numbers if column.kind == "numeric" else 100 * numbers}
+        what = "mean" if column.kind == "numeric" else "percent"
+        for category, one in parts.items():
+            series = pd.Series(one)
+            means = {name: series[rows_].mean() for name, rows_ in groups.items()}
+            lines.append({"column": str(column.name), "category": category, "is": what} | means)
+    return pd.DataFrame(lines)

@@ -13,7 +13,9 @@ from jvade import clustering, manifest, model_file
 from jvade.clustering import Configuration
 from jvade.commands.fit import ConfigurationName
 from jvade.core.lanes import Progress
+from jvade.data.errors import InputError
 from jvade.estimator import NAMED
+from jvade.paper.settings import below
 from jvade.report.terminal import Terminal
 
 #: Rows of the short training that `doctor` times, and epochs of each of its stages.
@@ -53,7 +55,14 @@ class DoctorSettings:
 
 
 def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
-    """Print what the machine has and what a fit will take."""
+    """Print what the machine has and what a fit will take.
+
+    Raises:
+        InputError: no rows or no columns.
+    """
+    sizes = {"--rows": settings.rows, "--columns": settings.columns}
+    if problems := below({flag: (value, 1) for flag, value in sizes.items()}):
+        raise InputError(problems, "settings")
     found: dict[str, Any] = {"versions": manifest.versions(), "device": manifest.device()}
     memory, needed = _memory(), FIXED_BYTES + COPIES * 4 * settings.rows * settings.columns
     found |= {"memory_gb": memory, "needs": {"memory_gb": round(needed / 1e9, 1)}}
@@ -76,7 +85,10 @@ def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
     terminal.say(f"{what}: about {needs['memory_gb']:.1f} GB")
     if "seconds_at_most" in needs:
         minutes = needs["seconds_at_most"] / 60
-        terminal.say(f"  and at most {minutes:.0f} min, if every run uses all of its epochs")
+        long = f"{minutes:.0f} min" if minutes >= 2 else f"{needs['seconds_at_most']} s"
+        terminal.say(
+            f"  and at most {long} beside start and compilation, if every run uses all of its epochs"
+        )
     if memory is not None and needed > memory * 1e9:
         terminal.say(
             "  warning: that is more than there is; fit to a random part, and predict the rest", "yellow"

@@ -1,5 +1,6 @@
 """What `jvade predict` does: a model and rows in, a cluster for each row out, in bounded memory."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,8 +16,10 @@ from jvade.columns import TableError
 from jvade.commands import rows
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
+from jvade.data.mapping import read_mapping
 from jvade.estimator import VaDE
 from jvade.paper.settings import DeviceName
+from jvade.report.folder import MANIFEST
 from jvade.report.terminal import Terminal
 
 Also = Literal["memberships", "latents", "bound"]
@@ -56,24 +59,35 @@ class PredictSettings:
         Raises:
             InputError: what was expected, and what came.
         """
-        rows.check(self.visits, self.mapping, self.table)
+        rows.check(self.visits, self.mapping, self.table, self.out)
         out = self.out.resolve()
         if out.is_dir():
             raise InputError([f"--out: {self.out} is a folder; name a file in it"], "settings")
+        if out.suffix.lower() not in ("", ".csv", ".parquet", ".pq"):
+            raise InputError([f"--out: expected a name in .parquet or .csv, got {self.out.name}"], "settings")
         of_model = self.model / model_file.NAME if self.model.is_dir() else self.model
         read = {
             "the table itself": (self.visits, self.table),
             "the mapping": (self.mapping,),
             "the model": (of_model,),
             "the card of the model": (model_file.card_path(of_model),),
+            "a file of the run of the model": _files_of_run(of_model.parent),
         }
+        if self.mapping is not None:
+            joined = [Path(join.file) for join in read_mapping(self.mapping).join]
+            read |= {"a table of the mapping": joined}
         for what, paths in read.items():
             if out in [path.resolve() for path in paths if path is not None]:
                 raise InputError([f"--out: this is {what}; name another file"], "settings")
-        for folder in (self.visits, self.table):
-            if folder is not None and folder.is_dir() and folder.resolve() in out.parents:
-                what = f"--out: {self.out} would become a part of the table {folder}; name a file elsewhere"
-                raise InputError([what], "settings")
+
+
+def _files_of_run(folder: Path) -> list[Path]:
+    """Return the files that the manifest of a run names, and itself; none where there is no such run."""
+    try:
+        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return [folder / MANIFEST, *(folder / name for name in names)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def run(settings: PredictSettings, terminal: Terminal) -> None:
@@ -84,6 +98,9 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     """
     settings.check()
     model = model_file.load(settings.model)
+    if settings.model.is_dir() and not (settings.model / MANIFEST).exists():
+        what = "the fit that wrote this folder last did not end: the model in it is of the one before"
+        terminal.say(f"  warning: {what}", "yellow")
     source = (settings.visits, settings.mapping, settings.table)
     name = (settings.table or settings.visits or Path()).name
     make_writer = csv.CSVWriter if settings.out.suffix.lower() == ".csv" else pq.ParquetWriter

@@ -1,4 +1,4 @@
-"""Where `jvade fit` and `jvade predict` take rows from: visits through a mapping, or a table as it is."""
+"""Where `jvade fit`, `predict` and `sweep` take rows from: visits through a mapping, or a table as it is."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jvade import manifest
 from jvade.columns import MIN_ROWS, Columns, Kind, TableError, learn
-from jvade.data.engines import EngineSettings, scratch
-from jvade.data.engines.settings import CSV_ENDINGS
+from jvade.data.engines import CSV_ENDINGS, EngineSettings, readable, scratch
 from jvade.data.errors import InputError
 from jvade.data.features import load, write_features
 from jvade.data.mapping import read_mapping
+from jvade.data.source import Head, files_of
 from jvade.report.terminal import Terminal
 
 #: Rows in memory at a time, where they are streamed.
 BATCH_ROWS = 262_144
+#: Rows of a CSV file that are looked at for codes with leading zeros.
+LOOKED_AT = 1000
+#: Rows from which a column of whole numbers that are all different looks like a number of something.
+DISTINCT_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Rows:
     lines: list[str]
 
 
-def check(visits: Path | None, mapping: Path | None, table: Path | None) -> None:
-    """Refuse any but one source of rows.
+def check(visits: Path | None, mapping: Path | None, table: Path | None, out: Path) -> None:
+    """Refuse any but one source of rows, and an output that would become a part of it.
 
     Raises:
         InputError: what to give.
@@ -55,6 +58,10 @@ def check(visits: Path | None, mapping: Path | None, table: Path | None) -> None
         raise InputError(["give either --visits with --mapping, or --table"], "settings")
     if (visits is None) != (mapping is None):
         raise InputError(["--visits and --mapping belong together; a --table needs no mapping"], "settings")
+    source = (visits or table or Path()).resolve()
+    if source.is_dir() and source in (out.resolve(), *out.resolve().parents):
+        problem = f"--out: {out} would become a part of the table {visits or table}; name a place elsewhere"
+        raise InputError([problem], "settings")
 
 
 def unlike_a_table(table: Path | None, columns: Sequence[str], categories: Sequence[str]) -> list[str]:
@@ -89,6 +96,13 @@ def say(found: Rows, terminal: Terminal) -> None:
     """Tell a person what was read."""
     for line in found.lines:
         terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
+
+
+def say_kinds(columns: Columns, terminal: Terminal) -> None:
+    """Tell a person what each column is taken for."""
+    for kind, words in (("numeric", "numbers"), ("binary", "0/1"), ("categorical", "categories")):
+        if names := [str(column.name) for column in columns.each if column.kind == kind]:
+            terminal.say(f"  {words}: {', '.join(names)}")
 
 
 def read(
@@ -131,9 +145,11 @@ def read(
     distinct = [
         str(name)
         for name in frame
-        if pd.api.types.is_integer_dtype(frame[name].dtype) and len(frame) > 50 and frame[name].is_unique
+        if pd.api.types.is_integer_dtype(frame[name].dtype)
+        and len(frame) > DISTINCT_ROWS
+        and frame[name].is_unique
     ]
-    lines = [f"{len(frame):,} rows, {frame.shape[1]} columns: {', '.join(map(str, frame))}"]
+    lines = [f"{len(frame):,} rows, {frame.shape[1]} columns"]
     if distinct:
         what = "another value in every row: if they are numbers of something, name the inputs with --columns"
         lines.append(f"warning: {', '.join(distinct)}: {what}")
@@ -204,57 +220,52 @@ def batches(
     """Yield a table, CSV or Parquet, a part at a time.
 
     Args:
-        path: the file, or a folder of Parquet parts.
+        path: the file, or a folder of parts.
         names: columns, in the order wanted; all if None.
         texts: columns that hold text, whatever it looks like.
-        whole: a CSV in one part.
+        whole: a CSV file in one part, whose types are those of all its rows; numbers with leading zeros are
+            text then.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
-    try:
-        yield from (
-            _csv(path, names, texts, whole) if path.name.endswith(CSV_ENDINGS) else _parquet(path, names)
-        )
-    except OSError:
-        raise InputError(["the file cannot be opened; check the path"], path.name) from None
-    except (pa.ArrowException, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(["this is no CSV or Parquet file that can be read"], path.name) from None
+    files, heads = files_of(path)
+    wanted = [*heads[0].columns] if names is None else [*names]
+    if absent := [name for name in dict.fromkeys([*wanted, *texts]) if name not in heads[0].columns]:
+        raise InputError([f"column '{name}': not in the table" for name in absent], path.name)
+    for file, head in zip(files, heads, strict=True):
+        with readable(file.name, None, file.name.endswith(CSV_ENDINGS)):
+            if file.name.endswith(CSV_ENDINGS):
+                parts = _csv(file, head, wanted, texts, whole)
+            else:
+                parts = _parquet(file, wanted)
+            for part in parts:
+                yield pd.DataFrame(part[wanted], copy=False)
 
 
 def _csv(
-    path: Path, names: Sequence[str] | None, texts: Sequence[str], whole: bool
+    file: Path, head: Head, names: Sequence[str], texts: Sequence[str], whole: bool
 ) -> Iterator[pd.DataFrame]:
-    there = pd.read_csv(path, nrows=0).columns.tolist()
-    if len(there) == 1 and (other := next((sign for sign in ";\t|" if sign in str(there[0])), "")):
-        sign = {"\t": "tabs"}.get(other, f"'{other}'")
-        problem = f"its columns are parted by {sign}: expected commas, and points in numbers"
-        raise InputError([problem], path.name)
-    _require([*(names or []), *texts], there, path)
-    options: dict[str, Any] = {"usecols": names, "dtype": dict.fromkeys(texts, str)}
-    if whole:  # the types are those of all rows
-        parts: Any = [pd.read_csv(path, low_memory=False, **options)]
-    else:
-        parts = pd.read_csv(path, chunksize=BATCH_ROWS, **options)
-    for part in parts:
-        yield part if names is None else part[list(names)]
+    options: dict[str, Any] = {"sep": head.delimiter, "header": 0, "names": [*head.columns]}
+    options |= {"usecols": names, "skipinitialspace": True, "encoding": "utf-8-sig"}
+    try:
+        if whole:
+            some: Any = pd.read_csv(file, nrows=LOOKED_AT, dtype=str, **options)
+            codes = [name for name in some if some[name].str.fullmatch(r"0\d+").any()]
+            options |= {"dtype": dict.fromkeys([*texts, *codes], str), "low_memory": False}
+            parts: Any = [pd.read_csv(file, **options)]
+        else:
+            options["dtype"] = dict.fromkeys(texts, str)
+            parts = pd.read_csv(file, chunksize=BATCH_ROWS, **options)
+        yield from parts
+    except UnicodeError:
+        raise
+    except ValueError:  # it would show values
+        problem = "the file cannot be read as CSV: a line has more fields than the header, or a quote is open"
+        raise InputError([problem], file.name) from None
 
 
-def _parquet(path: Path, names: Sequence[str] | None) -> Iterator[pd.DataFrame]:
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files:
-        raise InputError(["there is no .parquet file in the folder"], path.name)
-    for file in files:
-        with pq.ParquetFile(file, memory_map=False) as opened:
-            _require(names, opened.schema_arrow.names, file)
-            columns = None if names is None else list(names)
-            for part in opened.iter_batches(BATCH_ROWS, columns=columns):
-                frame = part.to_pandas()
-                yield frame if columns is None else frame[columns]
-
-
-def _require(names: Sequence[str] | None, there: Sequence[str], path: Path) -> None:
-    if absent := [name for name in dict.fromkeys(names or []) if name not in there]:
-        raise InputError([f"column '{name}': not in the table" for name in absent], path.name)
+def _parquet(file: Path, names: Sequence[str]) -> Iterator[pd.DataFrame]:
+    with pq.ParquetFile(file, memory_map=False) as opened:
+        for part in opened.iter_batches(BATCH_ROWS, columns=[*names]):
+            yield part.to_pandas()

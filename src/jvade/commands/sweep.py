@@ -15,7 +15,7 @@ from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Hyperparameters, Training
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
-from jvade.hooks import show
+from jvade.hooks import METRICS, every, jsonl, show
 from jvade.paper.settings import DeviceName, below, check_size, em_limits
 from jvade.report.document import number
 from jvade.report.folder import RunFolder
@@ -64,7 +64,8 @@ class SweepSettings:
         table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
         columns: the inputs among the columns of --table; all if not given.
         categories: those of them that are categories, though they look like numbers: codes.
-        out: folder of the results: sweep.csv (a row per combination and seed, the best first) and run.json.
+        out: folder of the results: sweep.csv (a row per combination and seed, the best first), metrics.jsonl
+            (how the training went) and run.json.
         over: the values to try.
         seeds: seeds that each combination is trained from.
         device: where to compute; "auto" takes an accelerator if JAX finds one.
@@ -106,7 +107,7 @@ class SweepSettings:
         Raises:
             InputError: what was expected, and what came.
         """
-        rows.check(self.visits, self.mapping, self.table)
+        rows.check(self.visits, self.mapping, self.table, self.out)
         at_least = {"--seeds": (min(self.seeds, default=-1), 0), "--widths": (min(self.widths, default=0), 1)}
         at_least |= em_limits("--mixture", self.mixture, self.most_clusters)
         problems = below(at_least) + rows.unlike_a_table(self.table, self.columns, self.categories)
@@ -138,6 +139,8 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     rows.say(table, terminal)
     check_size(len(table.frame), settings.most_clusters)
     columns, source = rows.learned(table), table.about["source"]
+    if settings.table:
+        rows.say_kinds(columns, terminal)
     folder = RunFolder(settings.out)
     # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
     training = replace(settings.training, block_epochs=1)
@@ -163,17 +166,18 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
                 widths=settings.widths,
                 training=settings.training,
                 mixture=settings.mixture,
-                on_block=show(terminal),
+                on_block=every(show(terminal), jsonl(settings.out / METRICS)),
                 keeper=kept,
             )
     except KeyboardInterrupt:
-        terminal.say(f"stopped; the same command goes on from the last half minute, in {settings.out}")
+        terminal.say(f"stopped; the same command goes on from here, in {settings.out}")
         raise
     folder.table("sweep", found.table)
     seconds = terminal.seconds | {"sweep": terminal.seconds["sweep"] + kept.seconds}
     folder.finish(
         manifest.of_training(began, seconds, settings, source)
-        | {"inputs": [str(column.name) for column in columns.each], "warnings": found.failures}
+        | {"inputs": [str(column.name) for column in columns.each], "warnings": found.failures},
+        [*folder.written, METRICS],
     )
     checkpoints.remove(kept.folder, settings.out)
     for failure in found.failures:

@@ -23,7 +23,7 @@ from jvade.core import mixture as mixtures
 from jvade.core.em import Components, Covariance, GmmFit, Moments
 from jvade.core.layout import over_lanes, take_lane
 from jvade.core.mixture import mask
-from jvade.core.settings import Count, Layout, Real
+from jvade.core.settings import Count, Layout, Real, unlike
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class EmSettings:
         max_iter: EM iterations at most.
         tol: gain per row below which EM has converged.
         reg_covar: added to every variance.
+
+    Raises:
+        ValueError: a setting that cannot be; says what was expected and what came.
     """
 
     n_rows: int = 20_000
@@ -47,6 +50,15 @@ class EmSettings:
     max_iter: int = 200
     tol: float = 1e-5
     reg_covar: float = 1e-6
+
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        for name in ("n_rows", "n_init", "n_continued", "short_iter", "max_iter"):
+            problems += unlike(name, getattr(self, name), whole=True, least=1)
+        for name in ("tol", "reg_covar"):
+            problems += unlike(name, getattr(self, name), least=0)
+        if problems:
+            raise ValueError("; ".join(problems))
 
     @property
     def stopping(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ that have finished, and reports. A run of one is a stack of one.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +43,8 @@ class Keeper(Protocol):
         """Return the states to go on from: what was kept, or the fresh ones."""
         ...
 
-    def keep(self, stage: str, states: TrainState, ended: bool) -> None:
-        """Keep the states after a block, `ended` after the last one."""
+    def keep(self, stage: str, states: TrainState, why: Literal["", "end", "stop"]) -> None:
+        """Keep the states after a block; after the last one ("end"), or because a person stops it there."""
         ...
 
 
@@ -206,20 +206,26 @@ def train(
             epoch, loss = int(states.epoch.max()), np.asarray(states.best_loss)
             on_block(Progress(stage, begun, epoch, training.max_epochs, active, loss))
 
-    report()
-    for begin in range(begun, training.max_epochs, training.block_epochs):
-        if not active.any():
-            break
-        until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
-        index = compact(active, training.layout)
-        if len(index) == len(active):
-            states = run(states, x, lanes, until)
-        else:
-            states = _put(states, index, run(_take(states, index), x, _take(lanes, index), until))
-        active = np.asarray(_active(states, lanes, training))
-        if keeper is not None:
-            keeper.keep(stage, states, not active.any())
+    try:
         report()
+        for begin in range(begun, training.max_epochs, training.block_epochs):
+            if not active.any():
+                break
+            until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
+            index = compact(active, training.layout)
+            if len(index) == len(active):
+                after = run(states, x, lanes, until)
+            else:
+                after = _put(states, index, run(_take(states, index), x, _take(lanes, index), until))
+            active = np.asarray(_active(after, lanes, training))
+            states = after
+            if keeper is not None:
+                keeper.keep(stage, states, "end" if not active.any() else "")
+            report()
+    except KeyboardInterrupt:
+        if keeper is not None:  # the last whole block
+            keeper.keep(stage, states, "stop")
+        raise
     return Trained(
         params=states.best_params,
         history=states.history,

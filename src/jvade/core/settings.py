@@ -6,6 +6,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from numbers import Integral
 from numbers import Real as RealNumber
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -28,8 +29,9 @@ def unlike(
     least: int | float | None = None,
     above: int | float | None = None,
     below: int | float | None = None,
+    nan: bool = False,
 ) -> list[str]:
-    """Return what is wrong with a setting, a line or none. NaN is a number, and within every limit.
+    """Return what is wrong with a setting, a line or none.
 
     Args:
         name: of the setting.
@@ -38,19 +40,23 @@ def unlike(
         least: it has to be so much at least.
         above: it has to be more than that.
         below: and less than that.
+        nan: NaN will do.
     """
     limits = [f"at least {least}"] if least is not None else []
     limits += [f"above {above}"] if above is not None else []
     limits += [f"below {below}"] if below is not None else []
-    is_number = isinstance(value, RealNumber)
+    is_number = isinstance(value, Integral if whole else RealNumber)
     number: Any = value
-    fits = is_number and not (
-        (least is not None and number < least)
-        or (above is not None and number <= above)
-        or (below is not None and number >= below)
-        or (whole and number % 1 != 0)
+    fits = (
+        is_number
+        and (nan or number == number)
+        and not (
+            (least is not None and number < least)
+            or (above is not None and number <= above)
+            or (below is not None and number >= below)
+        )
     )
-    kind = ["a whole number"] if whole else [] if limits and is_number else ["a number"]
+    kind = ["a whole number"] if whole else [] if limits and is_number and number == number else ["a number"]
     return [] if fits else [f"{name}: expected {', '.join(kind + limits)}, got {value!r}"]
 
 
@@ -227,9 +233,9 @@ class Hyperparameters(NamedTuple):
         """
         problems = []
         for name in ("learning_rate", "weight_decay", "kl_weight", "mixture_rate"):
-            problems += unlike(name, getattr(self, name), least=0)
+            problems += unlike(name, getattr(self, name), least=0, nan=True)
         for name in ("clip_norm", "noise_variance"):
-            problems += unlike(name, getattr(self, name), above=0)
+            problems += unlike(name, getattr(self, name), above=0, nan=True)
         for name in ("patience", "latent_dim", "n_clusters"):
             problems += unlike(name, getattr(self, name), whole=True, least=1)
         problems += unlike("warmup_epochs", self.warmup_epochs, whole=True, least=0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import ibis.expr.types as ir
 
+from jvade.columns import MIN_ROWS
 from jvade.data.lookups import NONE
 from jvade.data.variables import Variable
 
@@ -51,8 +52,10 @@ def choose_levels(counts: Mapping[str, int], coding: Coding) -> tuple[str, ...]:
     ranked = sorted(counts, key=lambda c: (c != coding.left_out, -counts[c], c))
     if not ranked:
         return ()
-    pooled = len(ranked) > coding.max_levels
-    levels = (ranked[0], *sorted(ranked[1 : coding.max_levels - pooled]))
+    # A rare code may be a person: none is named in what is made of the visits.
+    common = [code for code in ranked[1:] if counts[code] >= MIN_ROWS]
+    pooled = len(common) < len(ranked) - 1 or len(ranked) > coding.max_levels
+    levels = (ranked[0], *sorted(common[: coding.max_levels - 1 - pooled]))
     # A code of that very name takes the rare ones in.
     return (*levels, OTHER) if pooled and OTHER not in levels else levels
 

@@ -69,13 +69,7 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
             name, or the parts do not fit together.
     """
     path = Path(path)
-    files = _files(path)
-    heads = []
-    for file in files:
-        with readable(file.name, engine, file.name.endswith(CSV_ENDINGS)):
-            heads.append(_csv_head(file) if file.name.endswith(CSV_ENDINGS) else _parquet_head(file))
-    for file, head in zip(files[1:], heads[1:], strict=True):
-        _same(heads[0], head, files[0], file)
+    files, heads = files_of(path, engine)
     is_csv = files[0].name.endswith(CSV_ENDINGS)
     read = [name for name in heads[0].columns if not is_csv or columns is None or name in columns]
     taken = [name for name in read if RESERVED.fullmatch(name)]
@@ -107,6 +101,25 @@ class Head:
     columns: dict[str, str]  # type of each
     delimiter: str = ""
     rows: int = 0
+
+
+def files_of(path: Path, engine: Engine | None = None) -> tuple[list[Path], list[Head]]:
+    """Return the files of a table, in their order, and what each says of itself.
+
+    Args:
+        path: see `read`.
+        engine: see `read`; None where none reads them.
+
+    Raises:
+        InputError: see `read`.
+    """
+    files, heads = _files(path), []
+    for file in files:
+        with readable(file.name, engine, file.name.endswith(CSV_ENDINGS)):
+            heads.append(_csv_head(file) if file.name.endswith(CSV_ENDINGS) else _parquet_head(file))
+    for file, head in zip(files[1:], heads[1:], strict=True):
+        _same(heads[0], head, files[0], file)
+    return files, heads
 
 
 def _files(path: Path) -> list[Path]:

@@ -81,7 +81,7 @@ class PaperSettings:
         out: folder of the results; results/PRESET or results/NAME-OF-VISITS if not given.
         only: stages to bring up to date, with those they need; all if not given. What an earlier run of the
             same settings finished is kept in any case.
-        fresh: compute again what an earlier run has finished.
+        resume: keep what an earlier run has finished, and go on from there; --no-resume computes it again.
         n_visits: visits to simulate, where --visits is not given.
         seed: every random draw descends from it.
         device: where to compute; "auto" takes an accelerator if JAX finds one.
@@ -109,7 +109,7 @@ class PaperSettings:
     mapping: Path | None = None
     out: Path | None = None
     only: tuple[StageName, ...] = ()
-    fresh: bool = False
+    resume: bool = True
     n_visits: int = 200_000
     seed: int = 42
     device: DeviceName = "auto"
@@ -237,7 +237,7 @@ def check_size(n_visits: int, most_clusters: int) -> None:
     """
     if n_visits <= most_clusters:
         advice = "give more or ask for fewer clusters"
-        raise InputError([f"{n_visits} visits are too few for {most_clusters} clusters; {advice}"])
+        raise InputError([f"{n_visits} rows are too few for {most_clusters} clusters; {advice}"])
 
 
 def below(at_least: Mapping[str, tuple[float, float]]) -> list[str]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jvade import manifest
+from jvade import hooks, manifest
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
 from jvade.paper.settings import PaperSettings, StageName
 from jvade.report.folder import RunFolder
@@ -143,6 +143,11 @@ class Study:
     def checkpoints(self, name: str) -> Checkpoints:
         """Return what keeps the training of a stage while it is not finished."""
         return Checkpoints(self.folder.path / PRIVATE / CHECKPOINTS / name / self.key(name)[:16])
+
+    def told(self, name: str) -> hooks.Hook:
+        """Return what is told of the training of a stage: on the terminal, and as JSON beside its record."""
+        lines = self.folder.path / RECORDS / f"{name}.jsonl"
+        return hooks.every(hooks.show(self.terminal), hooks.jsonl(lines))
 
     def forget(self) -> None:
         """Remove the records of an earlier run: every stage is to be computed again."""

@@ -80,12 +80,12 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     source = cohort.describe_source(settings)
     study = Study(settings, RunFolder(settings.folder), terminal, STAGES, source)
     names = stages_for(settings.only)
-    if settings.fresh:
+    if not settings.resume:
         study.forget()
     kept = sum(study.record(name) is not None for name in names)
     if kept:
         terminal.say(
-            f"{kept} of {len(names)} stages are finished already and kept; --fresh computes them again"
+            f"{kept} of {len(names)} stages are finished already and kept; --no-resume computes them again"
         )
     try:
         for name in names:
@@ -96,7 +96,7 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         done = sum(study.record(name) is not None for name in names)
         terminal.say(
             f"stopped; {done} of {len(names)} stages are finished in {settings.folder}. The same command"
-            + (", without --fresh," if settings.fresh else "")
+            + ("" if settings.resume else ", without --no-resume,")
             + " goes on."
         )
         raise

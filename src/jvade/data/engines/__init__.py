@@ -73,17 +73,25 @@ def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
 
 
 @contextmanager
-def readable(name: str, engine: Engine, text: bool) -> Iterator[None]:
+def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
     """Turn whatever the engine says about a broken file into an `InputError`.
 
     It may quote the broken line, which may be a patient's, so its message is not passed on.
 
     Args:
         name: of the file, for the message.
-        engine: what reads it.
+        engine: what reads it; None where none does.
         text: whether it is CSV.
     """
-    failures = (*engine.errors, pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error, zlib.error)
+    failures = (
+        *(engine.errors if engine else ()),
+        pa.ArrowException,
+        OSError,
+        EOFError,
+        UnicodeError,
+        csv.Error,
+        zlib.error,
+    )
     try:
         yield
     except failures as error:

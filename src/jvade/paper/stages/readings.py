@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jvade import hooks
 from jvade.analysis import association, profiles
 from jvade.analysis.comparison import agreement, number_by_cross_rate
 from jvade.analysis.indices import Scorer, draw_subset
@@ -58,11 +57,11 @@ def compute(study: Study) -> Outcome:
     variances = tuple(sorted({*settings.readings.noise_variances, settings.model.noise_variance}))
     each = [settings.model._replace(noise_variance=variance) for variance in variances]
     stack, sizes = lanes.stack([settings.seed] * len(each), each), training.architecture(study)
-    lines, base = [], None
+    lines, base, on_block = [], None, study.told("readings")
     inputs = matrices(study, rows)
     for name, matrix in inputs.items():
         x = jnp.asarray(matrix)
-        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, hooks.show(study.terminal))
+        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, on_block)
         sound = np.asarray(result.sound)
         for i, variance in enumerate(variances):
             reading = {"inputs": name, "noise_variance": variance}

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from jvade import clustering, health, hooks
+from jvade import clustering, health
 from jvade.analysis.comparison import number_by_cross_rate
 from jvade.core.settings import Block, joined
 from jvade.paper.stage import Outcome, Stage, Study
@@ -14,10 +14,10 @@ def compute(study: Study) -> Outcome:
     """Cluster the visits, and say how far that can be trusted."""
     settings, visits = study.settings, cohort.load(study)
     x = training.device_matrix(study)
-    show, kept = hooks.show(study.terminal), study.checkpoints("robust")
+    told, kept = study.told("robust"), study.checkpoints("robust")
     kinds = (Block("bernoulli" if one.kind == "binary" else "gaussian", 1) for one in visits.table.inputs)
     found = clustering.cluster(
-        x, settings.model.n_clusters, settings.seed, settings.robust, show, kept, joined(kinds)
+        x, settings.model.n_clusters, settings.seed, settings.robust, told, kept, joined(kinds)
     )
     report = health.examine(found, x)
     labels = number_by_cross_rate(found.labels, visits.table.outcome)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from jvade import hooks
 from jvade.analysis import profiles as profiling
 from jvade.analysis import stability as analysis
 from jvade.analysis.comparison import number_by_cross_rate
@@ -27,8 +26,8 @@ def compute(study: Study) -> Outcome:
     settings, visits = study.settings, cohort.load(study)
     seeds, sizes, x = settings.stability_seeds, training.architecture(study), training.device_matrix(study)
     stack = lanes.stack(list(seeds), settings.model)
-    show, kept = hooks.show(study.terminal), study.checkpoints("stability")
-    result = fit.fit(x, stack, sizes, settings.training, settings.mixture, show, kept)
+    told, kept = study.told("stability"), study.checkpoints("stability")
+    result = fit.fit(x, stack, sizes, settings.training, settings.mixture, told, kept)
     names = [f"seed {seed}" for seed in seeds]
     training.raise_failures(result, names)
 

@@ -17,7 +17,6 @@ from jvade.core.epoch import Lane
 from jvade.core.layout import take_lane
 from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Hyperparameters
-from jvade.hooks import show
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
@@ -67,7 +66,7 @@ def pretrain(study: Study) -> Outcome:
         "pretraining",
         padded,
         settings.training,
-        show(study.terminal),
+        study.told("pretraining"),
         study.checkpoints("pretraining"),
     )
     names = [f"{d} latents" for d in dims]
@@ -125,7 +124,7 @@ def fine_tune(study: Study) -> Outcome:
     sizes, x = architecture(study), device_matrix(study)
     stack = lanes.stack([settings.seed], settings.model)
     params = jax.tree.map(lambda leaf: leaf[None], pretrained(study, settings.model.latent_dim))
-    on_block, kept = show(study.terminal), study.checkpoints("fine-tuning")
+    on_block, kept = study.told("fine-tuning"), study.checkpoints("fine-tuning")
     result = fit.fine_tune(x, params, stack, sizes, settings.training, settings.mixture, on_block, kept)
     raise_failures(result, [f"seed {settings.seed}"])
     placed = place(x, result, stack, 0, sizes)
