@@ -255,10 +255,11 @@ def _categories(values: pd.Series, name: Any) -> tuple[tuple[Any, ...], bool]:
 def _refuse_stray_words(values: pd.Series, name: Any) -> None:
     """Refuse numbers among which a few words stand: they are no categories, and nobody would be told."""
     codes, uniques = _factorize(values, name)
+    read = pd.Series([*map(str, uniques)], dtype=str)
     # Numbers with leading zeros are codes.
-    as_numbers = [pd.to_numeric(str(one), errors="coerce") for one in uniques]
-    codes_too = [str(one)[:1] == "0" and str(one).isdigit() and len(str(one)) > 1 for one in uniques]
-    is_word = np.array([np.isnan(n) or code for n, code in zip(as_numbers, codes_too, strict=True)] + [False])
+    numbers = np.asarray(pd.to_numeric(read, errors="coerce"), float)
+    is_word = np.isnan(numbers) | read.str.fullmatch(r"0\d+").to_numpy(bool)
+    is_word = np.append(is_word, False)  # of a missing value
     words = is_word[codes]
     if 0 < words.sum() < MIN_ROWS <= (~words & (codes >= 0)).sum():
         raise TableError(

@@ -63,7 +63,7 @@ def test_a_column_of_one_value_or_none_tells_nothing_whatever_comes():
 
 
 def test_a_missing_truth_value_counts_as_the_share():
-    columns = learn(pd.DataFrame({"a": [1, 0, 0, np.nan, 0] * 2}))
+    columns = learn(pd.DataFrame({"a": [1, 0, 0, np.nan, 0] * 8}))
     assert columns.each[0].kind == "binary"
     np.testing.assert_array_equal(columns.encode(pd.DataFrame({"a": [np.nan, 1]}))[:, 0], [0.25, 1])
 
@@ -122,6 +122,12 @@ def test_kinds_can_be_given(table):
             {},
             f"column 'a': 51 categories, at most {MAX_CATEGORIES}",
         ),
+        (
+            [*map(str, range(1, 10))] * 3 + ["name 7"],
+            {},
+            r"no numbers in 1 of 28 rows \(first: row 28\), numbers in the others; correct them, or say",
+        ),
+        ([np.nan] * 9, {"a": "categorical"}, "no column has a value that is known"),
         ([1e200, -1e200] * 9, {}, "column 'a': its numbers are so large that they have no deviation"),
         ([["name 7"], ["x"]] * 9, {}, "column 'a': expected categories of text, numbers or truth values"),
         ([f"name {i}" for i in range(40)], {}, "none of its 40 categories has 8 rows or more"),
@@ -181,6 +187,29 @@ def test_of_few_known_values_no_model_keeps_the_mean():
     (enough,) = learn(pd.DataFrame({"a": values})).each
     assert enough.mean == pytest.approx(np.nanmean(values))
     assert not enough.silent
+
+
+def test_where_nearly_all_have_one_value_the_mean_is_theirs():
+    """Else rows times the mean is what the others have: 999 visits that cost nothing, and one."""
+    (cost,) = learn(pd.DataFrame({"a": [0.0] * 992 + [731.0 + i for i in range(MIN_ROWS - 1)]})).each
+    assert (cost.mean, cost.scale, cost.silent) == (0.0, 0.0, True)
+    (flag,) = learn(pd.DataFrame({"a": [0] * 993 + [1] * (MIN_ROWS - 1)})).each
+    assert (flag.kind, flag.mean, flag.silent) == ("binary", 0.0, True)
+    (flag,) = learn(pd.DataFrame({"a": [0] * 992 + [1] * MIN_ROWS})).each
+    assert not flag.silent
+
+
+def test_a_category_that_all_rows_have_tells_nothing():
+    columns = learn(pd.DataFrame({"a": ["x"] * 20, "b": ["x"] * 12 + [None] * 8}))
+    assert [column.silent for column in columns.each] == [True, False]
+    encoded = columns.encode(pd.DataFrame({"a": ["x", "y"], "b": ["x", None]}))
+    np.testing.assert_array_equal(encoded, [[0, 1], [0, 0]])
+    assert columns.decode(encoded)["a"].tolist() == ["x", "x"]
+
+
+def test_codes_with_leading_zeros_are_no_numbers_with_words_among_them():
+    columns = learn(pd.DataFrame({"a": ["00101", "00207", "11300"] * 20}))
+    assert columns.each[0].categories == ("00101", "00207", "11300")
 
 
 def test_a_table_without_columns_is_refused():
