@@ -162,8 +162,7 @@ def test_likelihoods_by_kind():
         Block("gaussian", 1),
         Block("bernoulli", 1),
         Block("categorical", 2),
-        Block("categorical", 1),
-        Block("gaussian", 1),
+        Block("gaussian", 2),  # of one category or value: they tell nothing
     )
     assert columns.blocks == want
     assert sum(block.width for block in columns.blocks) == columns.width
