@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,9 @@ def test_a_table_without_rows_is_refused(own, fitted, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("out", "words"),
     [
+        ("fit/run.json", "this is a file of the run of the model"),
+        ("fit/private/labels.parquet", "this is a file of the run of the model"),
+        ("placed.xlsx", "expected a name in .parquet or .csv, got placed.xlsx"),
         ("own.parquet", "this is the table itself"),
         ("fit/model.jvade", "this is the model"),
         ("fit/../fit/model.jvade.md", "this is the card of the model"),
@@ -174,6 +179,16 @@ def test_nothing_is_written_into_the_table_or_over_the_mapping(own, fitted, tmp_
     mapping.write_bytes(VISITS[3].read_bytes())
     assert run(*words, mapping, *VISITS[:2], "--mapping", mapping) == 2
     assert "this is the mapping" in capsys.readouterr().err
+    assert run("simulate", "--visits", "2000", "--out", tmp_path / "district") == 0
+    visits = (
+        "--visits",
+        tmp_path / "district" / "visits",
+        "--mapping",
+        tmp_path / "district" / "mapping.toml",
+    )
+    capsys.readouterr()
+    assert run(*words, tmp_path / "district" / "institutions.parquet", *visits) == 2
+    assert "this is a table of the mapping" in capsys.readouterr().err
     assert [path.name for path in parts.iterdir()] == ["0.parquet"]
     assert mapping.read_bytes() == VISITS[3].read_bytes()
 
@@ -187,12 +202,84 @@ def test_a_file_named_csv_is_csv(own, fitted, tmp_path):
     assert want["cluster"].dtype == np.int32
 
 
-def test_a_table_parted_by_semicolons_is_named_so(tmp_path, capsys):
-    (tmp_path / "own.csv").write_text("age;cost\n41,5;3\n" * 9)
-    assert run("fit", "--table", tmp_path / "own.csv", "--out", tmp_path / "x") == 2
-    said = capsys.readouterr().err
-    assert "own.csv: its columns are parted by ';': expected commas" in said
-    assert "41" not in said
+def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
+    """Fields parted by other signs, folders of parts, packed files; and what is no table is named so."""
+    frame = pd.read_parquet(own / "own.parquet")
+    frame.to_csv(tmp_path / "own.csv", index=False, sep=";")
+    frame.to_csv(tmp_path / "own.csv.gz", index=False)
+    (tmp_path / "parts").mkdir()
+    frame[:500].to_csv(tmp_path / "parts" / "0.csv", index=False)
+    frame[500:].to_csv(tmp_path / "parts" / "1.csv", index=False)
+    words = ("predict", "--model", fitted)
+    assert run(*words, "--table", own / "own.parquet", "--out", tmp_path / "want.parquet") == 0
+    for name in ("own.csv", "own.csv.gz", "parts"):
+        assert run(*words, "--table", tmp_path / name, "--out", tmp_path / "placed.parquet") == 0
+        pd.testing.assert_frame_equal(*map(pd.read_parquet, tmp_path.glob("*.parquet")))
+    (tmp_path / "none.csv").write_text("")
+    (tmp_path / "bare.csv").write_text("Zhang San,41.5\nLi Si,17.25\n" * 9)
+    frame.drop(columns="sex").to_csv(tmp_path / "parts" / "2.csv", index=False)
+    capsys.readouterr()
+    for name, said in (
+        ("none.csv", "the file is empty"),
+        ("bare.csv", "the first line holds numbers or dates instead of column names"),
+        ("parts", "column 'sex': only in 0.csv; parts must have the same columns"),
+    ):
+        assert run("fit", "--table", tmp_path / name, "--out", tmp_path / "x") == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert not any(value in err for value in ("Zhang", "41.5"))
+
+
+def test_codes_with_leading_zeros_are_categories_and_a_person_is_told(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    codes = np.array(["00101", "00207", "11300"])[rng.integers(0, 3, 200)]
+    pd.DataFrame({"age": rng.normal(size=200), "code": codes, "flag": rng.integers(0, 2, 200)}).to_csv(
+        tmp_path / "own.csv", index=False
+    )
+    words = ("fit", "--table", tmp_path / "own.csv", "--out", tmp_path / "x", *FAST)
+    assert run(*words) == 0
+    said = capsys.readouterr().out
+    assert "numbers: age\n  0/1: flag\n  categories: code\n" in said
+    profile = pd.read_csv(tmp_path / "x" / "private" / "profiles.csv", dtype={"category": str})
+    labels = pd.read_parquet(tmp_path / "x" / "private" / "labels.parquet")["cluster"]
+    assert profile["category"].fillna("").tolist() == ["", "00101", "00207", "11300", ""]
+    for k in range(labels.max() + 1):
+        share = 100 * (codes[labels == k] == "00207").mean()
+        assert profile.set_index("category").loc["00207", str(k)] == pytest.approx(share)
+    assert profile["all"][1:4].sum() == pytest.approx(100)
+
+
+def test_a_fit_into_its_own_table_is_refused(own, tmp_path, capsys):
+    """It would be clustered by its own labels the next time."""
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / "0.parquet").write_bytes((own / "own.parquet").read_bytes())
+    for command in ("fit", "sweep"):
+        assert run(command, "--table", parts, "--out", parts / "x") == 2
+        assert "would become a part of the table" in capsys.readouterr().err
+    assert [path.name for path in parts.iterdir()] == ["0.parquet"]
+
+
+def test_a_stopped_process_ends_with_its_code(own, tmp_path):
+    """Ctrl-C in a training: no traceback, no crash of what still runs, and the next run goes on."""
+    words = ["fit", "--table", own / "own.parquet", "--columns", "age", "flag", "--n-clusters", "3"]
+    words += ["--training.max-epochs", "100000", "--model.patience", "100000", "--out", tmp_path / "x"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jvade", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "x" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) > 1):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "stopped; the same command goes on from here" in out
+    assert list((tmp_path / "x" / "private" / "checkpoints").rglob("pretraining-*"))
 
 
 def test_a_table_that_tells_nothing_is_refused(tmp_path, capsys):
@@ -323,12 +410,14 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
     [
         (("fit", "--out", "x"), "give either --visits with --mapping, or --table"),
         (("fit", "--out", "x", "--table", "a.csv", "--mapping", "m.toml"), "--visits and --mapping belong"),
-        (("fit", "--out", "x", "--table", "absent.csv"), "absent.csv: the file cannot be opened"),
+        (("fit", "--out", "x", "--table", "absent.csv"), "absent.csv: there is no such file"),
         (
             ("fit", "--out", "x", "--table", "OWN", "--columns", "age", "years"),
             "column 'years': not in the table",
         ),
         (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "0"), "expected numbers of at least 1"),
+        (("fit", "--out", "x", "--table", "OWN", "--mixture.n-init", "0"), "n_init: expected a whole number"),
+        (("doctor", "--rows", "-5", "--quick"), "--rows: expected at least 1, got -5"),
         (("fit", "--out", "x", "--table", "OWN", "--n-runs", "0"), "n_runs: expected a whole number"),
         (("fit", "--out", "x", "--table", "OWN", "--model.noise-variance", "-1"), "noise_variance: expected"),
         (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "900"), "900 rows are too few"),

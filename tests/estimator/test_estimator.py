@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
@@ -165,6 +166,8 @@ def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
     model = clone(whole).set_params(checkpoint=tmp_path, on_block=stop)
     with pytest.raises(KeyboardInterrupt):
         model.fit(frame)
+    with pytest.raises(NotFittedError):  # nothing of an earlier fit is left with half of this one
+        model.predict(frame)
     n_before = len(seen)
     seen += [("", 0, 0)] * 20  # and now let it go on
     model.fit(frame)
@@ -178,6 +181,38 @@ def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
     model.fit(frame)
     assert seen[20:] == [("pretraining", 40, 40), ("fine-tuning", 40, 40)]
     assert [*tmp_path.iterdir()] == [kept]
+    assert model.checkpoint_ == kept.resolve()
+
+
+def test_a_fit_that_is_stopped_keeps_what_it_has_however_short_it_was(table, tmp_path):
+    frame, _ = table
+    seen = []
+
+    def stop(progress):
+        seen.append((progress.stage, progress.begun, progress.epoch))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    model = VaDE(3, configuration="paper", random_state=3, checkpoint=tmp_path, on_block=stop, **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(frame)
+    assert seen[-1] == ("pretraining", 0, 10)
+    model.fit(frame)
+    assert seen[3] == ("pretraining", 10, 10)
+
+
+def test_a_kept_state_is_that_of_the_same_kinds_of_columns(tmp_path, monkeypatch):
+    """One matrix as two 0/1 columns and as a category of two: two models."""
+    monkeypatch.setattr("jvade.checkpoints.EVERY", 0.0)
+    group = np.arange(120) % 3
+    two = pd.DataFrame({"a": (group == 0).astype(int), "b": (group == 1).astype(int)})
+    one = pd.DataFrame({"c": pd.Series(group).map({0: "x", 1: "y"})})
+    begun = []
+    model = VaDE(2, configuration="paper", likelihood="by-kind", random_state=0, checkpoint=tmp_path, **SMALL)
+    model.set_params(max_epochs=2, on_block=lambda progress: begun.append(progress.begun))
+    np.testing.assert_array_equal(*(model.fit(frame).columns_.encode(frame) for frame in (two, one)))
+    assert set(begun) == {0}
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_no_text_of_an_array_is_shown():
@@ -212,6 +247,15 @@ def test_progress_is_said(table, capsys):
         ({"random_state": 2**32}, "random_state: expected .*, got 4294967296"),
         ({"noise": "learned", "noise_variance": 1e-4}, "it starts between 0.001 and 100"),
         ({"kinds": {"weight": "numeric"}}, "kinds: no such columns: weight"),
+        ({"kinds": 5}, "kinds: expected kinds by name of a column, got int"),
+        (
+            {"configuration": None},
+            "configuration: expected one of robust, paper or a Configuration, got None",
+        ),
+        (
+            {"validation_fraction": np.nan},
+            "validation_fraction: expected a number, above 0, below 1, got nan",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_named(table, settings, words):
@@ -233,6 +277,13 @@ def test_numbers_of_numpy_are_numbers(table):
     assert chosen.resolve(600).widths == (8,)
     assert chosen.resolve(600).n_runs == 2
     assert VaDE(np.int64(3)).resolve(600) == VaDE(3).resolve(600) == VaDE(3.0).resolve(600)
+    # As `np.linspace` gives them.
+    floats = {"latent_dim": 2.0, "widths": (8.0,), "max_epochs": 2.0, "batch_size": 64.0, "n_init": 2.0}
+    x = table[0][["age", "cost"]]
+    model = VaDE(2.0, n_components=3.0, patience=5.0, random_state=0, **floats).fit(x)
+    assert model.configuration_ == VaDE(
+        2, n_components=3, patience=5, **{k: (8,) if k == "widths" else int(v) for k, v in floats.items()}
+    ).resolve(600)
 
 
 @pytest.mark.parametrize(
