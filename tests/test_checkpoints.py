@@ -76,7 +76,7 @@ def test_half_a_checkpoint_is_none(tmp_path):
     assert seen[0] == ("pretraining", 0)
     assert_equal(again, whole)
     # It is not thrown away: a person may know better.
-    assert len(list((tmp_path / "kept").glob("unreadable-pretraining-*"))) == 1
+    assert len(list((tmp_path / "kept").glob("unreadable-1-pretraining-*"))) == 1
 
 
 @pytest.mark.parametrize("error", [MemoryError(), PermissionError(), jax.errors.JaxRuntimeError()])

@@ -67,6 +67,7 @@ def test_a_fit_writes_its_model_and_says_what_it_was(fitted, own, capsys):
     written = json.loads((fitted / "run.json").read_text())
     assert set(written["files"]) == {
         "private/labels.parquet",
+        "private/profiles.csv",
         "model.jvade",
         "model.jvade.md",
         "metrics.jsonl",

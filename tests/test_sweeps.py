@@ -177,7 +177,7 @@ def test_the_command_stopped_goes_on_and_writes_the_table(flags, tmp_path, capsy
     assert table["rank"].tolist() == [1, 1, 2, 2]
     assert set(table["noise_variance"]) == {0.1, 0.3}
     manifest = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert manifest["files"] == ["sweep.csv"]
+    assert manifest["files"] == ["sweep.csv", "metrics.jsonl"]
     assert manifest["settings"]["over"]["noise_variance"] == [0.1, 0.3]
     assert set(manifest["input"]) == {"visits", "mapping"}
     assert "The best of 2 settings, means of 2 seeds" in capsys.readouterr().out
@@ -197,7 +197,7 @@ def test_any_table_can_be_swept_over(tmp_path, capsys):
     manifest = json.loads((tmp_path / "out" / "run.json").read_text())
     assert manifest["inputs"] == ["a", "code"]
     assert set(manifest["input"]) == {"table"}
-    assert "400 rows, 2 columns: a, code" in capsys.readouterr().out
+    assert "400 rows, 2 columns\n  numbers: a\n  categories: code" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

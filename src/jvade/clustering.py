@@ -64,6 +64,7 @@ class Configuration:
             if getattr(self, name) not in known:
                 problems.append(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
         self.model.check()
+        self.mixture.check()
         low, high = NOISE_RANGE
         if self.noise != "fixed" and not low < self.model.noise_variance < high:
             within = f"where it is learned, it starts between {low:g} and {high:g}"

@@ -194,8 +194,9 @@ def _arrays(model: VaDE) -> dict[str, np.ndarray]:
 def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: manifest.plain(value) for name, value in model.get_params().items()}
     given |= {"checkpoint": None, "on_block": None}
-    kinds = None if model.kinds is None else model.kinds.items()
-    given["kinds"] = kinds and [[manifest.plain(name), kind] for name, kind in kinds]
+    kinds = model.kinds
+    if kinds is not None:
+        given["kinds"] = [[manifest.plain(name), kind] for name, kind in kinds.items()]
     if not isinstance(given["random_state"], int | None):
         given["random_state"] = model.seed_
     health, history = model.health_._asdict(), model.history_

@@ -63,8 +63,6 @@ class PredictSettings:
         out = self.out.resolve()
         if out.is_dir():
             raise InputError([f"--out: {self.out} is a folder; name a file in it"], "settings")
-        if out.suffix.lower() not in ("", ".csv", ".parquet", ".pq"):
-            raise InputError([f"--out: expected a name in .parquet or .csv, got {self.out.name}"], "settings")
         of_model = self.model / model_file.NAME if self.model.is_dir() else self.model
         read = {
             "the table itself": (self.visits, self.table),
@@ -79,6 +77,8 @@ class PredictSettings:
         for what, paths in read.items():
             if out in [path.resolve() for path in paths if path is not None]:
                 raise InputError([f"--out: this is {what}; name another file"], "settings")
+        if out.suffix.lower() not in ("", ".csv", ".parquet", ".pq"):
+            raise InputError([f"--out: expected a name in .parquet or .csv, got {self.out.name}"], "settings")
 
 
 def _files_of_run(folder: Path) -> list[Path]:

@@ -129,7 +129,9 @@ def read(
     if visits is not None and mapping is not None:
         with scratch(tables) as temp:
             out = temp / "features.parquet"
-            found = load(out, write_features(visits, read_mapping(mapping), out, settings=tables))
+            # A rare code may be a person, and the model keeps its name.
+            made = write_features(visits, read_mapping(mapping), out, settings=tables, min_rows=MIN_ROWS)
+            found = load(out, made)
         about = {
             "source": manifest.fingerprints(visits, mapping),
             "levels": {name: list(codes) for name, codes in found.levels.items()},

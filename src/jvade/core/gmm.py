@@ -38,9 +38,6 @@ class EmSettings:
         max_iter: EM iterations at most.
         tol: gain per row below which EM has converged.
         reg_covar: added to every variance.
-
-    Raises:
-        ValueError: a setting that cannot be; says what was expected and what came.
     """
 
     n_rows: int = 20_000
@@ -51,7 +48,12 @@ class EmSettings:
     tol: float = 1e-5
     reg_covar: float = 1e-6
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse settings that cannot be.
+
+        Raises:
+            ValueError: what was expected and what came.
+        """
         problems: list[str] = []
         for name in ("n_rows", "n_init", "n_continued", "short_iter", "max_iter"):
             problems += unlike(name, getattr(self, name), whole=True, least=1)

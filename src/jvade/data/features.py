@@ -87,6 +87,7 @@ def write_features(
     out: Path,
     levels: Levels | None = None,
     settings: EngineSettings | None = None,
+    min_rows: int = 1,
 ) -> Features:
     """Write the features of a table of visits, in original units, as Parquet (Spark: a folder of parts).
 
@@ -97,6 +98,7 @@ def write_features(
             (0/1 ones as booleans), `cross_district` and the extras.
         levels: of an earlier file.
         settings: where the table is computed.
+        min_rows: of a code that gets an input; rarer ones are pooled.
 
     Raises:
         InputError: as `read_visits`; nothing was written.
@@ -105,7 +107,7 @@ def write_features(
         source = open_table(path, engine, [name for name, _ in columns_used(mapping)])
         staged = _admit(source, mapping, engine)
         with readable(source.name, engine, source.text):
-            inputs, table, used = _expand(staged, mapping, levels or {}, source)
+            inputs, table, used = _expand(staged, mapping, levels or {}, source, min_rows)
             engine.write(table, out)
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
@@ -221,10 +223,10 @@ def _measures(staged: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
 
 
 def _expand(
-    staged: Staged, mapping: Mapping, levels: Levels, source: Source
+    staged: Staged, mapping: Mapping, levels: Levels, source: Source, min_rows: int
 ) -> tuple[list[Variable], ir.Table, dict[str, tuple[str, ...]]]:
     """Return the inputs, the table of features, and the levels of its one-hot columns."""
-    codings, used = _codings(mapping), _levels(staged, mapping, levels, source)
+    codings, used = _codings(mapping), _levels(staged, mapping, levels, source, min_rows)
     visits = staged.table
     columns: dict[str, ir.Value] = {"row": visits[ROW].cast("int64")}
     if mapping.patient:
@@ -257,7 +259,9 @@ def _expand(
     return inputs, visits.select(named(columns)), used
 
 
-def _levels(staged: Staged, mapping: Mapping, levels: Levels, source: Source) -> dict[str, tuple[str, ...]]:
+def _levels(
+    staged: Staged, mapping: Mapping, levels: Levels, source: Source, min_rows: int
+) -> dict[str, tuple[str, ...]]:
     """Return the levels of each coding: those of an earlier file, or those chosen by this one.
 
     Raises:
@@ -274,7 +278,7 @@ def _levels(staged: Staged, mapping: Mapping, levels: Levels, source: Source) ->
             used[coding.name] = tuple(levels[coding.name])
             problems += filter(None, [unseen(counts, used[coding.name], coding)])
         else:
-            used[coding.name] = choose_levels(counts, coding)
+            used[coding.name] = choose_levels(counts, coding, min_rows)
     if problems:
         raise InputError(problems, source.name)
     return used

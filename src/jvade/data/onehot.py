@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import ibis.expr.types as ir
 
-from jvade.columns import MIN_ROWS
 from jvade.data.lookups import NONE
 from jvade.data.variables import Variable
 
@@ -41,19 +40,19 @@ class Coding:
     refuses: bool = True
 
 
-def choose_levels(counts: Mapping[str, int], coding: Coding) -> tuple[str, ...]:
+def choose_levels(counts: Mapping[str, int], coding: Coding, min_rows: int = 1) -> tuple[str, ...]:
     """Return the codes that count: the one left out, then those with an input, then perhaps "other".
 
     Args:
         counts: rows of each code.
         coding: how to expand the column.
+        min_rows: of a code; rarer ones are pooled.
     """
     # The most frequent stay; equal counts are settled by code, so the answer does not hang on row order.
     ranked = sorted(counts, key=lambda c: (c != coding.left_out, -counts[c], c))
     if not ranked:
         return ()
-    # A rare code may be a person: none is named in what is made of the visits.
-    common = [code for code in ranked[1:] if counts[code] >= MIN_ROWS]
+    common = [code for code in ranked[1:] if counts[code] >= min_rows]
     pooled = len(common) < len(ranked) - 1 or len(ranked) > coding.max_levels
     levels = (ranked[0], *sorted(common[: coding.max_levels - 1 - pooled]))
     # A code of that very name takes the rare ones in.
