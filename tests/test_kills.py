@@ -144,16 +144,18 @@ def test_killed_a_few_times(fit, tmp_path):
     assert not list((tmp_path / "out").rglob(".unfinished*"))
 
 
+@pytest.mark.long
 def test_killed_when_the_training_is_over(fit, tmp_path):
-    """At the look at the result, before its labels, before the model, before its card: nothing is lost."""
+    """At the look at the result; before labels, model, card, manifest; before the states go: nothing is lost."""
     start, whole = fit
     out = tmp_path / "out"
     places = ("health:examine", "report.folder:RunFolder.file", "model_file:save", "model_file:card")
+    places += ("report.folder:RunFolder.finish", "checkpoints:remove")
     for place in places:
         process = start(out, f"jvade.{place}")
         assert process.wait() == -9, out.with_suffix(".log").read_text()
-        assert not (out / "run.json").exists()
-        assert (out / "model.jvade").exists() == (place == places[-1])
+        assert (out / "run.json").exists() == (place == places[-1])
+        assert (out / "model.jvade").exists() == (place in places[3:])
     assert start(out).wait() == 0
     ends = [(0, N_EPOCHS), (1, N_EPOCHS)]
     assert taken_up(out) == [(0, 0), (1, 0), *ends * len(places)]

@@ -342,7 +342,7 @@ def test_settings_from_a_file_are_flags(own, tmp_path, capsys):
     """The same run by a file and by flags; a flag goes before the file."""
     file = tmp_path / "settings.toml"
     file.write_text(
-        'n_clusters = [2, 3]\nseed = 7\nconfiguration = "paper"\nfresh = true\nwidths = [8]\n'
+        'n_clusters = [2, 3]\nseed = 7\nconfiguration = "paper"\nresume = false\nwidths = [8]\n'
         f'table = "{own / "own.csv"}"\ncolumns = ["age", "flag"]\n[training]\nmax_epochs = 2\n'
         "[model]\nlatent_dim = 3\n"
     )
