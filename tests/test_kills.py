@@ -146,7 +146,7 @@ def test_killed_a_few_times(fit, tmp_path):
 
 @pytest.mark.long
 def test_killed_when_the_training_is_over(fit, tmp_path):
-    """At the look at the result; before labels, model, card, manifest; before the states go: nothing is lost."""
+    """At the look at the result; before labels, model, card, manifest; before the states go: nothing lost."""
     start, whole = fit
     out = tmp_path / "out"
     places = ("health:examine", "report.folder:RunFolder.file", "model_file:save", "model_file:card")

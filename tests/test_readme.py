@@ -32,7 +32,7 @@ SMALL = {
     ],
 }
 #: What each block of Python prints, among others.
-SAYS = ("runs ended at training.max_epochs", "True")
+SAYS = ("rows held out are explained", "True")
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line]
 
 
