@@ -223,7 +223,7 @@ def train(
                 keeper.keep(stage, states, "end" if not active.any() else "")
             report()
     except KeyboardInterrupt:
-        if keeper is not None:  # the last whole block
+        if keeper is not None and int(states.epoch.max()) > begun:  # up to the last whole block
             keeper.keep(stage, states, "stop")
         raise
     return Trained(
