@@ -217,11 +217,15 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
         assert run(*words, "--table", tmp_path / name, "--out", tmp_path / "placed.parquet") == 0
         pd.testing.assert_frame_equal(*map(pd.read_parquet, tmp_path.glob("*.parquet")))
     (tmp_path / "none.csv").write_text("")
+    (tmp_path / "long.csv").write_text("a,b\n" + "1,2\n" * 20 + "3,4,41.5\n" + "1,2\n" * 20)
+    (tmp_path / "short.csv").write_text("a,b\n" + "1,2\n" * 20 + "41.5\n" + "1,2\n" * 20)
     (tmp_path / "bare.csv").write_text("Zhang San,41.5\nLi Si,17.25\n" * 9)
     frame.drop(columns="sex").to_csv(tmp_path / "parts" / "2.csv", index=False)
     capsys.readouterr()
     for name, said in (
         ("none.csv", "the file is empty"),
+        ("long.csv", "a line has more or fewer fields than the header"),
+        ("short.csv", "a line has more or fewer fields than the header"),
         ("bare.csv", "the first line holds numbers or dates instead of column names"),
         ("parts", "column 'sex': only in 0.csv; parts must have the same columns"),
     ):
@@ -279,7 +283,7 @@ def test_a_stopped_process_ends_with_its_code(own, tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "stopped; the same command goes on from here" in out
+    assert "stopped; the same command goes on from what is kept" in out
     assert list((tmp_path / "x" / "private" / "checkpoints").rglob("pretraining-*"))
 
 
@@ -288,7 +292,7 @@ def test_a_table_that_tells_nothing_is_refused(tmp_path, capsys):
     words = ("fit", "--table", tmp_path / "own.csv", "--n-clusters", "2", "--out", tmp_path / "x")
     assert run(*words) == 2
     said = capsys.readouterr().err
-    assert "own.csv: no column tells anything: each has one value, or fewer than 8 that are known" in said
+    assert "own.csv: no column tells rows apart: none has 8 rows or more with another value" in said
     assert not (tmp_path / "x").exists()
 
 

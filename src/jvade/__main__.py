@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from jvade.version import __version__
 
@@ -30,8 +31,9 @@ def command(args: Sequence[str] | None = None) -> None:
             raise
     else:
         return
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()
     os._exit(STOPPED)
 
 

@@ -70,7 +70,7 @@ class Checkpoints:
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
             for name, leaf in leaves.items()
         }
-        with self._open(folder) as checkpointer:
+        with _quiet(), self._open(folder) as checkpointer:
             if checkpointer.latest is None:
                 return fresh
             problem = ""
@@ -78,7 +78,10 @@ class Checkpoints:
                 found: Any = checkpointer.load(None, like)
             except FileNotFoundError as error:  # half of it was written
                 found, problem = None, type(error).__name__
-            except (MemoryError, OSError, jax.errors.JaxRuntimeError):  # no fault of the files
+            except OSError as error:  # no fault of what it says
+                advice = "try again, or begin anew without it"
+                raise OSError(f"the kept state in {folder} cannot be read ({error}); {advice}") from error
+            except (MemoryError, jax.errors.JaxRuntimeError):
                 raise
             except Exception as error:  # a power cut leaves them half written; orbax has many words for that
                 found, problem = None, type(error).__name__

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ class Column:
         mean: of the known values, in their own unit; of a binary column, the share of 1.
         scale: standard deviation (ddof 0) of a numeric column, 1 of others; 0 of a column of which fewer than
             `MIN_ROWS` rows of the fit had another value than the rest, or any at all: it tells nothing then,
-            and is 0 in every row. Its mean is the value of the rest, or 0.
+            and is 0 in every row. Its mean is the value of the rest; 0 where that is no `MIN_ROWS` rows.
         categories: of a categorical column, in the order of their columns.
     """
 
@@ -123,9 +123,16 @@ class Columns:
 
     @classmethod
     def from_dict(cls, raw: Sequence[Mapping[str, Any]]) -> "Columns":
-        """Return the columns that `to_dict` wrote."""
-        fields: list[dict[str, Any]] = [{**one, "categories": tuple(one["categories"])} for one in raw]
-        return cls(tuple(Column(**one) for one in fields))
+        """Return the columns that `to_dict` wrote.
+
+        Raises:
+            ValueError, TypeError: it did not.
+        """
+        each = tuple(Column(**{**one, "categories": tuple(one["categories"])}) for one in raw)
+        for one in each:
+            if one.kind not in get_args(Kind) or not np.isfinite([one.mean, one.scale]).all():
+                raise ValueError(f"column '{one.name}'")
+        return cls(each)
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         """Return the matrix of a table, float32 (N, D).
@@ -195,14 +202,14 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
         raise TableError("expected one column or more, got none")
     if unknown := [name for name in kinds if name not in names]:
         raise TableError(f"kinds: no such columns: {', '.join(map(str, unknown))}; there are {names}")
-    known = ("numeric", "binary", "categorical")
+    known = get_args(Kind)
     if wrong := [name for name, kind in kinds.items() if kind not in known]:
         raise TableError(f"kinds: expected one of {', '.join(known)} for {', '.join(map(str, wrong))}")
     each = [_learn(table.iloc[:, position], name, kinds.get(name)) for position, name in enumerate(names)]
-    columns = Columns(tuple(each))
-    if not columns.width:
-        raise TableError("no column has a value that is known")
-    return columns
+    if all(column.silent for column in each):
+        what = f"{MIN_ROWS} rows or more with another value than the rest"
+        raise TableError(f"no column tells rows apart: none has {what}")
+    return Columns(tuple(each))
 
 
 def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
@@ -215,10 +222,11 @@ def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
     known = numbers[~np.isnan(numbers)]
     if len(known) < MIN_ROWS:  # its mean would be that of a few persons
         return Column(name, kind, 0.0, 0.0)
-    # So it would where nearly all have one value: that is the median then.
-    median = float(np.median(known))
-    if int((known != median).sum()) < MIN_ROWS:
-        return Column(name, kind, median, 0.0)
+    # So it would where nearly all have one value, and that value where few have it.
+    distinct, counts = np.unique(known, return_counts=True)
+    if len(known) - counts.max() < MIN_ROWS:
+        most = float(distinct[counts.argmax()]) if counts.max() >= MIN_ROWS else 0.0
+        return Column(name, kind, most, 0.0)
     with np.errstate(over="ignore"):
         mean, scale = float(known.mean()), float(known.std()) if kind == "numeric" else 1.0
     if not np.isfinite([mean, scale]).all():
@@ -256,10 +264,8 @@ def _refuse_stray_words(values: pd.Series, name: Any) -> None:
     """Refuse numbers among which a few words stand: they are no categories, and nobody would be told."""
     codes, uniques = _factorize(values, name)
     read = pd.Series([*map(str, uniques)], dtype=str)
-    # Numbers with leading zeros are codes.
     numbers = np.asarray(pd.to_numeric(read, errors="coerce"), float)
-    is_word = np.isnan(numbers) | read.str.fullmatch(r"0\d+").to_numpy(bool)
-    is_word = np.append(is_word, False)  # of a missing value
+    is_word = np.append(np.isnan(numbers), False)  # the last: of a missing value
     words = is_word[codes]
     if 0 < words.sum() < MIN_ROWS <= (~words & (codes >= 0)).sum():
         raise TableError(

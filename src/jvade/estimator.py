@@ -70,10 +70,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         random_state: seed of every draw; the same number gives the same clusters on the same machine.
-        checkpoint: folder that keeps the state of the training every half minute, and of one that long the
-            end of each stage; the same fit of the same rows, from the same random_state, goes on from there.
-            It stays when the fit is done, for whatever comes after may fail too; remove it when the model is
-            safe.
+        checkpoint: folder that keeps the state of the training every half minute, where ctrl-C stops it, and
+            after ten seconds the end of each stage; the same fit of the same rows, from the same
+            random_state, goes on from there. It stays when the fit is done, for whatever comes after may fail
+            too; remove it when the model is safe.
         on_block: called with a `Progress` after every few epochs; see `jvade.hooks`.
         verbose: say how far the training is.
 
@@ -290,6 +290,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         widths = base.widths if self.widths is None else _plain(self.widths)
         if isinstance(widths, list | tuple):
             widths = tuple(_whole(dict(enumerate(widths))).values())
+        if not np.isfinite(np.array(model, float)).all():
+            raise ValueError(f"expected finite numbers, got {model}")
         return replace(
             base,
             model=model,
@@ -339,8 +341,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.labels_, self.support_ = found.labels.astype(np.int32), found.support
         self.bics_, examined = found.bics, health.examine(found, rows)
         silent = [str(column.name) for column in self.columns_.each if column.silent]
-        what = f"columns that tell nothing, of one value or of fewer than {MIN_ROWS} known: "
-        what += ", ".join(silent)
+        what = (
+            f"columns that tell nothing, with fewer than {MIN_ROWS} rows unlike the rest: {', '.join(silent)}"
+        )
         self.health_ = examined._replace(warnings=[*examined.warnings, *([what] if silent else [])])
         kl_weights = np.asarray(found.lanes.hyperparameters.kl_weight).tolist()
         stages = {"pretraining": found.fit.pretrained, "fine-tuning": found.fit.finetuned}

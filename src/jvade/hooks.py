@@ -52,42 +52,39 @@ def values(progress: Progress) -> dict[str, float]:
 
 
 def jsonl(path: Path) -> Hook:
-    """Return what appends a line of JSON to a file: stage, epoch and `values`.
+    """Return what keeps a file of lines of JSON: stage, epoch and `values`, a line for each block.
 
-    Where a training that was stopped goes on, what the file says of later epochs is taken out, for it is told
-    again: the file is that of a training that nothing stopped.
+    Where a training that was stopped goes on, the lines of what is trained again are written anew, in their
+    places: the file is that of a training that nothing stopped.
     """
     begun: set[str] = set()
 
     def on_block(progress: Progress) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if progress.stage not in begun:
-            begun.add(progress.stage)
-            if _go_on(path, progress):
-                return
         line = json.dumps({"stage": progress.stage, "epoch": progress.epoch} | values(progress))
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        told = _told(path)
+        if progress.stage not in begun and progress.active.any():
+            told = [one for one in told if one[0] != progress.stage or one[1] <= progress.epoch]
+        begun.add(progress.stage)
+        own = [i for i, (stage, _, _) in enumerate(told) if stage == progress.stage]
+        place = own[-1] + 1 if own else len(told)
+        same = [i for i in own if told[i][1] == progress.epoch]
+        told[slice(same[0], same[0] + 1) if same else slice(place, place)] = [
+            (progress.stage, progress.epoch, line)
+        ]
+        text = "".join(f"{one}\n" for _, _, one in told)
+        atomic.write(path, lambda file: file.write_text(text, encoding="utf-8"))
 
     return on_block
 
 
-def _go_on(path: Path, progress: Progress) -> bool:
-    """Cut a file of lines off where a stage goes on; return whether the line of its epoch is there."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+def _told(path: Path) -> list[tuple[str, int, str]]:
+    """Return stage, epoch and text of each line of a file, but of one that is no whole line."""
     told = []
-    for line in lines:
-        with suppress(ValueError, KeyError):  # the last line of a run that was killed may be half a line
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with suppress(ValueError, KeyError):
             one = json.loads(line)
             told.append((str(one["stage"]), int(one["epoch"]), line))
-    ours = [i for i, (stage, _, _) in enumerate(told) if stage == progress.stage]
-    before = [i for i in ours if told[i][1] <= progress.epoch and progress.epoch]
-    if progress.active.any() and ours:  # a stage that has ended is not told again, nor is what follows it
-        told = told[: before[-1] + 1 if before else ours[0]]
-    if len(told) < len(lines):
-        text = "".join(line + "\n" for _, _, line in told)
-        atomic.write(path, lambda file: file.write_text(text, encoding="utf-8"))
-    return (progress.stage, progress.epoch) in {(stage, epoch) for stage, epoch, _ in told}
+    return told
 
 
 def tensorboard(folder: Path) -> Hook:

@@ -107,8 +107,9 @@ def load(path: Path | str) -> VaDE:
 def _loaded(path: Path) -> tuple[dict[str, Any], VaDE]:
     description, arrays = _read(path)
     try:
+        card(description)  # so it is whole
         return description, _build(description, arrays)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, MemoryError):
         writer = description["versions"]["jvade"]
         problem = "what it says and the arrays it holds do not fit together, though its checksum is right"
         advice = f"it names jvade {writer} as its writer: read it with that, or make it anew"
@@ -157,8 +158,9 @@ def card(description: Mapping[str, Any]) -> str:
         "## Intended use, and limits",
         "",
         "- To describe groups of rows such as visits. It is no tool for decisions about a person.",
-        "- Clusters are a summary of these data under these settings, not a fact of nature; profiles of "
-        "small clusters may give a person away, and nothing here suppresses them.",
+        "- Clusters are a summary of these data under these settings, not a fact of nature.",
+        "- The file tells how many rows each cluster had, and where it lies: one of few rows may give a "
+        "person away, and nothing here suppresses it.",
         "- Rows from elsewhere or another time are placed in the cluster they fit best, however badly: look "
         "at the support of a row and at its bound (`score_samples`).",
         f"- On other machines and versions latents and responsibilities are the same within {TOLERANCE:g}, "
@@ -263,8 +265,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     given = _known(VaDE, description["given"])
+    added = ADDED if description["format"] == 1 else {}
     if isinstance(given["configuration"], dict):
-        given["configuration"] = _configuration(given["configuration"])
+        given["configuration"] = _configuration(given["configuration"], added)
     if given["kinds"] is not None:
         given["kinds"] = dict(given["kinds"])
     if given["widths"] is not None:
@@ -280,10 +283,9 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     blocks = tuple(Block(*block) for block in sizes.get("blocks", ()))
     architecture = Architecture(**{**sizes, "widths": tuple(sizes["widths"]), "blocks": blocks})
     params = jax.tree.map(np.asarray, Parameters.from_arrays(part("params")))
-    known = _known(Hyperparameters, part("hyperparameters"))
-    n_runs = len(known["n_clusters"])
-    if description["format"] == 1:
-        known = {name: np.full(n_runs, value) for name, value in ADDED.items()} | known
+    stored = _known(Hyperparameters, part("hyperparameters"))
+    n_runs = len(stored["n_clusters"])
+    known: dict[str, Any] = {name: np.full(n_runs, value) for name, value in added.items()} | stored
     if missing := set(Hyperparameters._fields) - set(known):
         raise KeyError(*missing)
     agreed = Agreed(**_known(Agreed, part("agreed"))) if part("agreed") else None
@@ -295,13 +297,12 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     model.columns_ = Columns.from_dict([_known(Column, one) for one in description["columns"]])
     if model.columns_.width != architecture.n_features:
         raise ValueError("columns")
-    of_fit = description["settings"]
-    if description["format"] == 1:
-        of_fit["model"] = ADDED | of_fit["model"]
-    model.configuration_, model.checkpoint_ = _configuration(of_fit), None
+    model.configuration_, model.checkpoint_ = _configuration(description["settings"], added), None
     model.seed_, model.n_clusters_ = description["seed"], description["n_clusters"]
     model.n_iter_, model.n_rows_ = description["n_iter"], description["rows"]
     model.shares_ = np.array(description["shares"])
+    if len(model.shares_) != model.n_clusters_ or len(model.weights_) != model.n_clusters_:
+        raise ValueError("clusters")
     model.bics_ = {k: np.inf if bic is None else bic for k, bic in description["bics"]}
     health = _known(Health, description["health"])
     health["runs"] = pd.DataFrame(health["runs"])
@@ -321,9 +322,13 @@ def _known(kind: Callable[..., Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in raw.items() if name in signature(kind).parameters}
 
 
-def _configuration(raw: Mapping[str, Any]) -> Configuration:
+def _configuration(raw: Mapping[str, Any], added: Mapping[str, Any]) -> Configuration:
+    settings = {**added, **_known(Hyperparameters, raw["model"])}
+    for name, default in Hyperparameters._field_defaults.items():
+        if isinstance(default, int) and settings[name] == int(settings[name]):  # 5.0 was as good once
+            settings[name] = int(settings[name])
     parts: dict[str, Any] = {
-        "model": Hyperparameters(**_known(Hyperparameters, raw["model"])),
+        "model": Hyperparameters(**settings),
         "training": Training(**_known(Training, raw["training"])),
         "mixture": MixtureStart(**_known(MixtureStart, raw["mixture"])),
         "widths": tuple(raw["widths"]),

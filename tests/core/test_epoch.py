@@ -237,8 +237,9 @@ def test_lanes_that_cannot_train_are_refused(change, message):
     [
         (3, {"whole": True, "least": 1}, []),
         (np.int64(3), {"whole": True, "least": 1}, []),
-        (3.0, {"whole": True}, []),
-        (np.nan, {"least": 0}, []),
+        (3.0, {"whole": True}, ["a: expected a whole number, got 3.0"]),
+        (np.nan, {"least": 0}, ["a: expected a number, at least 0, got nan"]),
+        (np.nan, {"least": 0, "nan": True}, []),
         (np.nan, {"whole": True}, ["a: expected a whole number, got nan"]),
         (0.5, {"above": 0, "below": 1}, []),
         (1.0, {"above": 0, "below": 1}, ["a: expected above 0, below 1, got 1.0"]),

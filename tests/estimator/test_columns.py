@@ -127,7 +127,7 @@ def test_kinds_can_be_given(table):
             {},
             r"no numbers in 1 of 28 rows \(first: row 28\), numbers in the others; correct them, or say",
         ),
-        ([np.nan] * 9, {"a": "categorical"}, "no column has a value that is known"),
+        ([np.nan] * 9, {"a": "categorical"}, "no column tells rows apart: none has 8 rows or more"),
         ([1e200, -1e200] * 9, {}, "column 'a': its numbers are so large that they have no deviation"),
         ([["name 7"], ["x"]] * 9, {}, "column 'a': expected categories of text, numbers or truth values"),
         ([f"name {i}" for i in range(40)], {}, "none of its 40 categories has 8 rows or more"),
@@ -178,11 +178,11 @@ def test_no_category_comes_back_as_none():
 def test_of_few_known_values_no_model_keeps_the_mean():
     """As of a rare category the name: it would be that of a few persons."""
     values = np.where(np.arange(20) < MIN_ROWS - 1, 731.0 + np.arange(20), np.nan)
-    (few,) = learn(pd.DataFrame({"a": values})).each
+    few = learn(pd.DataFrame({"a": values, "b": np.arange(20)})).each[0]
     assert (few.mean, few.scale, few.silent) == (0.0, 0.0, True)
-    (one,) = learn(pd.DataFrame({"a": np.where(np.arange(20) < 1, 731.0, np.nan)})).each
+    one = learn(pd.DataFrame({"a": np.where(np.arange(20) < 1, 731.0, np.nan), "b": np.arange(20)})).each[0]
     assert (one.mean, one.scale) == (0.0, 0.0)
-    values[MIN_ROWS - 1] = 740.0
+    values[MIN_ROWS - 1 : MIN_ROWS + 1] = 740.0, 741.0
     (enough,) = learn(pd.DataFrame({"a": values})).each
     assert enough.mean == pytest.approx(np.nanmean(values))
     assert not enough.silent
@@ -190,12 +190,22 @@ def test_of_few_known_values_no_model_keeps_the_mean():
 
 def test_where_nearly_all_have_one_value_the_mean_is_theirs():
     """Else rows times the mean is what the others have: 999 visits that cost nothing, and one."""
-    (cost,) = learn(pd.DataFrame({"a": [0.0] * 992 + [731.0 + i for i in range(MIN_ROWS - 1)]})).each
+
+    def one(values):
+        frame = pd.DataFrame({"a": pd.Series(values, dtype=float), "b": np.arange(len(values))})
+        return learn(frame).each[0]
+
+    cost = one([0.0] * 992 + [731.0 + i for i in range(MIN_ROWS - 1)])
     assert (cost.mean, cost.scale, cost.silent) == (0.0, 0.0, True)
-    (flag,) = learn(pd.DataFrame({"a": [0] * 993 + [1] * (MIN_ROWS - 1)})).each
+    flag = one([0] * 993 + [1] * (MIN_ROWS - 1))
     assert (flag.kind, flag.mean, flag.silent) == ("binary", 0.0, True)
-    (flag,) = learn(pd.DataFrame({"a": [0] * 992 + [1] * MIN_ROWS})).each
-    assert not flag.silent
+    assert not one([0] * 992 + [1] * MIN_ROWS).silent
+    same = one([731.0] * 20)
+    assert (same.mean, same.silent) == (731.0, True)
+    # What only a few have is not told as the value of the rest either.
+    for values in ([731.0] * 3 + [*range(7)], [0.0] * 7 + [731.0] * 7):
+        found = one(values + [np.nan] * 20)
+        assert (found.mean, found.silent) == (0.0, True)
 
 
 def test_a_category_that_all_rows_have_tells_nothing():
@@ -206,9 +216,9 @@ def test_a_category_that_all_rows_have_tells_nothing():
     assert columns.decode(encoded)["a"].tolist() == ["x", "x"]
 
 
-def test_codes_with_leading_zeros_are_no_numbers_with_words_among_them():
-    columns = learn(pd.DataFrame({"a": ["00101", "00207", "11300"] * 20}))
-    assert columns.each[0].categories == ("00101", "00207", "11300")
+def test_codes_with_leading_zeros_are_no_words_among_numbers():
+    columns = learn(pd.DataFrame({"a": ["0101"] * 5 + ["1101", "1102"] * 50}))
+    assert columns.each[0].categories == ("1101", "1102")
 
 
 def test_a_table_without_columns_is_refused():

@@ -252,6 +252,7 @@ def test_progress_is_said(table, capsys):
             {"configuration": None},
             "configuration: expected one of robust, paper or a Configuration, got None",
         ),
+        ({"learning_rate": np.inf}, "expected finite numbers"),
         (
             {"validation_fraction": np.nan},
             "validation_fraction: expected a number, above 0, below 1, got nan",
@@ -303,7 +304,7 @@ def test_a_refusal_shows_no_value(values):
 def test_a_column_that_tells_nothing_is_told_of(table):
     frame = table[0].assign(same=3.0, few=np.where(np.arange(600) < 5, 12.5, np.nan))
     model = VaDE(2, configuration="paper", random_state=0, **SMALL | {"max_epochs": 2}).fit(frame)
-    what = "columns that tell nothing, of one value or of fewer than 8 known: same, few"
+    what = "columns that tell nothing, with fewer than 8 rows unlike the rest: same, few"
     assert what in model.health_.warnings
 
 

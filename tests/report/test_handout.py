@@ -262,8 +262,8 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     # Every rule that there was is remembered, not the last alone.
     for flags, others in (
         (["--lang", "en"], "(20 patients, rounded to 10)"),
-        (["--rounding", "10"], "(20 patients, rounded to 10; 8 patients, rounded to 5)"),
-        (["--rounding", "10"], "(20 patients, rounded to 10; 8 patients, rounded to 5)"),
+        (["--rounding", "10"], "(8 patients, rounded to 5; 20 patients, rounded to 10)"),
+        (["--rounding", "10"], "(8 patients, rounded to 5; 20 patients, rounded to 10)"),
     ):
         cli.main(["report", str(run), *flags])
         assert f"had other rules {others}" in " ".join(capsys.readouterr().out.split())
@@ -493,7 +493,7 @@ def test_a_mean_that_is_left_out_cannot_be_made_of_the_others(outcomes, smoke):
     row = made.profile.set_index("variable").loc["cost"]
     assert row[[f"cluster{one.name}" for one in made.clusters]].isna().all()
     text = re.sub("<style.*?</style>|<script.*?</script>", "", Page(made, "en", "").html(), flags=re.DOTALL)
-    assert "nan" not in text.lower().split()
+    assert "nan" not in re.sub("<[^>]*>", " ", text).lower().split()
 
 
 def test_clusters_alike_in_all_that_is_published_are_not_in_the_order_of_the_run(

@@ -49,7 +49,7 @@ class FitSettings:
             below overrides it.
         seed: every random draw descends from it.
         device: where to compute; "auto" takes an accelerator if JAX finds one.
-        resume: go on where the same command was stopped; --no-resume begins anew.
+        resume: go on where the same command was stopped; --no-resume forgets all that was kept.
         track: also tell TensorBoard (events in OUT/tensorboard) or MLflow (the run at work there).
         n_runs: runs whose consensus is the answer; of a single run, its own.
         widths: hidden widths of the encoder; the decoder mirrors them.
@@ -106,6 +106,8 @@ class FitSettings:
             self.configured()
         except ValueError as error:
             problems.append(str(error))
+        if not np.isfinite(np.array(self.model, float)).all():
+            problems.append(f"--model: expected finite numbers, got {self.model}")
         if problems:
             raise InputError(problems, "settings")
 
@@ -167,7 +169,8 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
         with terminal.step("fit"):
             model.fit(found.frame)
     except KeyboardInterrupt:
-        terminal.say(f"stopped; the same command goes on from here, in {settings.out}")
+        again = "" if settings.resume else ", without --no-resume,"
+        terminal.say(f"stopped; the same command{again} goes on from what is kept, in {settings.out}")
         raise
     labels = pd.DataFrame({"row": found.row, "cluster": model.labels_, "support": model.support_})
     folder.file(f"{PRIVATE}/labels.parquet", lambda path: labels.to_parquet(path, index=False))
@@ -199,8 +202,8 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
 def profiles(frame: pd.DataFrame, model: VaDE) -> pd.DataFrame:
     """Return what the clusters are like: a row for each number, 0/1 column and category.
 
-    Means of the known values of numbers, percentages of the rows of all else; of all rows, and of each
-    cluster.
+    Means of the known values of numbers, percentages of the known of 0/1 columns, and of all rows of a
+    category; of all rows, and of each cluster.
     """
     lines = []
     groups = {"all": slice(None)} | {str(k): model.labels_ == k for k in range(model.n_clusters_)}

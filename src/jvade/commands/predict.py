@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from jvade import atomic, ensemble, model_file
+from jvade.checkpoints import PRIVATE
 from jvade.columns import TableError
 from jvade.commands import rows
 from jvade.data.engines import EngineSettings
@@ -74,6 +75,8 @@ class PredictSettings:
         if self.mapping is not None:
             joined = [Path(join.file) for join in read_mapping(self.mapping).join]
             read |= {"a table of the mapping": joined}
+            for folder in joined:
+                rows.check_out(folder, self.out)
         for what, paths in read.items():
             if out in [path.resolve() for path in paths if path is not None]:
                 raise InputError([f"--out: this is {what}; name another file"], "settings")
@@ -85,7 +88,7 @@ def _files_of_run(folder: Path) -> list[Path]:
     """Return the files that the manifest of a run names, and itself; none where there is no such run."""
     try:
         names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return [folder / MANIFEST, *(folder / name for name in names)]
+        return [folder / name for name in (MANIFEST, *names)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -98,8 +101,9 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     """
     settings.check()
     model = model_file.load(settings.model)
-    if settings.model.is_dir() and not (settings.model / MANIFEST).exists():
-        what = "the fit that wrote this folder last did not end: the model in it is of the one before"
+    folder = settings.model
+    if (folder / PRIVATE).is_dir() and not (folder / MANIFEST).exists():
+        what = "the last fit into this folder did not end: the model in it may be of the one before"
         terminal.say(f"  warning: {what}", "yellow")
     source = (settings.visits, settings.mapping, settings.table)
     name = (settings.table or settings.visits or Path()).name

@@ -23,15 +23,10 @@ def run(run_folder: Path, settings: ReportSettings, terminal: Terminal) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         advice = f"expected the folder of a finished `jvade paper`, with its {MANIFEST}"
         raise InputError([advice], run_folder.name) from None
-    rule, before = settings.rule(), dict.fromkeys(report.earlier_rules(run_folder))
+    warning = "" if settings.not_protected else report.other_rules(run_folder, settings.rule())
     with terminal.step("report"):
         page = report.write(run_folder, ran, settings)
     what = "NOT PROTECTED, not to be passed on" if settings.not_protected else "may be handed on"
     terminal.say(f"{page}: {what}")
-    others = [f"{one.min_patients} patients, rounded to {one.rounding}" for one in before if one != rule]
-    if others and not settings.not_protected:
-        terminal.say(
-            f"  warning: reports of this run had other rules ({'; '.join(others)}): hand on one only, for "
-            "together they tell what each leaves out",
-            "yellow",
-        )
+    if warning:
+        terminal.say(f"  {warning}", "yellow")

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from jvade import manifest
 from jvade.columns import MIN_ROWS, Columns, Kind, TableError, learn
@@ -21,8 +24,6 @@ from jvade.report.terminal import Terminal
 
 #: Rows in memory at a time, where they are streamed.
 BATCH_ROWS = 262_144
-#: Rows of a CSV file that are looked at for codes with leading zeros.
-LOOKED_AT = 1000
 #: Rows from which a column of whole numbers that are all different looks like a number of something.
 DISTINCT_ROWS = 50
 
@@ -58,9 +59,17 @@ def check(visits: Path | None, mapping: Path | None, table: Path | None, out: Pa
         raise InputError(["give either --visits with --mapping, or --table"], "settings")
     if (visits is None) != (mapping is None):
         raise InputError(["--visits and --mapping belong together; a --table needs no mapping"], "settings")
-    source = (visits or table or Path()).resolve()
-    if source.is_dir() and source in (out.resolve(), *out.resolve().parents):
-        problem = f"--out: {out} would become a part of the table {visits or table}; name a place elsewhere"
+    check_out(visits or table, out)
+
+
+def check_out(source: Path | None, out: Path) -> None:
+    """Refuse an output in the folder that a table is read from: it would be read as a part of it.
+
+    Raises:
+        InputError: what to do.
+    """
+    if source is not None and source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
+        problem = f"--out: {out} would become a part of the table {source}; name a place elsewhere"
         raise InputError([problem], "settings")
 
 
@@ -86,9 +95,6 @@ def learned(found: Rows) -> Columns:
         columns = learn(found.frame, found.kinds)
     except TableError as error:
         raise InputError([str(error)], found.name) from None
-    if all(column.silent for column in columns.each):
-        problem = f"no column tells anything: each has one value, or fewer than {MIN_ROWS} that are known"
-        raise InputError([problem], found.name)
     return columns
 
 
@@ -235,14 +241,42 @@ def batches(
     wanted = [*heads[0].columns] if names is None else [*names]
     if absent := [name for name in dict.fromkeys([*wanted, *texts]) if name not in heads[0].columns]:
         raise InputError([f"column '{name}': not in the table" for name in absent], path.name)
-    for file, head in zip(files, heads, strict=True):
-        with readable(file.name, None, file.name.endswith(CSV_ENDINGS)):
-            if file.name.endswith(CSV_ENDINGS):
-                parts = _csv(file, head, wanted, texts, whole)
-            else:
-                parts = _parquet(file, wanted)
+    is_csv = files[0].name.endswith(CSV_ENDINGS)
+    if is_csv:
+        asked = [name for name in wanted if name not in texts] if whole else []
+        codes = {name for file in files for name in _codes(file, heads[0], asked)}
+        texts = [*texts, *sorted(codes)]
+    for file in files:
+        with readable(file.name, None, is_csv):
+            parts = _csv(file, heads[0], wanted, texts, whole) if is_csv else _parquet(file, wanted)
             for part in parts:
                 yield pd.DataFrame(part[wanted], copy=False)
+
+
+def _codes(file: Path, head: Head, names: Sequence[str]) -> set[str]:
+    """Return which columns of a CSV file hold numbers with leading zeros, once all its lines are whole.
+
+    Raises:
+        InputError: a line has more or fewer fields than the header.
+    """
+    options = {"column_types": dict.fromkeys(head.columns, pa.string()), "strings_can_be_null": True}
+    options |= {"include_columns": [*names] or [next(iter(head.columns))]}
+    codes: set[str] = set()
+    with (
+        readable(file.name, None, True),
+        csv.open_csv(
+            file,
+            csv.ReadOptions(column_names=[*head.columns], skip_rows=1),
+            csv.ParseOptions(delimiter=head.delimiter, newlines_in_values=True),
+            csv.ConvertOptions(**options),
+        ) as opened,
+    ):
+        for part in opened:
+            for name in {*names} - codes:
+                found = pc.match_substring_regex(part.column(name), r"^0[0-9]+$")  # type: ignore[attr-defined]
+                if found.true_count:
+                    codes.add(name)
+    return codes
 
 
 def _csv(
@@ -250,21 +284,11 @@ def _csv(
 ) -> Iterator[pd.DataFrame]:
     options: dict[str, Any] = {"sep": head.delimiter, "header": 0, "names": [*head.columns]}
     options |= {"usecols": names, "skipinitialspace": True, "encoding": "utf-8-sig"}
-    try:
-        if whole:
-            some: Any = pd.read_csv(file, nrows=LOOKED_AT, dtype=str, **options)
-            codes = [name for name in some if some[name].str.fullmatch(r"0\d+").any()]
-            options |= {"dtype": dict.fromkeys([*texts, *codes], str), "low_memory": False}
-            parts: Any = [pd.read_csv(file, **options)]
-        else:
-            options["dtype"] = dict.fromkeys(texts, str)
-            parts = pd.read_csv(file, chunksize=BATCH_ROWS, **options)
-        yield from parts
-    except UnicodeError:
-        raise
-    except ValueError:  # it would show values
-        problem = "the file cannot be read as CSV: a line has more fields than the header, or a quote is open"
-        raise InputError([problem], file.name) from None
+    options |= {"dtype": dict.fromkeys(texts, str), "low_memory": False}
+    parts: Any = (
+        [pd.read_csv(file, **options)] if whole else pd.read_csv(file, chunksize=BATCH_ROWS, **options)
+    )
+    yield from parts
 
 
 def _parquet(file: Path, names: Sequence[str]) -> Iterator[pd.DataFrame]:

@@ -141,6 +141,8 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     columns, source = rows.learned(table), table.about["source"]
     if settings.table:
         rows.say_kinds(columns, terminal)
+    if silent := [str(column.name) for column in columns.each if column.silent]:
+        terminal.say(f"  warning: columns that tell nothing: {', '.join(silent)}", "yellow")
     folder = RunFolder(settings.out)
     # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
     training = replace(settings.training, block_epochs=1)
@@ -170,13 +172,14 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
                 keeper=kept,
             )
     except KeyboardInterrupt:
-        terminal.say(f"stopped; the same command goes on from here, in {settings.out}")
+        terminal.say(f"stopped; the same command goes on from what is kept, in {settings.out}")
         raise
     folder.table("sweep", found.table)
     seconds = terminal.seconds | {"sweep": terminal.seconds["sweep"] + kept.seconds}
     folder.finish(
         manifest.of_training(began, seconds, settings, source)
-        | {"inputs": [str(column.name) for column in columns.each], "warnings": found.failures},
+        | {"inputs": [str(column.name) for column in columns.each], "rows": table.lines}
+        | {"warnings": found.failures},
         [*folder.written, METRICS],
     )
     checkpoints.remove(kept.folder, settings.out)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from jvade import manifest
 from jvade.analysis import fidelity
+from jvade.commands import rows
 from jvade.data import draft, published
 from jvade.data.district import tables
 from jvade.data.engines import EngineSettings, scratch
@@ -68,6 +69,7 @@ def features(settings: FeaturesSettings, terminal: Terminal) -> None:
         InputError: the visits, the mapping or the encoding cannot be used; nothing was written.
     """
     began = datetime.now(UTC)
+    rows.check_out(settings.visits, settings.out)
     mapping = read_mapping(settings.mapping)
     encoding = Encoding.read(settings.encoding) if settings.encoding else None
     with scratch(settings.tables) as temp:

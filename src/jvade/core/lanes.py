@@ -4,6 +4,7 @@ Every lane is the program of `epoch`; this file says how a stack of them shares 
 that have finished, and reports. A run of one is a stack of one.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -224,7 +225,10 @@ def train(
             report()
     except KeyboardInterrupt:
         if keeper is not None and int(states.epoch.max()) > begun:  # up to the last whole block
-            keeper.keep(stage, states, "stop")
+            try:
+                keeper.keep(stage, states, "stop")
+            except OSError as error:  # what was kept before is still there
+                warnings.warn(str(error), stacklevel=2)
         raise
     return Trained(
         params=states.best_params,

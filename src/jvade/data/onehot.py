@@ -52,6 +52,8 @@ def choose_levels(counts: Mapping[str, int], coding: Coding, min_rows: int = 1) 
     ranked = sorted(counts, key=lambda c: (c != coding.left_out, -counts[c], c))
     if not ranked:
         return ()
+    if ranked[0] != coding.left_out and counts[ranked[0]] < min_rows:  # and so are all
+        return (OTHER,)
     common = [code for code in ranked[1:] if counts[code] >= min_rows]
     pooled = len(common) < len(ranked) - 1 or len(ranked) > coding.max_levels
     levels = (ranked[0], *sorted(common[: coding.max_levels - 1 - pooled]))

@@ -107,11 +107,11 @@ def files_of(path: Path, engine: Engine | None = None) -> tuple[list[Path], list
     """Return the files of a table, in their order, and what each says of itself.
 
     Args:
-        path: see `read`.
-        engine: see `read`; None where none reads them.
+        path: see `open_table`.
+        engine: see `open_table`; None where none reads them.
 
     Raises:
-        InputError: see `read`.
+        InputError: see `open_table`.
     """
     files, heads = _files(path), []
     for file in files:

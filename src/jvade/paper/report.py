@@ -10,18 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from jvade import manifest
+from jvade import atomic, manifest
 from jvade.analysis import types
 from jvade.analysis.disclosure import Rule
 from jvade.data import published
 from jvade.data.errors import InputError
 from jvade.paper.stage import read_outcome, read_record
-from jvade.report.folder import MANIFEST, RunFolder
+from jvade.report.folder import RunFolder
 from jvade.report.handout.export import png
 from jvade.report.handout.page import Language, Page, sheets
 
 #: Folder of the report within its run, and where one that is not protected goes.
 SHARED, UNPROTECTED = "report", "private/report-not-protected"
+#: The rules of all reports of a run so far.
+RULES = "private/report_rules.json"
 #: Most rows of a sheet of Excel.
 EXCEL_ROWS = 1_048_575
 
@@ -82,12 +84,22 @@ def read_types(path: Path | None) -> list[types.CareType]:
         raise InputError(["the file cannot be opened; check the path"], name) from None
 
 
-def earlier_rules(run_folder: Path) -> list[Rule]:
-    """Return the rules of the reports that a run had so far, the latest last."""
+def other_rules(run_folder: Path, rule: Rule) -> str:
+    """Return what to be warned of where reports of a run had other rules than this; "" where none had."""
+    others = [one for one in _rules(run_folder) if one != rule]
+    if not others:
+        return ""
+    each = "; ".join(f"{one.min_patients} patients, rounded to {one.rounding}" for one in others)
+    advice = "hand on one only, for together they tell what each leaves out"
+    return f"warning: reports of this run had other rules ({each}): {advice}"
+
+
+def _rules(run_folder: Path) -> list[Rule]:
+    """Return the rules of the reports that a run had so far."""
     try:
-        said = json.loads((run_folder / SHARED / MANIFEST).read_text(encoding="utf-8"))
-        return [Rule(**rule) for rule in [*said.get("earlier_rules", []), said["rule"]]]
-    except (OSError, ValueError, KeyError, TypeError):
+        raw = json.loads((run_folder / RULES).read_text(encoding="utf-8"))
+        return [Rule(**rule) for rule in raw]
+    except (OSError, ValueError, TypeError):
         return []
 
 
@@ -129,7 +141,9 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         pixels = {name: png(svg, settings.font) for name, svg in drawn.items()}
     except ValueError as error:
         raise InputError([str(error)], "settings") from None
-    before = [] if settings.not_protected else earlier_rules(run_folder)
+    if not settings.not_protected:  # before a page of it can be handed on
+        rules = [manifest.plain(one) for one in dict.fromkeys([*_rules(run_folder), rule])]
+        atomic.write(run_folder / RULES, lambda path: path.write_text(json.dumps(rules), encoding="utf-8"))
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
     folder.begin()
     html = folder.text("report.html", page.html())
@@ -147,7 +161,6 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
             "versions": manifest.versions(),
             "shareable": not settings.not_protected,
             "rule": manifest.plain(rule),
-            "earlier_rules": [manifest.plain(one) for one in dict.fromkeys(before) if one != rule],
             # Without the folders of whoever wrote it.
             "settings": manifest.plain(settings) | {name: path and path.name for name, path in files.items()},
             "run": {name: record["key"] for name, record in records.items() if record},

@@ -110,7 +110,10 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         with terminal.step("report"):
             stages = {name: study.record(name) for name in handout.STAGES}
             ran = {"settings": manifest.plain(settings), "stages": stages}
+            warning = report.other_rules(study.folder.path, ReportSettings().rule())
             report.write(study.folder.path, ran, ReportSettings())
+        if warning:
+            terminal.say(f"  {warning}", "yellow")
     finish(study, current, began, clock)
     page.summarise(study, current)
     terminal.say(

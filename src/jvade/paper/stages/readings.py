@@ -57,11 +57,11 @@ def compute(study: Study) -> Outcome:
     variances = tuple(sorted({*settings.readings.noise_variances, settings.model.noise_variance}))
     each = [settings.model._replace(noise_variance=variance) for variance in variances]
     stack, sizes = lanes.stack([settings.seed] * len(each), each), training.architecture(study)
-    lines, base, on_block = [], None, study.told("readings")
+    lines, base = [], None
     inputs = matrices(study, rows)
     for name, matrix in inputs.items():
         x = jnp.asarray(matrix)
-        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, on_block)
+        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, study.told(f"readings {name}"))
         sound = np.asarray(result.sound)
         for i, variance in enumerate(variances):
             reading = {"inputs": name, "noise_variance": variance}
