@@ -280,7 +280,7 @@ def test_a_stopped_process_ends_with_its_code(own, tmp_path):
     while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) > 1):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)  # a compilation ends first
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "stopped; the same command goes on from what is kept" in out

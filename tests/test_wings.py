@@ -33,7 +33,7 @@ MAY_IMPORT["health"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clu
 MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clustering", "sweeps"})
 MAY_IMPORT["version"] = (set(), set())
 MAY_IMPORT["manifest"] = ({"jax"}, {"data", "manifest", "version"})
-MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks"})
+MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks", "atomic"})
 MAY_IMPORT["columns"] = ({"pandas"}, {"core", "columns"})
 MAY_IMPORT["estimator"] = (
     {"jax", "pandas", "sklearn"},
@@ -48,6 +48,7 @@ MAY_IMPORT["model_file"] = (
 MAY_IMPORT["paper"] = (_packages, {*MAY_IMPORT, "paper", "__init__"})
 MAY_IMPORT["commands"] = (_packages, {*MAY_IMPORT, "commands", "__init__"})
 MAY_IMPORT["cli"] = (_packages | {"tyro"}, {*MAY_IMPORT, "cli"} | {"__init__"})
+MAY_IMPORT["__main__"] = (set(), {"cli", "version"})
 # Loaded when asked for.
 MAY_IMPORT["__init__"] = (
     set(),

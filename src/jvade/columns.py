@@ -117,6 +117,16 @@ class Columns:
         """The likelihoods of the columns of the matrix, where they are by kind."""
         return joined(column.block for column in self.each if column.width)
 
+    def check(self) -> None:
+        """Refuse columns of which none tells anything.
+
+        Raises:
+            TableError: it is so.
+        """
+        if all(column.silent for column in self.each):
+            what = f"{MIN_ROWS} rows or more with another value than the rest"
+            raise TableError(f"no column tells rows apart: none has {what}")
+
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as what JSON holds."""
         return [asdict(column) for column in self.each]
@@ -206,9 +216,6 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
     if wrong := [name for name, kind in kinds.items() if kind not in known]:
         raise TableError(f"kinds: expected one of {', '.join(known)} for {', '.join(map(str, wrong))}")
     each = [_learn(table.iloc[:, position], name, kinds.get(name)) for position, name in enumerate(names)]
-    if all(column.silent for column in each):
-        what = f"{MIN_ROWS} rows or more with another value than the rest"
-        raise TableError(f"no column tells rows apart: none has {what}")
     return Columns(tuple(each))
 
 

@@ -175,6 +175,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             delattr(self, name)
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds)
+        self.columns_.check()
         rows = self.columns_.encode(table)
         self.configuration_ = chosen = self.resolve(len(rows))
         self.seed_, numbers = self._seed(), self._numbers()
@@ -290,9 +291,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         widths = base.widths if self.widths is None else _plain(self.widths)
         if isinstance(widths, list | tuple):
             widths = tuple(_whole(dict(enumerate(widths))).values())
-        if not np.isfinite(np.array(model, float)).all():
-            raise ValueError(f"expected finite numbers, got {model}")
-        return replace(
+        chosen = replace(
             base,
             model=model,
             training=replace(training, batch_size=sizes["batch_size"]),
@@ -300,6 +299,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             n_runs=sizes["n_init"],
             **given("likelihood", "noise"),
         )
+        if not np.isfinite(np.array(model, float)).all():
+            raise ValueError(f"expected finite numbers, got {model}")
+        return chosen
 
     def __sklearn_is_fitted__(self) -> bool:
         """Say whether a fit has come to its end."""

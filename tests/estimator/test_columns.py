@@ -127,7 +127,6 @@ def test_kinds_can_be_given(table):
             {},
             r"no numbers in 1 of 28 rows \(first: row 28\), numbers in the others; correct them, or say",
         ),
-        ([np.nan] * 9, {"a": "categorical"}, "no column tells rows apart: none has 8 rows or more"),
         ([1e200, -1e200] * 9, {}, "column 'a': its numbers are so large that they have no deviation"),
         ([["name 7"], ["x"]] * 9, {}, "column 'a': expected categories of text, numbers or truth values"),
         ([f"name {i}" for i in range(40)], {}, "none of its 40 categories has 8 rows or more"),
@@ -224,6 +223,8 @@ def test_codes_with_leading_zeros_are_no_words_among_numbers():
 def test_a_table_without_columns_is_refused():
     with pytest.raises(ValueError, match="expected one column or more, got none"):
         learn(pd.DataFrame(index=range(9)))
+    with pytest.raises(ValueError, match="no column tells rows apart: none has 8 rows or more"):
+        learn(pd.DataFrame({"a": [1, 2, 3], "b": [None] * 3})).check()
 
 
 def test_the_likeliest_may_be_none_of_the_categories():

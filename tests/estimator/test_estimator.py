@@ -4,6 +4,7 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -234,12 +235,12 @@ def test_progress_is_said(table, capsys):
         ({"n_clusters": 601}, "n_clusters: expected 1 to the number of rows"),
         ({"n_clusters": 2.5}, r"a whole number, at least 1, or several to choose from, got 2\.5"),
         ({"noise_variance": -1.0}, "noise_variance: expected above 0, got -1.0"),
-        ({"n_init": 0}, "n_runs: expected a whole number, at least 1, got 0"),
+        ({"n_init": 0}, "n_init: expected a whole number, at least 1, got 0"),
         ({"n_clusters": "auto"}, "n_clusters: expected a whole number.*, got 'auto'"),
         ({"n_clusters": []}, r"n_clusters: expected a whole number.*, got \[\]"),
         ({"n_clusters": None}, "n_clusters: expected a whole number.*, got None"),
         ({"n_components": 2.5}, r"n_components: expected a whole number, at least 1, got 2\.5"),
-        ({"n_init": 2.5}, r"n_runs: expected a whole number, at least 1, got 2\.5"),
+        ({"n_init": 2.5}, r"n_init: expected a whole number, at least 1, got 2\.5"),
         ({"widths": 16}, r"widths: expected one or more whole numbers, at least 1, such as \(256,\), got 16"),
         ({"widths": (16, 0)}, r"widths: expected .*, got \(16, 0\)"),
         ({"learning_rate": "fast"}, "learning_rate: expected a number, at least 0, got 'fast'"),

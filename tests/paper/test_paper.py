@@ -87,6 +87,9 @@ FIGURES = {
 FILES = {f"{name}.csv" for names in TABLES.values() for name in names}
 FILES |= {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
 FILES |= {f"stages/{name}.json" for name in TABLES} | {"paper.md", "paper.html"}
+COURSES = ("pretraining", "fine-tuning", "robust", "stability")
+COURSES += ("readings-ours", "readings-inclusive", "readings-longest-gap")
+FILES |= {f"stages/{name}.jsonl" for name in COURSES}
 
 
 def run(capsys, *args):
@@ -551,7 +554,7 @@ def test_a_run_that_diverges_says_so_and_is_no_finished_run(tmp_path, capsys):
     assert "went non-finite" in err
     assert "try a lower learning rate" in err
     assert not (out / "run.json").exists()
-    assert {path.name for path in (out / "stages").iterdir()} == {"cohort.json"}
+    assert {path.name for path in (out / "stages").iterdir()} == {"cohort.json", "pretraining.jsonl"}
 
 
 def test_folder_names():

@@ -93,6 +93,7 @@ def learned(found: Rows) -> Columns:
     """
     try:
         columns = learn(found.frame, found.kinds)
+        columns.check()
     except TableError as error:
         raise InputError([str(error)], found.name) from None
     return columns

@@ -61,7 +61,14 @@ def compute(study: Study) -> Outcome:
     inputs = matrices(study, rows)
     for name, matrix in inputs.items():
         x = jnp.asarray(matrix)
-        result = fit.fit(x, stack, sizes, settings.training, settings.mixture, study.told(f"readings {name}"))
+        result = fit.fit(
+            x,
+            stack,
+            sizes,
+            settings.training,
+            settings.mixture,
+            study.told("-".join(["readings", *name.split()])),
+        )
         sound = np.asarray(result.sound)
         for i, variance in enumerate(variances):
             reading = {"inputs": name, "noise_variance": variance}
