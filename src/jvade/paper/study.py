@@ -10,7 +10,7 @@ from jvade.checkpoints import PRIVATE
 from jvade.paper import handout, page, report
 from jvade.paper.report import SHARED, ReportSettings
 from jvade.paper.settings import PaperSettings
-from jvade.paper.stage import Stage, Study
+from jvade.paper.stage import RECORDS, Stage, Study
 from jvade.paper.stages import (
     cohort,
     comparison,
@@ -133,8 +133,11 @@ def draw(study: Study, name: str) -> Iterable[str]:
 def finish(study: Study, current: list[str], began: datetime, clock: float) -> None:
     """Write the manifest: from here on the folder is a finished run of the stages it names."""
     records = {name: study.record(name) or {} for name in current}
+    root = study.folder.path
+    beside = [*(root / RECORDS).glob("*.jsonl"), *root.glob(report.RULES)]
     files = sorted(
-        {file for record in records.values() for file in record["files"]} | {*study.folder.written}
+        {file for record in records.values() for file in record["files"]}
+        | {*study.folder.written, *(path.relative_to(root).as_posix() for path in beside)}
     )
     values = study.outcome("cohort").values
     study.folder.finish(
