@@ -175,7 +175,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             delattr(self, name)
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds)
-        self.columns_.check()
+        if not self.columns_.width:
+            self.columns_.check()
         rows = self.columns_.encode(table)
         self.configuration_ = chosen = self.resolve(len(rows))
         self.seed_, numbers = self._seed(), self._numbers()
