@@ -135,8 +135,11 @@ def _count(
     for name, length in zip(names, shape, strict=True):
         codes = codes * length + dimensions[name].codes
     visits = np.bincount(codes, minlength=size)
-    # Sorting beats hashing here by far: it is vectorised.
-    pairs = np.sort(people * size + codes)
+    # Sorting beats hashing here by far: it is vectorised, and twice as fast where numbers are short.
+    short = (int(people.max(initial=0)) + 1) * size < np.iinfo(np.int32).max
+    pairs = people.astype(np.int32 if short else np.int64) * size
+    pairs += codes.astype(pairs.dtype)
+    pairs.sort()
     first = np.append(True, pairs[1:] != pairs[:-1])
     behind = np.bincount(pairs[first] % size, minlength=size)
     cells = _product(dimensions, names)
