@@ -49,6 +49,11 @@ def own(tmp_path_factory):
     return folder
 
 
+def short_fit(own, out):
+    """Return the words of a short fit to two columns of that table."""
+    return "fit", "--table", own / "own.parquet", "--columns", "age", "flag", *FAST, "--out", out
+
+
 @pytest.fixture(scope="module")
 def fitted(own):
     """A model of that table."""
@@ -315,17 +320,7 @@ def test_help_names_nothing_of_the_program(capsys):
 
 def test_a_disk_that_is_full_at_the_end_loses_no_training(own, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("jvade.checkpoints.EVERY", 0.0)
-    words = (
-        "fit",
-        "--table",
-        own / "own.parquet",
-        "--columns",
-        "age",
-        "flag",
-        *FAST,
-        "--out",
-        tmp_path / "x",
-    )
+    words = short_fit(own, tmp_path / "x")
     with monkeypatch.context() as patched:
 
         def full(*_):
@@ -499,17 +494,7 @@ def test_a_full_disk_is_said_and_loses_nothing(fitted, own, tmp_path):
 
 @pytest.mark.long
 def test_a_disk_that_fills_up_in_a_fit_is_said_and_the_fit_goes_on(own, tmp_path):
-    words = (
-        "fit",
-        "--table",
-        own / "own.parquet",
-        "--columns",
-        "age",
-        "flag",
-        *FAST,
-        "--out",
-        tmp_path / "fit",
-    )
+    words = short_fit(own, tmp_path / "fit")
     done = child(words, limit=3000)
     assert done.returncode == 1
     assert "\njvade: the state of the training cannot be kept" in done.stderr  # after what orbax logs

@@ -25,6 +25,7 @@ from jvade.core.settings import (
     Hyperparameters,
     Noise,
     Training,
+    not_among,
     not_widths,
     unlike,
 )
@@ -60,9 +61,8 @@ class Configuration:
 
     def __post_init__(self) -> None:
         problems = not_widths(self.widths) + unlike("n_runs", self.n_runs, whole=True, least=1)
-        for name, known in (("likelihood", ("gaussian", "by-kind")), ("noise", get_args(Noise))):
-            if getattr(self, name) not in known:
-                problems.append(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        problems += not_among("likelihood", self.likelihood, ("gaussian", "by-kind"))
+        problems += not_among("noise", self.noise, get_args(Noise))
         self.model.check()
         self.mixture.check()
         low, high = NOISE_RANGE

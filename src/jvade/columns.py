@@ -117,6 +117,13 @@ class Columns:
         """The likelihoods of the columns of the matrix, where they are by kind."""
         return joined(column.block for column in self.each if column.width)
 
+    @property
+    def silence(self) -> str:
+        """What to be warned of where columns tell nothing; "" where all tell something."""
+        names = [str(column.name) for column in self.each if column.silent]
+        what = f"columns that tell nothing, with fewer than {MIN_ROWS} rows unlike the rest"
+        return f"{what}: {', '.join(names)}" if names else ""
+
     def check(self) -> None:
         """Refuse columns of which none tells anything.
 
@@ -220,20 +227,21 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
 
 
 def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
-    if kind is None and (kind := _kind(values)) == "categorical":
-        _refuse_stray_words(values, name)
+    is_given, kind = kind is not None, kind or _kind(values)
     if kind == "categorical":
-        categories, some = _categories(values, name)
+        codes, uniques = _factorize(values, name)
+        if not is_given:
+            _refuse_stray_words(codes, uniques, name)
+        categories, some = _categories(codes, uniques, name)
         return Column(name, kind, scale=float(some), categories=categories)
     numbers = _numbers(values, name, kind)
     known = numbers[~np.isnan(numbers)]
     if len(known) < MIN_ROWS:  # its mean would be that of a few persons
         return Column(name, kind, 0.0, 0.0)
     # So it would where nearly all have one value, and that value where few have it.
-    distinct, counts = np.unique(known, return_counts=True)
-    if len(known) - counts.max() < MIN_ROWS:
-        most = float(distinct[counts.argmax()]) if counts.max() >= MIN_ROWS else 0.0
-        return Column(name, kind, most, 0.0)
+    most, n = _most_frequent(known)
+    if len(known) - n < MIN_ROWS:
+        return Column(name, kind, most if n >= MIN_ROWS else 0.0, 0.0)
     with np.errstate(over="ignore"):
         mean, scale = float(known.mean()), float(known.std()) if kind == "numeric" else 1.0
     if not np.isfinite([mean, scale]).all():
@@ -241,9 +249,17 @@ def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
     return Column(name, kind, mean, scale)
 
 
-def _categories(values: pd.Series, name: Any) -> tuple[tuple[Any, ...], bool]:
+def _most_frequent(known: np.ndarray) -> tuple[float, int]:
+    """Return the value that most have, and how many; of many, where not even half have one, the median."""
+    if len(known) < 2 * MIN_ROWS:
+        distinct, counts = np.unique(known, return_counts=True)
+        return float(distinct[counts.argmax()]), int(counts.max())
+    median = float(np.median(known))  # no sorting; what more than half have is the median
+    return median, int((known == median).sum())
+
+
+def _categories(codes: np.ndarray, uniques: Any, name: Any) -> tuple[tuple[Any, ...], bool]:
     """Return the categories of a column, and whether they tell rows apart."""
-    codes, uniques = _factorize(values, name)
     counts: dict[str, int] = {}
     plain: dict[str, Any] = {}
     for value, n in zip(uniques, np.bincount(codes[codes >= 0], minlength=len(uniques)), strict=True):
@@ -264,19 +280,18 @@ def _categories(values: pd.Series, name: Any) -> tuple[tuple[Any, ...], bool]:
     found = tuple(plain[word] for word in kept)
     if not all(isinstance(one, str | int | float) for one in found):
         raise TableError(f"column '{name}': expected categories of text, numbers or truth values; convert it")
-    return found, any(len(values) - counts[word] >= MIN_ROWS for word in kept)
+    return found, any(len(codes) - counts[word] >= MIN_ROWS for word in kept)
 
 
-def _refuse_stray_words(values: pd.Series, name: Any) -> None:
+def _refuse_stray_words(codes: np.ndarray, uniques: Any, name: Any) -> None:
     """Refuse numbers among which a few words stand: they are no categories, and nobody would be told."""
-    codes, uniques = _factorize(values, name)
     read = pd.Series([*map(str, uniques)], dtype=str)
     numbers = np.asarray(pd.to_numeric(read, errors="coerce"), float)
     is_word = np.append(np.isnan(numbers), False)  # the last: of a missing value
     words = is_word[codes]
     if 0 < words.sum() < MIN_ROWS <= (~words & (codes >= 0)).sum():
         raise TableError(
-            f"column '{name}': no numbers in {words.sum()} of {len(values)} rows (first: row "
+            f"column '{name}': no numbers in {words.sum()} of {len(codes)} rows (first: row "
             f"{int(words.argmax()) + 1}), numbers in the others; correct them, or say that it is categorical"
         )
 

@@ -18,10 +18,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jvade import clustering, ensemble, health, manifest
 from jvade.checkpoints import Checkpoints
 from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
-from jvade.columns import MIN_ROWS, Column, Columns, Kind, learn
+from jvade.columns import Column, Columns, Kind, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
-from jvade.core.settings import Block, Noise, unlike
+from jvade.core.settings import Block, Noise, unlike, whole
 from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
@@ -175,7 +175,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             delattr(self, name)
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds)
-        if not self.columns_.width:
+        if not self.columns_.width:  # columns that tell nothing can be fitted, as scikit-learn asks
             self.columns_.check()
         rows = self.columns_.encode(table)
         self.configuration_ = chosen = self.resolve(len(rows))
@@ -262,7 +262,12 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             raise ValueError(f"configuration: {expected}, got {base!r}")
 
         def given(*names: str) -> dict[str, Any]:
-            return {name: value for name in names if (value := _plain(getattr(self, name))) is not None}
+            # A grid search over an array sets numbers of NumPy.
+            values = {name: manifest.plain(getattr(self, name)) for name in names}
+            return {name: value for name, value in values.items() if value is not None}
+
+        def given_whole(*names: str) -> dict[str, Any]:
+            return {name: whole(value) for name, value in given(*names).items()}
 
         model = base.model._replace(
             **given(
@@ -272,26 +277,26 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
                 "weight_decay",
                 "clip_norm",
             ),
-            **_whole(given("latent_dim", "patience")),
+            **given_whole("latent_dim", "patience"),
         )
         training = replace(
-            base.training, **given("validation_fraction", "input_dropout"), **_whole(given("max_epochs"))
+            base.training, **given("validation_fraction", "input_dropout"), **given_whole("max_epochs")
         )
-        batch_size = _plain(self.batch_size)
+        batch_size = given_whole("batch_size").get("batch_size")
         if batch_size == "auto":
             small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
             batch_size = min(training.batch_size, small)
         sizes = {"n_init": base.n_runs, "n_components": model.n_clusters, "batch_size": batch_size}
-        sizes = _whole(sizes | given("n_init", "n_components"))
+        sizes |= given_whole("n_init", "n_components")
         if problems := [line for name in sizes for line in unlike(name, sizes[name], whole=True, least=1)]:
             raise ValueError("; ".join(problems))
         components = sizes["n_components"]
         numbers = self._numbers()
         most = max(numbers) if isinstance(numbers, list) else numbers
         model = model._replace(n_clusters=max(most, min(components, n_rows // ROWS_PER_COMPONENT)))
-        widths = base.widths if self.widths is None else _plain(self.widths)
-        if isinstance(widths, list | tuple):
-            widths = tuple(_whole(dict(enumerate(widths))).values())
+        widths = given("widths").get("widths", base.widths)
+        if isinstance(widths, list):
+            widths = tuple(whole(width) for width in widths)
         chosen = replace(
             base,
             model=model,
@@ -300,7 +305,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             n_runs=sizes["n_init"],
             **given("likelihood", "noise"),
         )
-        if not np.isfinite(np.array(model, float)).all():
+        if not model.finite:
             raise ValueError(f"expected finite numbers, got {model}")
         return chosen
 
@@ -323,8 +328,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
     def _numbers(self) -> int | list[int]:
         """Return the number of clusters, or those to choose from."""
-        numbers = _plain(self.n_clusters)
-        several = [*_whole(dict(enumerate(numbers if isinstance(numbers, list) else [numbers]))).values()]
+        numbers = manifest.plain(self.n_clusters)
+        several = [whole(one) for one in (numbers if isinstance(numbers, list) else [numbers])]
         if not several or any(unlike("", one, whole=True, least=1) for one in several):
             expected = "expected a whole number, at least 1, or several to choose from"
             raise ValueError(f"n_clusters: {expected}, got {self.n_clusters!r}")
@@ -343,11 +348,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         made = self.ensemble_ = found.ensemble
         self.labels_, self.support_ = found.labels.astype(np.int32), found.support
         self.bics_, examined = found.bics, health.examine(found, rows)
-        silent = [str(column.name) for column in self.columns_.each if column.silent]
-        what = (
-            f"columns that tell nothing, with fewer than {MIN_ROWS} rows unlike the rest: {', '.join(silent)}"
-        )
-        self.health_ = examined._replace(warnings=[*examined.warnings, *([what] if silent else [])])
+        silence = [self.columns_.silence] if self.columns_.silence else []
+        self.health_ = examined._replace(warnings=examined.warnings + silence)
         kl_weights = np.asarray(found.lanes.hyperparameters.kl_weight).tolist()
         stages = {"pretraining": found.fit.pretrained, "fine-tuning": found.fit.finetuned}
         each = [
@@ -446,19 +448,6 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             rows=hashlib.sha256(np.ascontiguousarray(rows.T).data).hexdigest(), settings=settings
         )
         return Checkpoints(Path(self.checkpoint) / key[:16])
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting without NumPy: a grid search over an array sets numbers of that."""
-    return manifest.plain(value)
-
-
-def _whole(values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return settings with 2 for 2.0: an array of numbers may have made it so."""
-    return {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in values.items()
-    }
 
 
 def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:

@@ -57,21 +57,16 @@ def jsonl(path: Path) -> Hook:
     Where a training that was stopped goes on, the lines of what is trained again are written anew, in their
     places: the file is that of a training that nothing stopped.
     """
-    begun: set[str] = set()
 
     def on_block(progress: Progress) -> None:
         line = json.dumps({"stage": progress.stage, "epoch": progress.epoch} | values(progress))
         told = _told(path)
-        if progress.stage not in begun and progress.active.any():
-            told = [one for one in told if one[0] != progress.stage or one[1] <= progress.epoch]
-        begun.add(progress.stage)
         own = [i for i, (stage, _, _) in enumerate(told) if stage == progress.stage]
-        place = own[-1] + 1 if own else len(told)
-        same = [i for i in own if told[i][1] == progress.epoch]
-        told[slice(same[0], same[0] + 1) if same else slice(place, place)] = [
-            (progress.stage, progress.epoch, line)
-        ]
-        text = "".join(f"{one}\n" for _, _, one in told)
+        end = own[-1] + 1 if own else len(told)
+        place = next((i for i in own if told[i][1] >= progress.epoch), end)
+        after = [text for stage, _, text in told[place:] if stage != progress.stage]
+        lines = [*(text for _, _, text in told[:place]), line, *after]
+        text = "".join(f"{one}\n" for one in lines)
         atomic.write(path, lambda file: file.write_text(text, encoding="utf-8"))
 
     return on_block

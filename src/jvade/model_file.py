@@ -33,7 +33,7 @@ from jvade.columns import Column, Columns
 from jvade.core import model as networks
 from jvade.core.fit import MixtureStart
 from jvade.core.model import Parameters
-from jvade.core.settings import Architecture, Block, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training, whole
 from jvade.data.errors import InputError
 from jvade.ensemble import Ensemble
 from jvade.estimator import VaDE
@@ -325,8 +325,8 @@ def _known(kind: Callable[..., Any], raw: Mapping[str, Any]) -> dict[str, Any]:
 def _configuration(raw: Mapping[str, Any], added: Mapping[str, Any]) -> Configuration:
     settings = {**added, **_known(Hyperparameters, raw["model"])}
     for name, default in Hyperparameters._field_defaults.items():
-        if isinstance(default, int) and settings[name] == int(settings[name]):  # 5.0 was as good once
-            settings[name] = int(settings[name])
+        if isinstance(default, int):  # 5.0 was as good once
+            settings[name] = whole(settings[name])
     parts: dict[str, Any] = {
         "model": Hyperparameters(**settings),
         "training": Training(**_known(Training, raw["training"])),

@@ -106,7 +106,7 @@ class FitSettings:
             self.configured()
         except ValueError as error:
             problems.append(str(error))
-        if not np.isfinite(np.array(self.model, float)).all():
+        if not self.model.finite:
             problems.append(f"--model: expected finite numbers, got {self.model}")
         if problems:
             raise InputError(problems, "settings")

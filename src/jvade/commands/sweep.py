@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from jvade import checkpoints, manifest, sweeps
@@ -116,7 +115,7 @@ class SweepSettings:
         try:
             for one in sweeps.combinations(self.model, self.values):
                 Configuration(one, self.training, self.mixture, self.widths)
-                if not np.isfinite(one).all():
+                if not one.finite:
                     raise ValueError(f"expected finite numbers, got {one}")
         except ValueError as error:
             problems.append(str(error))
@@ -141,8 +140,8 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     columns, source = rows.learned(table), table.about["source"]
     if settings.table:
         rows.say_kinds(columns, terminal)
-    if silent := [str(column.name) for column in columns.each if column.silent]:
-        terminal.say(f"  warning: columns that tell nothing: {', '.join(silent)}", "yellow")
+    if columns.silence:
+        terminal.say(f"  warning: {columns.silence}", "yellow")
     folder = RunFolder(settings.out)
     # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
     training = replace(settings.training, block_epochs=1)

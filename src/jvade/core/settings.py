@@ -4,6 +4,7 @@
 `Hyperparameters` are traced: each lane of a stack has its own, and a sweep over them never recompiles.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -58,6 +59,17 @@ def unlike(
     )
     kind = ["a whole number"] if whole else [] if limits and is_number and number == number else ["a number"]
     return [] if fits else [f"{name}: expected {', '.join(kind + limits)}, got {value!r}"]
+
+
+def not_among(name: str, value: Any, known: Iterable[str]) -> list[str]:
+    """Return what is wrong with a setting that has to be one of some words, a line or none."""
+    words = [*known]
+    return [] if value in words else [f"{name}: expected one of {', '.join(words)}, got {value!r}"]
+
+
+def whole(value: Any) -> Any:
+    """Return 2 for 2.0, which is what an array of numbers makes of it, and all else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def not_widths(widths: Any) -> list[str]:
@@ -117,8 +129,7 @@ class Architecture:
         problems = not_widths(self.widths)
         for name in ("n_features", "latent_dim", "n_clusters"):
             problems += unlike(name, getattr(self, name), whole=True, least=1)
-        if self.noise not in get_args(Noise):
-            problems.append(f"noise: expected one of {', '.join(get_args(Noise))}, got {self.noise!r}")
+        problems += not_among("noise", self.noise, get_args(Noise))
         for likelihood, width in self.blocks:
             problems += unlike("blocks: width", width, whole=True, least=1)
             if likelihood not in get_args(Likelihood):
@@ -174,8 +185,7 @@ class Training:
         ]
         problems += unlike("validation_fraction", self.validation_fraction, above=0, below=1)
         problems += unlike("input_dropout", self.input_dropout, least=0, below=1)
-        if self.layout not in get_args(Layout):
-            problems.append(f"layout: expected one of {', '.join(get_args(Layout))}, got {self.layout!r}")
+        problems += not_among("layout", self.layout, get_args(Layout))
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -224,6 +234,11 @@ class Hyperparameters(NamedTuple):
     n_clusters: int = 7
     warmup_epochs: int = 0
     mixture_rate: float = 1.0
+
+    @property
+    def finite(self) -> bool:
+        """Whether every value of one lane is a finite number."""
+        return all(math.isfinite(value) for value in self)
 
     def check(self) -> None:
         """Refuse values of one lane that cannot train. NaN passes: a lane that starts with it is reported.

@@ -133,7 +133,6 @@ class Page:
         texts = {name: (here / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
-        profile = handout.profile.set_index("variable")
         columns = [f"cluster{cluster.name}" for cluster in handout.clusters]
         figures = {
             "all": self._flow("all", Caption("flows-words")),
@@ -163,7 +162,7 @@ class Page:
             version=__version__,
             style=Markup(texts["style.css"]),
             script=Markup(texts["script.js"]),
-            overall=float(profile["overall"]["cross_district"]),  # type: ignore[arg-type]
+            overall=self._overall_rate(),
             findings=self._findings(),
             warnings=self._warnings(),
             rows=[self._row(row, columns) for row in handout.profile.to_dict("records")],
@@ -213,13 +212,17 @@ class Page:
         colors["home"] = charts.HOME_COLOR
         return charts.sankey(nodes, flows, self.nodes, heads, colors, self.say_in_svg, caption, apart)
 
+    def _overall_rate(self) -> float:
+        """Return the percentage of all visits that cross."""
+        profile = self.handout.profile.set_index("variable")
+        return float(profile["overall"]["cross_district"])  # type: ignore[arg-type]
+
     def _drawn(self, cluster: str, crossing: bool = False) -> Markup:
         """Return how much of its visits the bands of a picture of flows show, where that is not all."""
         _, flows = self._flows_of(cluster, crossing)
         visits = {one.name: one.visits for one in self.handout.clusters}.get(cluster, self.handout.visits)
         if crossing:
-            profile = self.handout.profile.set_index("variable")
-            visits *= float(profile["overall"]["cross_district"]) / 100  # type: ignore[arg-type]
+            visits *= self._overall_rate() / 100
         shares = charts.drawn(flows, visits)
         if not shares or min(shares) > 99:
             return Markup("")
