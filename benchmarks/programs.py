@@ -17,6 +17,8 @@ from jvade.core.settings import Architecture, Hyperparameters, Training
 
 STAGES = ("pretraining", "fine-tuning")
 NAMES = ("jvade", "tuned", "tuned, our weights", "tuned, compiled", "stacked", "idiomatic")
+#: For CUDA only.
+RECORDED = ("tuned, recorded", "tuned, compiled, recorded")
 
 
 class Task(NamedTuple):
@@ -86,11 +88,11 @@ def jvade(task: Task) -> Callable[[], np.ndarray]:
 def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     """Return one of the programs in PyTorch, on its accelerator if there is one."""
     import torch  # pyright: ignore[reportMissingImports]
-    from baselines import idiomatic, stacked, tuned
+    from baselines import idiomatic, recorded, stacked, tuned
     from baselines.model import Vade
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = True  # as XLA has it
     x = torch.as_tensor(np.array(task.x)).to("cpu" if name == "idiomatic" else device)
     x = x[torch.as_tensor(np.random.default_rng(0).permutation(len(x)))]
     training, validation = x[: task.n_train], x[task.n_train :]
@@ -112,11 +114,23 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
         )
         return vade.load(alone.to_arrays()).to(device)
 
+    recordings: dict[Hyperparameters, Any] = {}
     # Made once, as ours are; a call begins with copies.
     models = [begin_one(i) for i in range(len(task.each))]
 
     def tuned_and_compiled(model: Vade, *rest: Any) -> list[float]:
         return tuned.train(model, *rest, forward=torch.compile(model, dynamic=False))
+
+    def replayed() -> np.ndarray:
+        losses = []
+        for model, (seed, settings) in zip(models, task.each, strict=True):
+            torch.manual_seed(seed)
+            # As long as the shape and the settings are those, what was recorded serves every lane.
+            if settings not in recordings:
+                compiled = name == "tuned, compiled, recorded"
+                recordings[settings] = recorded.Training(model, training, validation, settings, compiled=compiled)
+            losses.append(recordings[settings].train(model, task.epochs))
+        return np.array(losses)
 
     def one_by_one(train: Callable[..., list[float]]) -> np.ndarray:
         losses = []
@@ -138,6 +152,8 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
 
     if name == "stacked":
         return side_by_side
+    if name in RECORDED:
+        return replayed
     if name == "tuned, compiled":
         # One for each number of latents, of the last batch, and of training or not.
         torch._dynamo.config.recompile_limit = 64  # pyright: ignore[reportPrivateImportUsage]

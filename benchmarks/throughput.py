@@ -83,7 +83,8 @@ def measure(runs: Sequence[tuple[str, Task]], repeats: int) -> list[dict[str, An
     """
     spawn = multiprocessing.get_context("spawn")
     workers = [ProcessPoolExecutor(1, mp_context=spawn) for _ in runs]
-    first = [worker.submit(prepare, *run).result() for worker, run in zip(workers, runs, strict=True)]
+    begun = [worker.submit(prepare, *run) for worker, run in zip(workers, runs, strict=True)]
+    first = [one.result() for one in begun]
     turns = [[worker.submit(call).result() for worker in workers] for _ in range(repeats)]
     for worker in workers:
         worker.shutdown()
@@ -137,14 +138,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Training throughput: ours, PyTorch's, the matrix product's."
     )
+    names = [*programs.NAMES, *(programs.RECORDED if jax.default_backend() == "gpu" else ())]
     parser.add_argument("--visits", type=int, default=100_000)
     parser.add_argument("--epochs", type=int, nargs="+", default=[12, 6, 3], help="for each of --lanes")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 5, 35])
     parser.add_argument("--stages", nargs="+", choices=programs.STAGES, default=list(programs.STAGES))
-    parser.add_argument("--programs", nargs="+", choices=programs.NAMES, default=list(programs.NAMES))
+    parser.add_argument("--programs", nargs="+", choices=names, default=names)
     parser.add_argument(
         "--alone",
-        choices=programs.NAMES,
+        choices=names,
         nargs="*",
         default=[],
         help="of these, time one lane only: the slow ones",

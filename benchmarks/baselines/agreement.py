@@ -37,7 +37,7 @@ def check(n_features: int, latent_dim: int, n_clusters: int) -> dict[str, float]
 
 
 def _difference(n_features: int, latent_dim: int, n_clusters: int, dtype: str) -> float:
-    with jax.enable_x64(dtype == "float64"):
+    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         rng = np.random.default_rng(0)
         x, noise = rng.normal(size=(512, n_features)), rng.normal(size=(512, latent_dim))
         hyper = Hyperparameters(latent_dim=latent_dim, n_clusters=max(n_clusters, 1))
