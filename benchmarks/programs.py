@@ -128,7 +128,9 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
             # As long as the shape and the settings are those, what was recorded serves every lane.
             if settings not in recordings:
                 compiled = name == "tuned, compiled, recorded"
-                recordings[settings] = recorded.Training(model, training, validation, settings, compiled=compiled)
+                recordings[settings] = recorded.Training(
+                    model, training, validation, settings, compiled=compiled
+                )
             losses.append(recordings[settings].train(model, task.epochs))
         return np.array(losses)
 

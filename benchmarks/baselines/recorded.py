@@ -34,7 +34,12 @@ class Training:
         *,
         compiled: bool = False,
     ) -> None:
-        self.model, self.rows, self.validation, self.settings = deepcopy(model), training, validation, settings
+        self.model, self.rows, self.validation, self.settings = (
+            deepcopy(model),
+            training,
+            validation,
+            settings,
+        )
         self.call = torch.compile(self.model, dynamic=False) if compiled else self.model
         self.parameters = list(self.model.parameters())
         device = training.device

@@ -15,13 +15,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jvade.core import model, shuffle
-from jvade.core.layout import spread_rows
+from jvade.core.layout import spread_rows, steps_at_once
 from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms
 from jvade.core.settings import Architecture, Hyperparameters, Training
-
-#: Steps whose rows and noise are drawn at once: little memory, and no step waits for many small programs.
-DRAWN_STEPS = 16
 
 
 class Lane(NamedTuple):
@@ -143,7 +140,7 @@ def _pass(
     batch_size = min(training.batch_size, size)
     means = jnp.mean(x, axis=0) if training.input_dropout else None  # of all rows, as the scaling is
     n_steps = -(-size // batch_size)
-    n_drawn = min(DRAWN_STEPS, n_steps)
+    n_drawn = min(steps_at_once(), n_steps)
 
     def hidden(step: Int[Array, ""]) -> Bool[Array, "B D"]:
         step_key = jax.random.fold_in(named_key(key, "hidden"), step)

@@ -32,16 +32,31 @@ _programs: dict[Any, Any] = {}
 MAPS_SHARE = 0.5
 
 
+def on_accelerator() -> bool:
+    """Return whether programs run on something other than a CPU."""
+    return jax.default_backend() != "cpu"
+
+
+def on_nvidia() -> bool:
+    """Return whether programs run on GPUs by NVIDIA."""
+    return jax.default_backend() == "gpu" and jax.devices()[0].device_kind.startswith("NVIDIA")
+
+
 def resolve(layout: Layout) -> Layout:
     """Return the layout in force: "map" on a CPU, where a lane alone uses the caches best, else "vmap"."""
     if layout != "auto":
         return layout
-    return "map" if jax.default_backend() == "cpu" else "vmap"
+    return "vmap" if on_accelerator() else "map"
 
 
 def rows_at_once() -> int:
     """Return how many rows of a table to work on at once: few enough for the caches of a CPU's core."""
-    return 4096 if jax.default_backend() == "cpu" else 131_072
+    return 131_072 if on_accelerator() else 4096
+
+
+def steps_at_once() -> int:
+    """Return of how many steps to draw rows and noise at once: little memory, few small programs."""
+    return 128 if on_accelerator() else 16
 
 
 def _grid(n_lanes: int) -> tuple[int, int]:

@@ -61,7 +61,9 @@ def expected_log_normal(
     precisions = jnp.where(used, jnp.exp(-log_variances), 0.0)
     normalizers = jnp.sum(jnp.where(used, LOG_2PI + log_variances, 0.0), axis=-1)
     variances = jnp.zeros_like(means) if variances is None else variances
-    return -0.5 * (normalizers + _expected_squares(means, variances, mixture.means, precisions))
+    # A GPU makes what autodiff gives of the sums one program each; the products are for a CPU.
+    squares = _expected_squares if jax.default_backend() == "cpu" else _sum_of_squares
+    return -0.5 * (normalizers + squares(means, variances, mixture.means, precisions))
 
 
 def _squares(
@@ -71,8 +73,7 @@ def _squares(
     return (means.T - centers[:, :, None]) ** 2 + variances.T
 
 
-@jax.custom_vjp
-def _expected_squares(
+def _sum_of_squares(
     means: Float[Array, "N L"],
     variances: Float[Array, "N L"],
     centers: Float[Array, "K L"],
@@ -82,8 +83,11 @@ def _expected_squares(
     return jnp.sum(_squares(means, variances, centers) * precisions[:, :, None], axis=1).T
 
 
+_expected_squares = jax.custom_vjp(_sum_of_squares)
+
+
 def _forward(*arguments: Array) -> tuple[Array, tuple[Array, ...]]:
-    return _expected_squares(*arguments), arguments
+    return _sum_of_squares(*arguments), arguments
 
 
 def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "N K"]) -> tuple[Array, ...]:

@@ -1,11 +1,27 @@
 """Encoder and decoder as flax modules: in-256-d and d-256-in with ReLU by default (section 2.3)."""
 
+from functools import cache
+from types import ModuleType
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jvade.core.layout import on_nvidia
 from jvade.core.settings import Count
+
+
+@cache
+def on_chip() -> ModuleType | None:
+    """Return `perceptron`, where there is a GPU by NVIDIA and a JAX that can program it."""
+    if not on_nvidia():
+        return None
+    try:
+        from jvade.core import perceptron
+    except ImportError:
+        return None
+    return perceptron
 
 
 def _uniform(key: Key[Array, ""], shape: tuple[int, ...], fan_in: Count) -> Float[Array, "..."]:
@@ -62,12 +78,17 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "N D"]) -> tuple[Float[Array, "N L"], Float[Array, "N L"]]:
         """Return means and log-variances."""
-        for width in self.widths:
-            x = nn.relu(Dense(width)(x))
+        *first, width = self.widths
+        for other in first:
+            x = nn.relu(Dense(other)(x))
+        hidden = Dense(width)
         # One product for both heads: the hidden layer is read once.
         heads = [Dense(self.latent_dim, out_first=True, name=name) for name in ("means", "log_variances")]
-        kernels, biases = zip(*(head.weights(x.shape[-1]) for head in heads), strict=True)
-        both = x @ jnp.concatenate(kernels).T + jnp.concatenate(biases)
+        kernel, bias = map(jnp.concatenate, zip(*(head.weights(width) for head in heads), strict=True))
+        if (chip := on_chip()) and chip.fits(x, kernel) and not hidden.is_out_first(x.shape[-1]):
+            both = chip.perceptron(x, *hidden.weights(x.shape[-1]), kernel, bias)
+        else:
+            both = nn.relu(hidden(x)) @ kernel.T + bias
         means, log_variances = jax.lax.split(both, (self.latent_dim, self.latent_dim), axis=both.ndim - 1)
         return means, log_variances
 
@@ -81,6 +102,13 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "N L"], latent_dim: Count) -> Float[Array, "N D"]:
         """Decode; `latent_dim` is the number of latents in use, the fan-in of the first layer."""
-        for i, width in enumerate(self.widths):
-            z = nn.relu(Dense(width, out_first=False)(z, latent_dim) if i == 0 else Dense(width)(z))
-        return Dense(self.n_features, name="means")(z)
+        layers = [Dense(width, out_first=False if i == 0 else None) for i, width in enumerate(self.widths)]
+        *first, (hidden, fan_in) = zip(layers, [latent_dim, *[None] * (len(layers) - 1)], strict=True)
+        for layer, n in first:
+            z = nn.relu(layer(z, n))
+        output, n_in, width = Dense(self.n_features, name="means"), z.shape[-1], self.widths[-1]
+        if (chip := on_chip()) and output.is_out_first(width) and not hidden.is_out_first(n_in):
+            kernel, bias = output.weights(width)
+            if chip.fits(z, kernel):
+                return chip.perceptron(z, *hidden.weights(n_in, fan_in), kernel, bias)
+        return output(nn.relu(hidden(z, fan_in)))

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, UInt32
 
+from jvade.core.layout import on_accelerator
+
 ROUNDS = 8
 #: Widths of the table of pairs that are tried for the one that fits n best.
 WIDTHS = 64
@@ -59,7 +61,7 @@ def permute(key: Key[Array, ""], index: Int[Array, " N"], n: int | Int[Array, ""
             left = _shift(left, _hash(right, round_keys[r, 0]), a)
             return left, _shift(right, _hash(left, round_keys[r, 1]), b)
 
-        left, right = jax.lax.fori_loop(0, ROUNDS, one_round, (i // b, i % b))
+        left, right = jax.lax.fori_loop(0, ROUNDS, one_round, (i // b, i % b), unroll=on_accelerator())
         return left * b + right
 
     # Cycle walking: an index that leaves 0..n-1 follows its cycle until it is back.
