@@ -163,10 +163,11 @@ def main() -> None:
     if options.programs != ["jvade"]:
         from baselines.agreement import check
 
+        dims = [one.latent_dim for n in options.lanes for _, one in lanes_of(n)]
         agreement = {
             f"{stage}, {d} latents": check(x.shape[1], d, n_clusters)
             for stage, n_clusters in zip(programs.STAGES, (0, Hyperparameters().n_clusters), strict=True)
-            for d in sorted({one.latent_dim for n in options.lanes for _, one in lanes_of(n)})
+            for d in sorted({find(dims) for find in (min, max)})
         }
     results, rates = [], []
     for n_lanes, epochs in zip(options.lanes, options.epochs, strict=True):

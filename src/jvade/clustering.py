@@ -193,7 +193,9 @@ def cluster(
     params, settings = jax.tree.map(np.asarray, (params, settings))
     made = Ensemble(params, settings, architecture, None, best)
     runs, _ = ensemble.components(made, rows)
-    agreed, labels, support = consensus.agree(list(runs), asked, seed, n_labels=architecture.n_clusters)
+    agreed, labels, support = consensus.agree(
+        list(runs), asked, seed, rows=np.asarray(rows), n_labels=architecture.n_clusters
+    )
     made = made._replace(agreed=agreed)
     return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
 

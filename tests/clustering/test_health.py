@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from jvade import clustering, health
+from jvade import clustering, ensemble, health
 from jvade.core.model import Posterior
 
 
@@ -38,8 +38,8 @@ def test_the_numbers_are_those_of_the_clustering(groups, found):
 
 
 def test_every_warning_says_what_to_change(groups, found):
-    def warnings(one, **columns):
-        whole = health.examine(one, groups[0])
+    def warnings(one, gap_error=float("nan"), **columns):
+        whole = health.examine(one, groups[0])._replace(gap_error=gap_error)
         return " | ".join(health._warnings(one, whole._replace(runs=whole.runs.assign(**columns))))
 
     assert "3 of 5 clusters hold a thousandth of the rows: the runs tell no more" in warnings(
@@ -51,11 +51,19 @@ def test_every_warning_says_what_to_change(groups, found):
     )
     assert "run 1, 3: no latent depends on the row" in warnings(found, used_latents=[0, 1, 0])
     assert "0.30 nats worse than those trained on" in warnings(found, gap=[0.0, 0.3, -1.0])
+    assert "trained on" in warnings(found, gap_error=0.09, gap=[0.0, 0.3, -1.0])
+    assert "trained on" not in warnings(found, gap_error=0.11, gap=[0.0, 0.3, -1.0])  # as chance has it
     # Of a consensus the epochs are part of the configuration.
     assert "max_epochs" not in warnings(found, converged=[False, True, False])
     assert "run 2 broke" in warnings(found._replace(failures=["run 2 broke"]))
     sound = warnings(found, converged=True, gap=0.0)
     assert ("agree at a mean ARI" in sound) == (health.examine(found, groups[0]).agreement < health.AGREEMENT)
+
+
+def test_the_error_of_a_gap_is_that_of_the_mean_of_so_many_rows(groups, found):
+    bounds = ensemble.bounds(found.ensemble, groups[0])
+    assert health._gap_error(found, groups[0], 600) == pytest.approx(bounds.std() / np.sqrt(120))
+    assert health._gap_error(found, groups[0], 60_000) == pytest.approx(bounds.std() / np.sqrt(12_000))
 
 
 def test_a_single_run_says_that_it_is_one(groups, small):

@@ -5,6 +5,10 @@ them in one cluster. Average linkage over it keeps the borders that most runs dr
 some do. The runs may have more clusters than the answer, and better do: a run that must name seven types
 splits where chance has it, one that may name fifteen splits those places too, and the linkage joins again
 what the others keep together.
+
+Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
+them would be chance: all are equally far apart. So clusters of one run count as a little nearer the more
+alike their rows are, by less than the vote of one run (benchmarks/likeness.py).
 """
 
 from collections.abc import Sequence
@@ -14,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pandas import factorize
 from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist
 
 
 class Agreed(NamedTuple):
@@ -106,6 +110,7 @@ def agree(
     n_clusters: int,
     seed: int,
     *,
+    rows: Float[np.ndarray, "N D"] | None = None,
     n_labels: int | None = None,
     n_rows: int = 5_000,
     smallest_share: float = 0.004,
@@ -120,6 +125,8 @@ def agree(
         runs: cluster of each row in each run, numbered from 0.
         n_clusters: clusters of the consensus; fewer where the runs do not tell as many groups apart.
         seed: of the subset.
+        rows: what the runs clustered, standardised: groups that no run joins are joined by the distance of
+            their means, where some must be. None: by chance.
         n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
             as many as these rows show.
         n_rows: size of the subset.
@@ -137,7 +144,8 @@ def agree(
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({n}), got {n_clusters}")
     few = np.sort(np.random.default_rng(seed).choice(n, min(n_rows, n), replace=False))
     table = np.stack([run[few] for run in runs])
-    groups = _cut(table, n_clusters, min(smallest_share, 0.5 / n_clusters))
+    distances = _distances(table, None if rows is None else np.asarray(rows[few], float))
+    groups = _cut(distances, len(few), n_clusters, min(smallest_share, 0.5 / n_clusters))
     members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
     n_labels = n_labels or 1 + max(int(run.max()) for run in runs)
     ours = (np.arange(n_labels) == table[:, :, None]).astype(float)  # S x n x C
@@ -153,12 +161,36 @@ def agree(
     return Consensus(agreed, number[labels].astype(np.int16), support)
 
 
-def _cut(runs: Int[np.ndarray, "S n"], n_clusters: int, smallest_share: float) -> Int[np.ndarray, " n"]:
+def _distances(
+    runs: Int[np.ndarray, "S n"], rows: Float[np.ndarray, "n D"] | None
+) -> Float[np.ndarray, " pairs"]:
+    """Return how far any two rows lie apart, mean over the runs; in the order that `linkage` asks for.
+
+    In a run, rows of one cluster are at 0 and others at 1, less up to 1 / (S + 1) the nearer the means of
+    their clusters are, of the farthest two: what one run joins is nearer than any likeness can make it.
+    """
+    kind, few = _kinds(list(runs))
+    between = np.zeros((len(few[0]), len(few[0])))
+    for labels, of_kinds in zip(runs, few, strict=True):
+        apart = 1.0 - np.eye(labels.max() + 1)
+        if rows is not None:
+            members = (np.arange(len(apart))[:, None] == labels).astype(float)
+            means = members @ rows / np.maximum(members.sum(axis=1), 1)[:, None]
+            far = cdist(means, means) * np.outer(*[members.any(axis=1)] * 2)
+            apart *= 1 - (1 - far / max(far.max(), np.finfo(float).tiny)) / (len(runs) + 1)
+        between += apart[of_kinds][:, of_kinds] / len(runs)
+    n = len(kind)
+    rest = [between[kind[i], kind[i + 1 :]] for i in range(n - 1)]
+    return np.concatenate(rest) if rest else np.zeros(0)
+
+
+def _cut(
+    distances: Float[np.ndarray, " pairs"], n: int, n_clusters: int, smallest_share: float
+) -> Int[np.ndarray, " n"]:
     """Return the group of each row by average linkage, from 0 by falling size; -1 in groups too small."""
-    n = runs.shape[1]
     if n == 1:
         return np.zeros(1, int)
-    tree = linkage(pdist(runs.T, "hamming"), "average")
+    tree = linkage(distances, "average")
     sizes = np.append(np.ones(n), tree[:, 3])
     # Merges are undone one by one, so that groups which no run joins, all of one height, come apart singly.
     large, best = {2 * n - 2}, set[int]()

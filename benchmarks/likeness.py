@@ -1,0 +1,136 @@
+"""What the likeness of clusters brings to a consensus that must join groups which no run joins.
+
+    .venv/bin/python benchmarks/likeness.py --out benchmarks/results/likeness.json
+
+Clusterings by the robust configuration, with either likelihood, each agreed on twice from the same runs: with
+groups that no run joins joined by likeness (`consensus.agree(rows=...)`), and by chance. Small tables of
+4,000 rows: three planted groups; age and cost tell them apart in all, and besides, in "A" a code and a level,
+in "B" a sex and a flag, in "C" a place and a level; all else is noise. A district of the quality bench; and a
+visit table of a person's own, by `--visits` and `--mapping`.
+
+The choice was made on other draws of such small tables, on districts 101 and 102, and with a look at the real
+admissions.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import ablation
+import numpy as np
+import pandas as pd
+import quality
+import report
+from sklearn.metrics import adjusted_rand_score
+from visits import matrix
+
+from jvade import health
+from jvade.analysis import consensus
+from jvade.clustering import ROBUST, cluster
+from jvade.columns import learn
+from jvade.core.settings import Block
+from jvade.data.variables import STUDY_INPUTS
+from jvade.paper.settings import PaperSettings
+
+LIKELIHOODS = ("gaussian", "by-kind")
+
+
+class Table(NamedTuple):
+    """Rows to cluster; what is planted in them, if anything is; the kinds of their columns."""
+
+    name: str
+    x: np.ndarray
+    types: np.ndarray | None
+    n_clusters: int
+    blocks: Sequence[Block]
+
+
+def small(kind: str, seed: int, n_rows: int) -> Table:
+    """Draw a small table."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, 3, n_rows)
+
+    def mixed(known: np.ndarray, tells: bool) -> np.ndarray:
+        return np.where(tells & (rng.random(n_rows) < 0.9), known, rng.integers(0, 3, n_rows))
+
+    frame = pd.DataFrame(
+        {
+            "age": (25 + 20 * group + rng.normal(0, 5, n_rows)).round(),
+            "cost": rng.lognormal(5 + group, 0.3).round(2),
+            "code": np.array(["C1", "C2", "C3"])[mixed(group, kind == "A")],
+            "place": np.array(["P1", "P2", "P3"])[mixed(group, kind == "C")],
+            "level": np.array(["low", "middle", "high"])[mixed(group, kind in "AC")],
+            "sex": np.where(rng.random(n_rows) < (0.1 + 0.4 * group if kind == "B" else 0.5), "f", "m"),
+            "flag": rng.random(n_rows) < (np.array([0.9, 0.1, 0.5])[group] if kind == "B" else 0.5),
+        }
+    )
+    columns = learn(frame)
+    return Table(f"small, {kind}", columns.encode(frame), group, 3, columns.blocks)
+
+
+def tables(options: argparse.Namespace) -> Iterator[Table]:
+    """Draw or read what was asked for."""
+    for kind in "ABC":
+        for seed in options.small:
+            yield small(kind, seed, options.small_rows)
+    for seed in options.cohorts:
+        cohort = quality.draw(options.rows, seed)
+        types = cohort.frame["planted_type"].to_numpy()
+        yield Table(f"district {seed}", cohort.x, types, 7, ablation.kinds(STUDY_INPUTS, cohort.x))
+    if options.visits is not None:
+        x = np.asarray(matrix(PaperSettings(visits=options.visits, mapping=options.mapping)))
+        x = x[np.random.default_rng(0).permutation(len(x))[: options.rows]]
+        yield Table(options.visits.stem, x, None, 7, ())
+
+
+def measure(table: Table, likelihood: str, seeds: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Return how clusterings of several seeds agree with one another and with the types, joined either way."""
+    configuration = replace(ROBUST, likelihood=likelihood)
+    answers: dict[str, list[np.ndarray]] = {"likeness": [], "chance": []}
+    for seed in seeds:
+        found = cluster(table.x, table.n_clusters, seed, configuration, blocks=table.blocks)
+        n_labels = configuration.model.n_clusters
+        by_chance = consensus.agree(list(found.runs), table.n_clusters, seed, n_labels=n_labels)
+        answers["likeness"].append(found.labels)
+        answers["chance"].append(by_chance.labels)
+    lines = {}
+    for how, labels in answers.items():
+        lines[how] = {
+            "agreement": float(np.mean([adjusted_rand_score(*pair) for pair in combinations(labels, 2)])),
+            "alive_least": min(map(health.alive, labels)),
+        }
+        if table.types is not None:
+            lines[how]["ari"] = float(np.mean([adjusted_rand_score(table.types, one) for one in labels]))
+    return lines
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description="Consensuses with and without the likeness of clusters.")
+    parser.add_argument(
+        "--small", type=int, nargs="*", default=[71, 72, 73], help="seeds of the small tables"
+    )
+    parser.add_argument("--small-rows", type=int, default=4_000)
+    parser.add_argument("--cohorts", type=int, nargs="*", default=[203], help="seeds of simulated districts")
+    parser.add_argument("--rows", type=int, default=100_000, help="of a district, and of --visits at most")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--visits", type=Path)
+    parser.add_argument("--mapping", type=Path)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    lines = []
+    for table in tables(options):
+        for likelihood in LIKELIHOODS:
+            if likelihood == "gaussian" or table.blocks:
+                for how, found in measure(table, likelihood, options.seeds).items():
+                    about = {"table": table.name, "likelihood": likelihood, "joined_by": how}
+                    lines.append(about | found)
+                    print(lines[-1], flush=True)
+    report.write("benchmarks/likeness.py", options, {"results": lines}, options.out)
+
+
+if __name__ == "__main__":
+    main()
