@@ -87,7 +87,7 @@ def tables(options: argparse.Namespace) -> Iterator[Table]:
 
 
 def measure(table: Table, likelihood: str, seeds: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Return how clusterings of several seeds agree with one another and with the types, joined either way."""
+    """Return how clusterings of several seeds agree with one another and with the types, by either way."""
     configuration = replace(ROBUST, likelihood=likelihood)
     answers: dict[str, list[np.ndarray]] = {"likeness": [], "chance": []}
     for seed in seeds:

@@ -224,6 +224,26 @@ def ablation(found: dict[str, Any]) -> str:
     return table(pd.DataFrame(rows), forms | {"largest share, %": ".0f"})
 
 
+def likeness(found: dict[str, Any]) -> str:
+    """Return a table of the tables of each kind, small ones as the mean of their draws."""
+    lines = pd.DataFrame(found["results"])
+    each = lines.groupby(["table", "likelihood", "joined_by"], sort=False)
+    rows = each.agg(
+        draws=("ari", "size"),
+        alive=("alive_least", "min"),
+        agreement=("agreement", "mean"),
+        ari=("ari", "mean"),
+    )
+    names = {
+        "draws": "draws",
+        "alive": "alive, least",
+        "agreement": "seeds agree",
+        "ari": "ARI with what is planted",
+    }
+    wide = rows.reset_index().rename(columns=names | {"joined_by": "joined by"})
+    return table(wide, {"seeds agree": ".2f", "ARI with what is planted": ".3f"})
+
+
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one for one in (throughput, em, growth, sweep, predict, handout, stages, distances)
@@ -236,6 +256,7 @@ PAGES = {
         "ablation": ablation,
         "ablation_kinds": ablation,
         "ablation_real": ablation,
+        "likeness": likeness,
     },
 }
 

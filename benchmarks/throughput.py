@@ -7,7 +7,9 @@ or, in multiples of 7, as many seeds of each of the study's 7 numbers of latents
 from the same weights through the same number of steps on the same visits, in an order and with noise of its
 own, and scores as many validation rows after every epoch. Every program lives in a process of its own, and
 they take turns, so that a busy machine slows all of them: medians and ranges are of the repeats. The first
-call, which compiles, is timed apart. The share of the matrix product counts each lane's unpadded work.
+call, which compiles, is timed apart, beside those of the other programs. The share of the matrix product
+counts each lane's unpadded work. Where there is CUDA, `--programs` knows PyTorch recorded as CUDA graphs too.
+What is found is kept beside `--out`: the same command goes on after a stop.
 
 PyTorch is not among the project's dependencies: `pip install torch`, or `--programs jvade`. Its programs are
 in `benchmarks/baselines`, and what they compute is checked against ours before anything is timed.
@@ -169,24 +171,28 @@ def main() -> None:
             for stage, n_clusters in zip(programs.STAGES, (0, Hyperparameters().n_clusters), strict=True)
             for d in sorted({find(dims) for find in (min, max)})
         }
-    results, rates = [], []
+    kept = report.Kept(options)
     for n_lanes, epochs in zip(options.lanes, options.epochs, strict=True):
         for stage in options.stages:
+            name = f"{stage}, {n_lanes} lanes"
+            if name in kept.found:
+                continue
             task = Task(x, n_train, stage, lanes_of(n_lanes), epochs)
-            rates += product_rate(options.repeats)
-            names = [name for name in options.programs if n_lanes == 1 or name not in options.alone]
-            measured = measure([(name, task) for name in names], options.repeats)
-            results += measured
+            rates = product_rate(options.repeats)
+            chosen = [one for one in options.programs if n_lanes == 1 or one not in options.alone]
+            measured = measure([(one, task) for one in chosen], options.repeats)
             for one in measured:
-                print(
-                    f"{stage}, {n_lanes} lanes, {one['program']}: {one['seconds']['median']:.2f} s",
-                    flush=True,
-                )
+                print(f"{name}, {one['program']}: {one['seconds']}", flush=True)
+            kept.found[name] = {"rates": rates, "results": measured}
+            kept.write()
+    results = [one for part in kept.found.values() for one in part["results"]]
+    rates = [one for part in kept.found.values() for one in part["rates"]]
     rate = statistics.median(rates)
     for one in results:
         one["share_of_matrix_product"] = one["gflop_per_second"] / rate
     found = {"agreement": agreement, "matrix_product_gflops": report.spread(rates), "results": results}
     report.write("benchmarks/throughput.py", options, found, options.out)
+    kept.remove()
 
 
 if __name__ == "__main__":

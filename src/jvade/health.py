@@ -99,7 +99,7 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
         float(pairs.mean()) if len(pairs) else float("nan"),
         float(np.mean(clustering.support < 0.5)),
         runs,
-        _gap_error(clustering, few, len(x)) if (runs["gap"] > GAP).any() else float("nan"),
+        _gap_error(clustering, few, len(x)) if (runs["gap"].to_numpy(float) > GAP).any() else float("nan"),
         [],
     )
     return found._replace(warnings=_warnings(clustering, found))

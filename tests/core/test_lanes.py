@@ -124,12 +124,20 @@ def test_compact_keeps_active_lanes_and_widths_of_powers_of_two():
         active = rng.random(rng.integers(1, 70)) < rng.random()
         if not active.any():
             continue
-        index = lanes.compact(active, "vmap")
+        index = lanes.compact(active, "vmap", 1)
         assert set(np.flatnonzero(active)) <= set(index)
         assert len(set(index)) == len(index)
         assert len(index) == len(active) or (len(index) & (len(index) - 1)) == 0
         assert len(index) < 2 * active.sum()
-        assert np.array_equal(lanes.compact(active, "map"), np.flatnonzero(active))
+        assert np.array_equal(lanes.compact(active, "map", 1), np.flatnonzero(active))
+
+
+def test_an_accelerator_compacts_where_it_pays(monkeypatch):
+    monkeypatch.setattr(lanes.layouts, "on_accelerator", lambda: True)
+    active = np.arange(35) % 7 == 0  # 5 of them
+    assert len(lanes.compact(active, "auto", lanes.LONG_IF_WIDE)) == 16
+    assert len(lanes.compact(active, "auto", lanes.LONG_IF_WIDE // 19)) == 35
+    assert len(lanes.compact(active[:14], "auto", lanes.LONG_IF_WIDE)) == 4
 
 
 def test_a_padded_lane_equals_the_unpadded_run(x64):

@@ -106,6 +106,9 @@ _block_alone = jax.jit(epoch.run_block, static_argnames=("architecture", "traini
 #: Steps of a lane from which a program of its own size pays for its compilation: some 5 s, against 1 to 2 ms
 #: that a step of few latents takes longer when it is padded to 30.
 LONG = 5_000
+#: The same of a narrower stack on an accelerator: 6 s, against 10 us that a step takes longer for each lane
+#: more (benchmarks/README.md).
+LONG_IF_WIDE = 600_000
 
 
 def _run_unpadded(
@@ -137,15 +140,26 @@ def _put(tree: Any, index: Array, part: Any) -> Any:
     return jax.tree.map(lambda leaf, new: leaf.at[index].set(new), tree, part)
 
 
-def compact(active: Bool[np.ndarray, " S"], layout: Layout) -> np.ndarray:
+def compact(active: Bool[np.ndarray, " S"], layout: Layout, n_steps: int) -> np.ndarray:
     """Return the lanes to run next: all active ones, filled up with finished ones to a power of two.
 
     Few widths mean few compilations; a finished lane in the stack changes nothing. One after the other every
-    width is the same program, so "map" takes the active lanes alone.
+    width is the same program, so "map" takes the active lanes alone. On an accelerator a stack is compacted
+    where that may save more than it costs, and to powers of four.
+
+    Args:
+        active: which lanes are at work.
+        layout: see `Training`.
+        n_steps: of a lane that never stops early. The epoch reached must not count: a resumed training is to
+            have the widths of one that was not stopped.
     """
     if layouts.resolve(layout) == "map":
         return np.flatnonzero(active)
-    width = min(len(active), 1 << (int(active.sum()) - 1).bit_length())
+    bits = (int(active.sum()) - 1).bit_length()
+    wide = layouts.on_accelerator()
+    width = min(len(active), 1 << (bits + bits % 2 if wide else bits))
+    if wide and (len(active) - width) * n_steps < LONG_IF_WIDE:
+        width = len(active)
     return np.sort(np.argsort(~active, kind="stable")[:width])
 
 
@@ -213,7 +227,7 @@ def train(
             if not active.any():
                 break
             until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
-            index = compact(active, training.layout)
+            index = compact(active, training.layout, n_steps)
             if len(index) == len(active):
                 after = run(states, x, lanes, until)
             else:
