@@ -20,7 +20,6 @@ import numpy as np
 import report
 
 from jvade.core import perceptron
-from jvade.core.perceptron import Sizes
 from jvade.core.settings import Architecture, Training
 
 WIDTH = Architecture.widths[0]
@@ -95,7 +94,7 @@ def main() -> None:
         run = partial(microseconds, n_lanes=n_lanes, latent_dim=latent_dim, options=options)
         each: dict[str, Any] = {"products": run(by_products)}
         for rows, parts in product(options.rows, options.parts):
-            perceptron.ALONE = perceptron.STACKED = Sizes(rows, parts)
+            perceptron.ROWS, perceptron.PARTS = rows, parts
             each[f"{rows} rows, {parts} parts"] = run(perceptron.perceptron)
         for name, (values, gradients) in each.items():
             lines.append({"lanes": n_lanes, "program": name, "values_us": values, "gradients_us": gradients})

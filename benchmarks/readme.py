@@ -226,7 +226,7 @@ def ablation(found: dict[str, Any]) -> str:
 
 def likeness(found: dict[str, Any]) -> str:
     """Return a table of the tables of each kind, small ones as the mean of their draws."""
-    lines = pd.DataFrame(found["results"])
+    lines = pd.DataFrame([{"ari": float("nan")} | one for one in found["results"]])
     each = lines.groupby(["table", "likelihood", "joined_by"], sort=False)
     rows = each.agg(
         draws=("ari", "size"),

@@ -5,9 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+
+from jvade.core.settings import Hyperparameters
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SRC = BENCHMARKS.parent / "src"
@@ -50,3 +53,24 @@ def test_the_baseline_in_pytorch_has_our_loss_and_gradients(monkeypatch, latent_
     found = agreement.check(6, latent_dim, n_clusters)
     assert found["float64"] <= 1e-9
     assert found["float32"] <= 1e-4
+
+
+def test_a_recorded_training_is_the_tuned_one_and_begins_anew(monkeypatch):
+    """Without CUDA its steps run unrecorded."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    recorded, tuned, model = map(
+        importlib.import_module, [f"baselines.{n}" for n in ("recorded", "tuned", "model")]
+    )
+    torch.manual_seed(0)
+    rows, one = torch.randn(3000, 6), model.Vade(6, 2, 3)
+    training, validation, settings = rows[:2500], rows[2500:], Hyperparameters()
+    ours = recorded.Training(one, training, validation, settings)
+    losses = []
+    for _ in range(2):  # what the first call left must not be seen by the second
+        torch.manual_seed(1)
+        losses.append(ours.train(one, 2))
+    torch.manual_seed(1)
+    expected = tuned.train(deepcopy(one), training, validation, 2, settings)
+    assert losses[0] == losses[1]
+    assert losses[0] == pytest.approx(expected, rel=1e-5)

@@ -53,6 +53,7 @@ def test_every_warning_says_what_to_change(groups, found):
     assert "0.30 nats worse than those trained on" in warnings(found, gap=[0.0, 0.3, -1.0])
     assert "trained on" in warnings(found, gap_error=0.09, gap=[0.0, 0.3, -1.0])
     assert "trained on" not in warnings(found, gap_error=0.11, gap=[0.0, 0.3, -1.0])  # as chance has it
+    assert "trained on" in warnings(found, gap_error=0.11, gap=[0.3, 0.3, 0.3])  # thrice is no chance
     # Of a consensus the epochs are part of the configuration.
     assert "max_epochs" not in warnings(found, converged=[False, True, False])
     assert "run 2 broke" in warnings(found._replace(failures=["run 2 broke"]))

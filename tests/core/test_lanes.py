@@ -135,9 +135,9 @@ def test_compact_keeps_active_lanes_and_widths_of_powers_of_two():
 def test_an_accelerator_compacts_where_it_pays(monkeypatch):
     monkeypatch.setattr(lanes.layouts, "on_accelerator", lambda: True)
     active = np.arange(35) % 7 == 0  # 5 of them
-    assert len(lanes.compact(active, "auto", lanes.LONG_IF_WIDE)) == 16
-    assert len(lanes.compact(active, "auto", lanes.LONG_IF_WIDE // 19)) == 35
-    assert len(lanes.compact(active[:14], "auto", lanes.LONG_IF_WIDE)) == 4
+    assert len(lanes.compact(active, "auto", lanes.SAVED_STEPS)) == 16
+    assert len(lanes.compact(active, "auto", lanes.SAVED_STEPS // 19)) == 35
+    assert len(lanes.compact(active[:14], "auto", lanes.SAVED_STEPS)) == 4
 
 
 def test_a_padded_lane_equals_the_unpadded_run(x64):

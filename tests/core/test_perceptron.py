@@ -42,27 +42,47 @@ def test_values_and_gradients_are_those_of_products(interpreted, n_rows, n_in, w
             assert jnp.linalg.norm(one - other) <= 1e-5 * jnp.linalg.norm(other)
 
 
-@pytest.mark.parametrize("n_lanes", [3, module.MANY])  # the sizes of few lanes, and of many
-def test_a_stack_is_each_of_its_lanes(interpreted, n_lanes):
+@pytest.mark.parametrize("shares_rows", [False, True])
+def test_a_stack_is_each_of_its_lanes(interpreted, shares_rows):
     given = arguments(100, 6, 64, 5)
-    stack = [jnp.stack([one * (1 + 0.1 * lane) for lane in range(n_lanes)]) for one in given]
-    slopes = jax.vmap(jax.grad(lambda *a: jnp.sum(perceptron(*a) ** 2), (0, 1, 3)))(*stack)
-    for lane in range(n_lanes):
-        alone = jax.grad(lambda *a: jnp.sum(by_products(*a) ** 2), (0, 1, 3))(*(one[lane] for one in stack))
-        for one, other in zip(slopes, alone, strict=True):
-            assert jnp.linalg.norm(one[lane] - other) <= 1e-5 * jnp.linalg.norm(other)
+    stack = [jnp.stack([one * (1 + 0.1 * lane) for lane in range(3)]) for one in given]
+    axes = (None if shares_rows else 0, 0, 0, 0, 0)
+    arrays = [given[0] if shares_rows else stack[0], *stack[1:]]
+
+    def slopes(function, *arrays):
+        return jax.grad(lambda *a: jnp.sum(function(*a) ** 2), (0, 1, 3))(*arrays)
+
+    found, expected = (
+        jax.vmap(lambda *a, function=function: slopes(function, *a), axes)(*arrays)
+        for function in (perceptron, by_products)
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert jnp.linalg.norm(one - other) <= 1e-5 * jnp.linalg.norm(other)
+
+
+def test_it_is_left_to_products_where_it_does_not_fit(x64):
+    x, _, _, out_kernel, _ = arguments(100, 6, 64, 5)
+    assert not module.fits(x, out_kernel), "x64"
+    with jax.enable_x64(False):
+        assert module.fits(x, out_kernel)
+        assert not module.fits(x[:20], out_kernel), "few rows"
+        assert not module.fits(jnp.zeros((100, 64)), out_kernel), "no room for the bias"
+        assert not module.fits(x, jnp.zeros((65, 64)))
+        assert not module.fits(x.astype(jnp.bfloat16), out_kernel)
 
 
 def test_a_training_is_the_one_of_products(monkeypatch, interpreted):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(300, 6)), jnp.float32)
     sizes, training = Architecture(6, 3), Training(batch_size=128, max_epochs=2, layout="vmap")
     stack = lanes.stack([0, 1], Hyperparameters(latent_dim=3))
-    losses = []
-    for chip in (module, None):
-        monkeypatch.setattr(networks, "on_chip", lambda chip=chip: chip)
+    monkeypatch.setattr(networks, "on_hopper", lambda: True)
+    calls, losses = [], []
+    monkeypatch.setattr(module, "perceptron", lambda *a: calls.append(len(a)) or perceptron(*a))
+    for many in (2, 3):
+        monkeypatch.setattr(module, "MANY", many)
         jax.clear_caches()  # programs do not know of it
-        params = lanes.init(stack, sizes)
-        assert module.fits(x, params.decoder["means"]["kernel"][0])
-        trained = lanes.train(x, params, stack, "pretraining", sizes, training)
+        trained = lanes.train(x, lanes.init(stack, sizes), stack, "pretraining", sizes, training)
         losses.append(np.asarray(trained.history.validation.elbo()))
+        assert bool(calls) == (many == 2)
+        calls.clear()
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

@@ -8,7 +8,8 @@ what the others keep together.
 
 Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
 them would be chance: all are equally far apart. So clusters of one run count as a little nearer the more
-alike their rows are, by less than the vote of one run (benchmarks/likeness.py).
+alike their rows are (benchmarks/likeness.py). Of two rows that weighs less than the vote of one run, and of
+two groups, whose rows may disagree, less than that of S / (S + 2) of one.
 """
 
 from collections.abc import Sequence
@@ -167,7 +168,7 @@ def _distances(
     """Return how far any two rows lie apart, mean over the runs; in the order that `linkage` asks for.
 
     In a run, rows of one cluster are at 0 and others at 1, less up to 1 / (S + 1) the nearer the means of
-    their clusters are, of the farthest two: what one run joins is nearer than any likeness can make it.
+    their clusters are, of the farthest two: rows that a run joins are nearer than likeness makes any others.
     """
     kind, few = _kinds(list(runs))
     between = np.zeros((len(few[0]), len(few[0])))
@@ -178,10 +179,14 @@ def _distances(
             means = members @ rows / np.maximum(members.sum(axis=1), 1)[:, None]
             far = cdist(means, means) * np.outer(*[members.any(axis=1)] * 2)
             apart *= 1 - (1 - far / max(far.max(), np.finfo(float).tiny)) / (len(runs) + 1)
-        between += apart[of_kinds][:, of_kinds] / len(runs)
+        between += (apart / len(runs))[np.ix_(of_kinds, of_kinds)]
     n = len(kind)
-    rest = [between[kind[i], kind[i + 1 :]] for i in range(n - 1)]
-    return np.concatenate(rest) if rest else np.zeros(0)
+    found, begin = np.empty(n * (n - 1) // 2), 0
+    for i in range(n - 1):
+        end = begin + n - 1 - i
+        found[begin:end] = between[kind[i], kind[i + 1 :]]
+        begin = end
+    return found
 
 
 def _cut(

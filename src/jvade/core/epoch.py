@@ -140,7 +140,7 @@ def _pass(
     batch_size = min(training.batch_size, size)
     means = jnp.mean(x, axis=0) if training.input_dropout else None  # of all rows, as the scaling is
     n_steps = -(-size // batch_size)
-    n_drawn = min(steps_at_once(), n_steps)
+    n_drawn = min(steps_at_once(batch_size), n_steps)
 
     def hidden(step: Int[Array, ""]) -> Bool[Array, "B D"]:
         step_key = jax.random.fold_in(named_key(key, "hidden"), step)

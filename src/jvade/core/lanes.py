@@ -106,9 +106,9 @@ _block_alone = jax.jit(epoch.run_block, static_argnames=("architecture", "traini
 #: Steps of a lane from which a program of its own size pays for its compilation: some 5 s, against 1 to 2 ms
 #: that a step of few latents takes longer when it is padded to 30.
 LONG = 5_000
-#: The same of a narrower stack on an accelerator: 6 s, against 10 us that a step takes longer for each lane
-#: more (benchmarks/README.md).
-LONG_IF_WIDE = 600_000
+#: Steps of a lane that compacting a stack on an accelerator has to save: a narrower program takes 6 s to
+#: compile, and each lane more makes a step of 1024 rows 10 us longer (benchmarks/README.md).
+SAVED_STEPS = 600_000
 
 
 def _run_unpadded(
@@ -156,10 +156,11 @@ def compact(active: Bool[np.ndarray, " S"], layout: Layout, n_steps: int) -> np.
     if layouts.resolve(layout) == "map":
         return np.flatnonzero(active)
     bits = (int(active.sum()) - 1).bit_length()
-    wide = layouts.on_accelerator()
-    width = min(len(active), 1 << (bits + bits % 2 if wide else bits))
-    if wide and (len(active) - width) * n_steps < LONG_IF_WIDE:
-        width = len(active)
+    if layouts.on_accelerator():
+        width = min(len(active), 1 << (bits + bits % 2))
+        width = width if (len(active) - width) * n_steps >= SAVED_STEPS else len(active)
+    else:
+        width = min(len(active), 1 << bits)
     return np.sort(np.argsort(~active, kind="stable")[:width])
 
 

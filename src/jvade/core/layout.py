@@ -9,6 +9,7 @@ visits; results come back whole to every device, and to every process of `jax.di
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ THREADS = os.cpu_count() or 1
 #: Compiled programs that are kept for the next call.
 MOST_PROGRAMS = 64
 _programs: dict[Any, Any] = {}
+_lanes_at_once: ContextVar[int] = ContextVar("_lanes_at_once", default=1)
 #: Share of the memory maps a process may have from which on programs are forgotten.
 MAPS_SHARE = 0.5
 
@@ -37,9 +39,11 @@ def on_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def on_nvidia() -> bool:
-    """Return whether programs run on GPUs by NVIDIA."""
-    return jax.default_backend() == "gpu" and jax.devices()[0].device_kind.startswith("NVIDIA")
+def on_hopper() -> bool:
+    """Return whether programs run on one GPU of the kind that was tried: NVIDIA's compute capability 9."""
+    device = getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
+    tried = str(getattr(device, "compute_capability", "")).startswith("9.")
+    return tried and jax.sharding.get_abstract_mesh().empty
 
 
 def resolve(layout: Layout) -> Layout:
@@ -54,9 +58,14 @@ def rows_at_once() -> int:
     return 131_072 if on_accelerator() else 4096
 
 
-def steps_at_once() -> int:
-    """Return of how many steps to draw rows and noise at once: little memory, few small programs."""
-    return 128 if on_accelerator() else 16
+def steps_at_once(batch_size: int) -> int:
+    """Return of how many steps to draw rows and noise at once: not too many rows, and few small programs."""
+    return min(128, max(1, 131_072 // batch_size)) if on_accelerator() else 16
+
+
+def lanes_at_once() -> int:
+    """Return how many lanes are being traced side by side, in one program."""
+    return _lanes_at_once.get()
 
 
 def _grid(n_lanes: int) -> tuple[int, int]:
@@ -125,7 +134,11 @@ def over_lanes(
     @compiled
     @wraps(function)
     def all_lanes(*arguments: Any, **static: Any) -> T:
-        return jax.vmap(partial(function, **static), in_axes)(*arguments)
+        before = _lanes_at_once.set(count_lanes(arguments))
+        try:
+            return jax.vmap(partial(function, **static), in_axes)(*arguments)
+        finally:
+            _lanes_at_once.reset(before)
 
     @compiled
     @wraps(function)

@@ -5,13 +5,13 @@ mixture. Everything stays in log space. Clusters and latents beyond those in use
 mixture gives the numbers of the unpadded one, and zero responsibility to the padding.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jvade.core.layout import on_accelerator
 from jvade.core.likelihoods import LOG_2PI
 from jvade.core.settings import Count
 
@@ -61,8 +61,7 @@ def expected_log_normal(
     precisions = jnp.where(used, jnp.exp(-log_variances), 0.0)
     normalizers = jnp.sum(jnp.where(used, LOG_2PI + log_variances, 0.0), axis=-1)
     variances = jnp.zeros_like(means) if variances is None else variances
-    # A GPU makes what autodiff gives of the sums one program each; the products are for a CPU.
-    squares = _expected_squares if jax.default_backend() == "cpu" else _sum_of_squares
+    squares = _sum_of_squares if on_accelerator() else _expected_squares
     return -0.5 * (normalizers + squares(means, variances, mixture.means, precisions))
 
 
@@ -91,17 +90,17 @@ def _forward(*arguments: Array) -> tuple[Array, tuple[Array, ...]]:
 
 
 def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "N K"]) -> tuple[Array, ...]:
-    """Return the gradients by matrix products; differentiated, each would be a sum over (K, L, N).
+    """Return the gradients by matrix products, which are for a CPU.
 
-    They are differences of products: an accelerator must not round these to fewer digits.
+    Differentiated, each would be a sum over (K, L, N): one program each on a GPU, where products would take
+    longer and, as differences of them are taken, could not be rounded to fewer digits.
     """
     means, variances, centers, precisions = arguments
-    exact = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
-    to_variances = exact("nk,kl->nl", slopes, precisions)
-    to_means = 2 * (means * to_variances - exact("nk,kl->nl", slopes, centers * precisions))
-    to_centers = jnp.sum(slopes, axis=0)[:, None] * centers - exact("nk,nl->kl", slopes, means)
+    to_variances = slopes @ precisions
+    to_means = 2 * (means * to_variances - slopes @ (centers * precisions))
+    to_centers = jnp.sum(slopes, axis=0)[:, None] * centers - slopes.T @ means
     to_centers = 2 * precisions * to_centers
-    to_precisions = exact("kln,nk->kl", _squares(means, variances, centers), slopes)
+    to_precisions = jnp.einsum("kln,nk->kl", _squares(means, variances, centers), slopes)
     return to_means, to_variances, to_centers, to_precisions
 
 

@@ -1,6 +1,5 @@
 """Encoder and decoder as flax modules: in-256-d and d-256-in with ReLU by default (section 2.3)."""
 
-from functools import cache
 from types import ModuleType
 
 import flax.linen as nn
@@ -8,20 +7,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jvade.core.layout import on_nvidia
+from jvade.core.layout import lanes_at_once, on_hopper
 from jvade.core.settings import Count
 
 
-@cache
 def on_chip() -> ModuleType | None:
-    """Return `perceptron`, where there is a GPU by NVIDIA and a JAX that can program it."""
-    if not on_nvidia():
+    """Return `perceptron` where it pays: on a GPU of the kind it was tried on, with lanes enough."""
+    if not on_hopper():
         return None
     try:
         from jvade.core import perceptron
     except ImportError:
         return None
-    return perceptron
+    return perceptron if lanes_at_once() >= perceptron.MANY else None
 
 
 def _uniform(key: Key[Array, ""], shape: tuple[int, ...], fan_in: Count) -> Float[Array, "..."]:
@@ -102,10 +100,10 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "N L"], latent_dim: Count) -> Float[Array, "N D"]:
         """Decode; `latent_dim` is the number of latents in use, the fan-in of the first layer."""
-        layers = [Dense(width, out_first=False if i == 0 else None) for i, width in enumerate(self.widths)]
-        *first, (hidden, fan_in) = zip(layers, [latent_dim, *[None] * (len(layers) - 1)], strict=True)
-        for layer, n in first:
-            z = nn.relu(layer(z, n))
+        fan_in = latent_dim
+        *first, hidden = [Dense(w, out_first=None if i else False) for i, w in enumerate(self.widths)]
+        for layer in first:
+            z, fan_in = nn.relu(layer(z, fan_in)), None
         output, n_in, width = Dense(self.n_features, name="means"), z.shape[-1], self.widths[-1]
         if (chip := on_chip()) and output.is_out_first(width) and not hidden.is_out_first(n_in):
             kernel, bias = output.weights(width)

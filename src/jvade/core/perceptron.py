@@ -5,13 +5,12 @@ a step of many lanes on writing wide activations to its memory and reading them 
 hidden units of some rows in registers and writes narrow results only; the gradients make the hidden layer
 once more instead of reading it (benchmarks/perceptron.py).
 
-JAX means to drop the language these programs are written in (Pallas for Triton); without it, and on any other
-device, the products of `networks` are used.
+JAX means to drop the language these programs are written in (Pallas for Triton); without it, on other devices
+and with few lanes, the products of `networks` are used. There is no forward mode.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,32 +20,24 @@ from jaxtyping import Array, Float
 
 #: Run the programs in Python, on any device: for tests.
 INTERPRET = False
-#: Hidden units of a program at a time, and its warps.
+#: Hidden units and rows of a program at a time, its warps, and into how many parts the rows are split for the
+#: gradients: as measured with 35 lanes (benchmarks/perceptron.py).
 UNITS = 64
+ROWS = 64
 WARPS = 4
+PARTS = 4
 #: Inputs and outputs at most: beyond, they fill the registers.
 NARROW = 64
-
-
-class Sizes(NamedTuple):
-    """How the rows are parted: into tiles, and for the gradients into parts whose sums are added up."""
-
-    rows: int
-    parts: int
-
-
-#: A lane alone has few programs, so they are made small; a stack has enough of them.
-ALONE = Sizes(rows=32, parts=16)
-STACKED = Sizes(rows=64, parts=4)
-#: Lanes from which on there are programs enough.
-MANY = 8
+#: Lanes side by side from which on it is used. 35 were faster, one alone was not; where it turns has not been
+#: measured.
+MANY = 16
 
 
 def fits(x: Float[Array, "N A"], out_kernel: Float[Array, "O H"]) -> bool:
-    """Return whether `perceptron` can be used: a batch of narrow rows in single precision, on one device."""
-    is_batch = x.ndim == 2 and len(x) >= STACKED.rows and x.dtype == jnp.float32
-    is_narrow = max(x.shape[1] + 1, len(out_kernel)) <= NARROW
-    return is_batch and is_narrow and jax.sharding.get_abstract_mesh().empty
+    """Return whether `perceptron` can be used: a batch of narrow rows, all in single precision."""
+    single = x.dtype == out_kernel.dtype == jnp.float32 and jnp.zeros(0).dtype == jnp.float32
+    is_batch = x.ndim == 2 and len(x) >= ROWS
+    return single and is_batch and max(x.shape[1] + 1, len(out_kernel)) <= NARROW
 
 
 @jax.custom_vjp
@@ -81,10 +72,10 @@ def _store(ref: Any, value: Array, row: Any, column: Any, *which: Any) -> None:
     triton.store(ref.at[place], value, mask=within)
 
 
-def _with_one(x_ref: Any, row: Any, n_rows: int) -> Array:
+def _with_one(x_ref: Any, row: Any) -> Array:
     """Return rows with a 1 behind their last input: the input of the bias."""
     n = x_ref.shape[1]
-    x = _load(x_ref, row, n_rows, 0, _wide(n + 1))
+    x = _load(x_ref, row, ROWS, 0, _wide(n + 1))
     return jnp.where(jnp.arange(x.shape[1])[None, :] == n, 1.0, x)
 
 
@@ -101,27 +92,9 @@ def _dot(a: Array, b: Array, axis_a: int, axis_b: int) -> Array:
     return jax.lax.dot_general(a, b, (((axis_a,), (axis_b,)), ((), ())), preferred_element_type=jnp.float32)
 
 
-def _by_lanes(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `call(sizes, *arrays)` as a function of the arrays, with the sizes that the lanes ask for."""
-
-    @jax.custom_batching.custom_vmap
-    def one(*arrays: Array) -> Any:
-        return call(ALONE, *arrays)
-
-    @one.def_vmap
-    def _(n_lanes: int, stacked: Any, *arrays: Array) -> Any:
-        sizes = STACKED if n_lanes >= MANY else ALONE
-        found = jax.vmap(partial(call, sizes), [0 if is_stacked else None for is_stacked in stacked])(*arrays)
-        return found, jax.tree.map(lambda _: True, found)
-
-    return one
-
-
-def _forward_program(
-    sizes: Sizes, x_ref: Any, kernel_ref: Any, bias_ref: Any, out_ref: Any, y_ref: Any
-) -> None:
-    row = pl.program_id(0) * sizes.rows
-    x = _with_one(x_ref, row, sizes.rows)
+def _forward_program(x_ref: Any, kernel_ref: Any, bias_ref: Any, out_ref: Any, y_ref: Any) -> None:
+    row = pl.program_id(0) * ROWS
+    x = _with_one(x_ref, row)
     n_out = _wide(out_ref.shape[0])
 
     def add(i: Any, y: Array) -> Array:
@@ -129,15 +102,14 @@ def _forward_program(
         return y + _dot(hidden, _load(out_ref, 0, n_out, i * UNITS, UNITS), 1, 1)
 
     n_blocks = -(-kernel_ref.shape[1] // UNITS)
-    y = jax.lax.fori_loop(0, n_blocks, add, jnp.zeros((sizes.rows, n_out), jnp.float32))
+    y = jax.lax.fori_loop(0, n_blocks, add, jnp.zeros((ROWS, n_out), jnp.float32))
     _store(y_ref, y, row, 0)
 
 
-@_by_lanes
-def _forward(sizes: Sizes, x: Array, kernel: Array, bias: Array, out_kernel: Array) -> Array:
+def _forward(x: Array, kernel: Array, bias: Array, out_kernel: Array) -> Array:
     return pl.pallas_call(
-        partial(_forward_program, sizes),
-        grid=(-(-x.shape[0] // sizes.rows),),
+        _forward_program,
+        grid=(-(-x.shape[0] // ROWS),),
         out_shape=jax.ShapeDtypeStruct((x.shape[0], out_kernel.shape[0]), x.dtype),
         interpret=INTERPRET,
         compiler_params=triton.CompilerParams(num_warps=WARPS),
@@ -146,7 +118,6 @@ def _forward(sizes: Sizes, x: Array, kernel: Array, bias: Array, out_kernel: Arr
 
 
 def _backward_program(
-    sizes: Sizes,
     x_ref: Any,
     slope_ref: Any,
     kernel_ref: Any,
@@ -161,11 +132,11 @@ def _backward_program(
     n_out, n_rows = _wide(out_ref.shape[0]), x_ref.shape[0]
     kernel = _with_bias(kernel_ref, bias_ref, column)
     out_kernel = _load(out_ref, 0, n_out, column, UNITS)
-    n_tiles = -(-n_rows // (sizes.rows * sizes.parts))
+    n_tiles = -(-n_rows // (ROWS * PARTS))
 
     def add(i: Any, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-        row = (part * n_tiles + i) * sizes.rows
-        x, slope = _with_one(x_ref, row, sizes.rows), _load(slope_ref, row, sizes.rows, 0, n_out)
+        row = (part * n_tiles + i) * ROWS
+        x, slope = _with_one(x_ref, row), _load(slope_ref, row, ROWS, 0, n_out)
         before = _dot(x, kernel, 1, 0)
         to_before = jnp.where(before > 0, _dot(slope, out_kernel, 1, 0), 0.0)
         if to_x_ref is not None:
@@ -182,24 +153,21 @@ def _backward_program(
     _store(to_out_ref, to_out, 0, column, part)
 
 
-def _backward(of_rows: bool, sizes: Sizes, *arrays: Array) -> Sequence[Array]:
+def _backward(of_rows: bool, *arrays: Array) -> Sequence[Array]:
     """Return the gradients of W with b behind it, of U, and of x if asked for, each in parts to be summed."""
     x, _, _, _, out_kernel = arrays
     (n_rows, n_in), (n_out, width) = x.shape, out_kernel.shape
     n_blocks = -(-width // UNITS)
-    shapes = [(sizes.parts, n_in + 1, width), (sizes.parts, n_out, width)]
+    shapes = [(PARTS, n_in + 1, width), (PARTS, n_out, width)]
     shapes += [(n_blocks, n_rows, n_in)] * of_rows
     return pl.pallas_call(
-        partial(_backward_program, sizes),
-        grid=(n_blocks, sizes.parts),
+        _backward_program,
+        grid=(n_blocks, PARTS),
         out_shape=[jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes],
         interpret=INTERPRET,
         compiler_params=triton.CompilerParams(num_warps=WARPS),
         name="perceptron_gradients",
     )(*arrays)
-
-
-_gradients = {of_rows: _by_lanes(partial(_backward, of_rows)) for of_rows in (False, True)}
 
 
 def _forward_rule(x: Any, *rest: Any) -> tuple[Array, tuple[Any, ...]]:
@@ -209,7 +177,7 @@ def _forward_rule(x: Any, *rest: Any) -> tuple[Array, tuple[Any, ...]]:
 
 def _backward_rule(kept: tuple[Any, ...], slope: Float[Array, "N O"]) -> tuple[Array, ...]:
     of_rows, x, *weights = kept
-    to_kernel, to_out, *to_x = (jnp.sum(one, axis=0) for one in _gradients[of_rows](x, slope, *weights))
+    to_kernel, to_out, *to_x = (jnp.sum(one, axis=0) for one in _backward(of_rows, x, slope, *weights))
     return (
         to_x[0] if of_rows else jnp.zeros_like(x),
         to_kernel[:-1],
