@@ -172,11 +172,13 @@ def _backward(of_rows: bool, *arrays: Array) -> Sequence[Array]:
 
 def _forward_rule(x: Any, *rest: Any) -> tuple[Array, tuple[Any, ...]]:
     values = [one.value for one in (x, *rest)]
-    return perceptron(*values), (x.perturbed, *values[:-1])
+    # Whether the rows have a gradient is said by structure: a truth value would be traced.
+    return perceptron(*values), (() if x.perturbed else None, *values[:-1])
 
 
 def _backward_rule(kept: tuple[Any, ...], slope: Float[Array, "N O"]) -> tuple[Array, ...]:
-    of_rows, x, *weights = kept
+    asked, x, *weights = kept
+    of_rows = asked is not None
     to_kernel, to_out, *to_x = (jnp.sum(one, axis=0) for one in _backward(of_rows, x, slope, *weights))
     return (
         to_x[0] if of_rows else jnp.zeros_like(x),
