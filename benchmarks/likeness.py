@@ -8,7 +8,7 @@ groups that no run joins joined by likeness (`consensus.agree(rows=...)`), and b
 in "B" a sex and a flag, in "C" a place and a level; all else is noise. A district of the quality bench; and a
 visit table of a person's own, by `--visits` and `--mapping`.
 
-The choice was made on other draws of such small tables, on districts 101 and 102, and with a look at the real
+The weight was chosen on other draws of such small tables, on districts 101 and 102, and on the real
 admissions.
 """
 
