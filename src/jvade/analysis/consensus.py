@@ -8,7 +8,8 @@ what the others keep together.
 
 Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
 them would be chance: all are equally far apart. So clusters of one run count as a little nearer the more
-alike their rows are, by three tenths of the vote of one run at most (benchmarks/likeness.py).
+alike their rows are (benchmarks/likeness.py). About two rows that weighs less than the vote of one run; about
+two groups, a run that joins some of their rows only may be outweighed.
 """
 
 from collections.abc import Sequence
@@ -19,9 +20,6 @@ from jaxtyping import Float, Int
 from pandas import factorize
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import cdist
-
-#: What the likeness of two clusters of a run weighs at most, in votes of one run.
-LIKENESS = 0.3
 
 
 class Agreed(NamedTuple):
@@ -169,8 +167,8 @@ def _distances(
 ) -> Float[np.ndarray, " pairs"]:
     """Return how far any two rows lie apart, mean over the runs; in the order that `linkage` asks for.
 
-    In a run, rows of one cluster are at 0 and others at 1, less up to `LIKENESS` / S the nearer the means of
-    their clusters are, of the farthest two.
+    In a run, rows of one cluster are at 0 and others at 1, less up to 1 / (S + 1) the nearer the means of
+    their clusters are, of the farthest two: rows that a run joins are nearer than likeness makes any others.
     """
     kind, few = _kinds(list(runs))
     between = np.zeros((len(few[0]), len(few[0])))
@@ -180,7 +178,7 @@ def _distances(
             members = (np.arange(len(apart))[:, None] == labels).astype(float)
             means = members @ rows / np.maximum(members.sum(axis=1), 1)[:, None]
             far = cdist(means, means) * np.outer(*[members.any(axis=1)] * 2)
-            apart *= 1 - LIKENESS / len(runs) * (1 - far / max(far.max(), np.finfo(float).tiny))
+            apart *= 1 - (1 - far / max(far.max(), np.finfo(float).tiny)) / (len(runs) + 1)
         between += (apart / len(runs))[np.ix_(of_kinds, of_kinds)]
     n = len(kind)
     found, begin = np.empty(n * (n - 1) // 2), 0
