@@ -160,8 +160,7 @@ def cluster(
         ValueError: rows that are not finite, or a number that cannot be.
         TrainingError: no run stayed finite.
     """
-    on_host = finite(x)
-    rows = jnp.asarray(on_host)
+    rows = jnp.asarray(finite(x))
     numbers = tuple(n_clusters) if isinstance(n_clusters, Sequence) else (n_clusters,)
     whole = not any(unlike("", number, whole=True, least=1) for number in numbers)
     if not numbers or not whole or max(numbers) > len(rows):
@@ -194,9 +193,7 @@ def cluster(
     params, settings = jax.tree.map(np.asarray, (params, settings))
     made = Ensemble(params, settings, architecture, None, best)
     runs, _ = ensemble.components(made, rows)
-    agreed, labels, support = consensus.agree(
-        list(runs), asked, seed, rows=on_host, n_labels=architecture.n_clusters
-    )
+    agreed, labels, support = consensus.agree(list(runs), asked, seed, n_labels=architecture.n_clusters)
     made = made._replace(agreed=agreed)
     return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
 

@@ -39,8 +39,6 @@ class Health(NamedTuple):
             responsibility: 0 where components lie apart), `used_latents`, `nats` (list, of each latent: how
             much it tells about a row), `gap` (validation less training loss at the kept epoch, nats per row)
             and `converged`.
-        gap_error: standard error of the mean loss of the rows held out, nats per row: what a gap has of
-            chance. NaN where no gap is large enough to ask.
         warnings: what a person should know, and what to change.
     """
 
@@ -50,7 +48,6 @@ class Health(NamedTuple):
     agreement: float
     doubtful: float
     runs: pd.DataFrame
-    gap_error: float
     warnings: list[str]
 
 
@@ -99,10 +96,11 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
         float(pairs.mean()) if len(pairs) else float("nan"),
         float(np.mean(clustering.support < 0.5)),
         runs,
-        _gap_error(clustering, few, len(x)) if (runs["gap"].to_numpy(float) > GAP).any() else float("nan"),
         [],
     )
-    return found._replace(warnings=_warnings(clustering, found))
+    large = (runs["gap"].to_numpy(float) > GAP).any()
+    error = _gap_error(clustering, few, len(x)) if large else 0.0  # where there is something to ask
+    return found._replace(warnings=_warnings(clustering, found, error))
 
 
 def _run(clustering: Clustering, place: int, x: np.ndarray, overlap: float) -> dict[str, object]:
@@ -133,7 +131,7 @@ def _gap_error(clustering: Clustering, few: np.ndarray, n_rows: int) -> float:
     return float(np.std(ensemble.bounds(clustering.ensemble, few)) / np.sqrt(n_held_out))
 
 
-def _warnings(clustering: Clustering, found: Health) -> list[str]:
+def _warnings(clustering: Clustering, found: Health, gap_error: float) -> list[str]:
     lines = list(clustering.failures)
     asked = clustering.n_clusters
     single = clustering.ensemble.agreed is None
@@ -157,7 +155,7 @@ def _warnings(clustering: Clustering, found: Health) -> list[str]:
             f"run {', '.join(map(str, unused))}: no latent depends on the row, so its clusters mean nothing; "
             "lower the noise variance or the KL weight"
         )
-    apart, error = found.runs["gap"].to_numpy(float), GAP_ERRORS * np.nan_to_num(found.gap_error)
+    apart, error = found.runs["gap"].to_numpy(float), GAP_ERRORS * gap_error
     # Every run holds out rows of its own, so their mean gap has less of chance than the largest.
     mean, largest = apart.mean(), apart.max()
     if largest > max(GAP, error) or mean > max(GAP, error / np.sqrt(len(apart))):

@@ -38,9 +38,9 @@ def test_the_numbers_are_those_of_the_clustering(groups, found):
 
 
 def test_every_warning_says_what_to_change(groups, found):
-    def warnings(one, gap_error=float("nan"), **columns):
-        whole = health.examine(one, groups[0])._replace(gap_error=gap_error)
-        return " | ".join(health._warnings(one, whole._replace(runs=whole.runs.assign(**columns))))
+    def warnings(one, gap_error=0.0, **columns):
+        whole = health.examine(one, groups[0])
+        return " | ".join(health._warnings(one, whole._replace(runs=whole.runs.assign(**columns)), gap_error))
 
     assert "3 of 5 clusters hold a thousandth of the rows: the runs tell no more" in warnings(
         found._replace(n_clusters=5)

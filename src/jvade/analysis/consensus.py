@@ -7,9 +7,10 @@ splits where chance has it, one that may name fifteen splits those places too, a
 what the others keep together.
 
 Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
-them would be chance: all are equally far apart. So clusters of one run count as a little nearer the more
-alike their rows are (benchmarks/likeness.py). About two rows that weighs less than the vote of one run; about
-two groups, a run that joins some of their rows only may be outweighed.
+them is chance: all are equally far apart. Given the rows, clusters of one run can count as a little nearer
+the more alike their rows are. That helps some tables and harms others (docs/method.md), so
+`clustering.cluster` does not do it. About two rows it weighs less than the vote of one run; about two groups,
+a run that joins some of their rows only may be outweighed.
 """
 
 from collections.abc import Sequence
