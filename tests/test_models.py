@@ -274,6 +274,8 @@ def test_a_stopped_process_ends_with_its_code(own, tmp_path):
     """Ctrl-C in a training: no traceback, no crash of what still runs, and the next run goes on."""
     words = ["fit", "--table", own / "own.parquet", "--columns", "age", "flag", "--n-clusters", "3"]
     words += ["--training.max-epochs", "100000", "--model.patience", "100000", "--out", tmp_path / "x"]
+    # A shell's background job ignores ctrl-C, and would hand that down.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "jvade", *map(str, words)],
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
@@ -281,6 +283,7 @@ def test_a_stopped_process_ends_with_its_code(own, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     metrics = tmp_path / "x" / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) > 1):
         time.sleep(0.05)
