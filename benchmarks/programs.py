@@ -121,18 +121,13 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     def tuned_and_compiled(model: Vade, *rest: Any) -> list[float]:
         return tuned.train(model, *rest, forward=torch.compile(model, dynamic=False))
 
-    def replayed() -> np.ndarray:
-        losses = []
-        for model, (seed, settings) in zip(models, task.each, strict=True):
-            torch.manual_seed(seed)
-            # As long as the shape and the settings are those, what was recorded serves every lane.
-            if settings not in recordings:
-                compiled = name == "tuned, compiled, recorded"
-                recordings[settings] = recorded.Training(
-                    model, training, validation, settings, compiled=compiled
-                )
-            losses.append(recordings[settings].train(model, task.epochs))
-        return np.array(losses)
+    def tuned_and_recorded(model: Vade, *rest: Any) -> list[float]:
+        x, held_out, epochs, settings = rest
+        # As long as the shape and the settings are those, what was recorded serves every lane.
+        if settings not in recordings:
+            compiled = name == "tuned, compiled, recorded"
+            recordings[settings] = recorded.Training(model, x, held_out, settings, compiled=compiled)
+        return recordings[settings].train(model, epochs)
 
     def one_by_one(train: Callable[..., list[float]]) -> np.ndarray:
         losses = []
@@ -155,7 +150,7 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     if name == "stacked":
         return side_by_side
     if name in RECORDED:
-        return replayed
+        return partial(one_by_one, tuned_and_recorded)
     if name == "tuned, compiled":
         # One for each number of latents, of the last batch, and of training or not.
         torch._dynamo.config.recompile_limit = 64  # pyright: ignore[reportPrivateImportUsage]
