@@ -3,12 +3,13 @@
     .venv/bin/python benchmarks/likeness.py --out benchmarks/results/likeness.json
 
 Clusterings by the robust configuration, with either likelihood, each agreed on twice from the same runs: with
-groups that no run joins joined by likeness (`consensus.agree(rows=...)`), and by chance. Small tables of
-4,000 rows: three planted groups; age and cost tell them apart in all, and besides, in "A" a code and a level,
-in "B" a sex and a flag, in "C" a place and a level; all else is noise. A district of the quality bench; and a
-visit table of a person's own, by `--visits` and `--mapping`.
+groups that no run joins joined by likeness (`ensemble.likeness`), and by chance. Small tables of 4,000 rows
+with three planted groups. In "A", "B" and "C", age and cost tell them apart, and besides, in "A" a code and a
+level, in "B" a sex and a flag, in "C" a place and a level; all else is noise. "D" is that of
+`examples/scikit_learn.py`: groups that overlap, a cost with a long tail. A district of the quality bench; and
+a visit table of a person's own, by `--visits` and `--mapping`.
 
-The weight was chosen on other draws of such small tables, on districts 101 and 102, and on the real
+How likeness is measured was chosen on other draws of such small tables, on district 101, and on the real
 admissions.
 """
 
@@ -51,6 +52,8 @@ class Table(NamedTuple):
 def small(kind: str, seed: int, n_rows: int) -> Table:
     """Draw a small table."""
     rng = np.random.default_rng(seed)
+    if kind == "D":
+        return overlapping(rng, n_rows)
     group = rng.integers(0, 3, n_rows)
 
     def mixed(known: np.ndarray, tells: bool) -> np.ndarray:
@@ -67,13 +70,33 @@ def small(kind: str, seed: int, n_rows: int) -> Table:
             "flag": rng.random(n_rows) < (np.array([0.9, 0.1, 0.5])[group] if kind == "B" else 0.5),
         }
     )
+    return planted(kind, frame, group)
+
+
+def overlapping(rng: np.random.Generator, n_rows: int) -> Table:
+    """Draw the table of `examples/scikit_learn.py`."""
+    group = rng.choice(3, n_rows, p=[0.5, 0.3, 0.2])
+    levels = np.array(["community", "secondary", "tertiary"])
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(np.array([30, 55, 70])[group], 8),
+            "cost": rng.lognormal(np.array([4.5, 5.5, 6.5])[group], 0.4),
+            "chronic": (rng.random(n_rows) < np.array([0.05, 0.4, 0.8])[group]).astype(int),
+            "level": levels[(group + (rng.random(n_rows) < 0.2)) % 3],
+        }
+    )
+    return planted("D", frame, group)
+
+
+def planted(kind: str, frame: pd.DataFrame, group: np.ndarray) -> Table:
+    """Return a small table as the networks see it."""
     columns = learn(frame)
     return Table(f"small, {kind}", columns.encode(frame), group, 3, columns.blocks)
 
 
 def tables(options: argparse.Namespace) -> Iterator[Table]:
     """Draw or read what was asked for."""
-    for kind in "ABC":
+    for kind in "ABCD":
         for seed in options.small:
             yield small(kind, seed, options.small_rows)
     for seed in options.cohorts:
@@ -93,11 +116,9 @@ def measure(table: Table, likelihood: str, seeds: Sequence[int]) -> dict[str, di
     for seed in seeds:
         found = cluster(table.x, table.n_clusters, seed, configuration, blocks=table.blocks)
         n_labels = configuration.model.n_clusters
-        by_likeness = consensus.agree(
-            list(found.runs), table.n_clusters, seed, rows=table.x, n_labels=n_labels
-        )
-        answers["likeness"].append(by_likeness.labels)
-        answers["chance"].append(found.labels)
+        by_chance = consensus.agree(list(found.runs), table.n_clusters, seed, n_labels=n_labels)
+        answers["likeness"].append(found.labels)
+        answers["chance"].append(by_chance.labels)
     lines = {}
     for how, labels in answers.items():
         lines[how] = {
@@ -113,7 +134,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Consensuses with and without the likeness of clusters.")
     parser.add_argument(
-        "--small", type=int, nargs="*", default=[71, 72, 73], help="seeds of the small tables"
+        "--small", type=int, nargs="*", default=[81, 82, 83], help="seeds of the small tables"
     )
     parser.add_argument("--small-rows", type=int, default=4_000)
     parser.add_argument("--cohorts", type=int, nargs="*", default=[203], help="seeds of simulated districts")

@@ -193,7 +193,10 @@ def cluster(
     params, settings = jax.tree.map(np.asarray, (params, settings))
     made = Ensemble(params, settings, architecture, None, best)
     runs, _ = ensemble.components(made, rows)
-    agreed, labels, support = consensus.agree(list(runs), asked, seed, n_labels=architecture.n_clusters)
+    likeness = ensemble.likeness(made, rows, training.input_dropout, seed)
+    agreed, labels, support = consensus.agree(
+        list(runs), asked, seed, likeness=list(likeness), n_labels=architecture.n_clusters
+    )
     made = made._replace(agreed=agreed)
     return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
 

@@ -28,6 +28,9 @@ BLOCK_ROWS = 4096
 #: Draws of q(z|x) that the bound of a row is the mean over: the same for every row, in pairs of opposites.
 N_DRAWS = 16
 
+#: Rows that tell how alike components are, and how often each of them is seen in part.
+LIKENESS_ROWS, N_VIEWS = 5_000, 8
+
 Rows = Float[np.ndarray, "N D"] | Float[Array, "N D"]
 Run = tuple[Parameters, Hyperparameters]
 
@@ -83,6 +86,36 @@ def components(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, "S N"], Flo
     """Return the component of each row in every run, from 0, and its responsibility; else like `place`."""
     runs = ensemble.params, ensemble.hyperparameters
     return _by_blocks(partial(_components, runs), ensemble, x, axis=1)
+
+
+def likeness(ensemble: Ensemble, x: Rows, hidden: float, seed: int) -> Float[np.ndarray, "S C C"]:
+    """Return how alike the components of every run are: the chance that it puts rows of two of them together.
+
+    The run sees a part of either row, as in its training: what is hidden has the mean of its column.
+    Components that one input tells apart are often together, those that many inputs tell apart hardly ever.
+    Whole rows of one component are together: 1.
+
+    Args:
+        ensemble: of a clustering.
+        x: the rows of the fit, standardised; a random subset of them is read.
+        hidden: share of the inputs that are hidden, in [0, 1), drawn anew for every row and view.
+        seed: of the subset, and of what is hidden.
+    """
+    rows, rng = finite(x, ensemble.architecture.n_features), np.random.default_rng(seed)
+    few = rows[np.sort(rng.choice(len(rows), min(LIKENESS_ROWS, len(rows)), replace=False))]
+    seen = np.where(rng.random((N_VIEWS, *few.shape)) < hidden, rows.mean(axis=0), few)
+    labels, found = components(ensemble, few)[0], []
+    for number, own in enumerate(labels):
+        program = partial(_responsibilities, ensemble.run(number))
+        gamma = _by_blocks(program, ensemble, seen.reshape(-1, few.shape[1]))
+        gamma = gamma.reshape(N_VIEWS, len(few), -1).mean(axis=0, dtype=float)
+        members = (np.arange(gamma.shape[1])[:, None] == own).astype(float)
+        # Two rows are seen in parts that have nothing to do with one another: the chances of both multiply.
+        mean = members @ gamma / np.maximum(members.sum(axis=1, keepdims=True), 1)
+        chances = mean @ mean.T
+        np.fill_diagonal(chances, 1)
+        found.append(chances)
+    return np.stack(found)
 
 
 def memberships(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, "N K"]:

@@ -60,36 +60,26 @@ def test_groups_that_no_run_joins_are_joined_by_likeness():
     """Six groups in three pairs, told apart by every run: whatever their numbers, pairs are joined."""
     rng = np.random.default_rng(0)
     group = rng.permutation(np.repeat(np.arange(6), 40))
-    rows = np.array([0.0, 1.0, 10.0, 11.0, 20.0, 21.0])[group, None] + rng.normal(0, 0.1, (240, 1))
+    chances = np.kron(np.eye(3), np.full((2, 2), 0.02)) + 0.01
+    np.fill_diagonal(chances, 1)
     for _ in range(10):
-        runs = [rng.permutation(6)[group] for _ in range(4)]
-        found = consensus.agree(runs, 3, seed=0, rows=rows)
+        names = [rng.permutation(6) for _ in range(4)]
+        runs = [name[group] for name in names]
+        likeness = [chances[np.ix_(np.argsort(name), np.argsort(name))] for name in names]
+        found = consensus.agree(runs, 3, seed=0, likeness=likeness)
         assert adjusted_rand_score(found.labels, group // 2) == 1
         np.testing.assert_array_equal(found.support, 1)
 
 
-def test_the_vote_of_one_run_outweighs_any_likeness():
-    group = np.repeat([0, 1, 2], 30)
-    rows = np.array([0.0, 0.01, 100.0])[group, None]
-    joined = np.array([0, 1, 0])[group]  # those farthest from one another
-    for n_runs in (2, 6, 20):
-        found = consensus.agree([joined, *[group] * (n_runs - 1)], 2, seed=0, rows=rows)
-        assert adjusted_rand_score(found.labels, joined) == 1
-
-
 def test_distances_are_those_of_pairs_in_every_run():
     rng = np.random.default_rng(0)
-    runs, rows = rng.integers(0, 4, (3, 50)), rng.normal(size=(50, 2))
+    runs, likeness = rng.integers(0, 4, (3, 50)), rng.random((3, 4, 4))
+    likeness = np.maximum((likeness + likeness.transpose(0, 2, 1)) / 2, np.eye(4))
     runs[2, runs[2] == 1] = 2  # a number that no row has
     np.testing.assert_allclose(consensus._distances(runs, None), pdist(runs.T, "hamming"))
-    found = squareform(consensus._distances(runs, rows))
+    found = squareform(consensus._distances(runs, list(likeness)))
     for i, j in rng.integers(0, 50, (20, 2)):
-        each = []
-        for run in runs:
-            means = {k: rows[run == k].mean(axis=0) for k in np.unique(run)}
-            farthest = max(np.linalg.norm(a - b) for a in means.values() for b in means.values())
-            far = np.linalg.norm(means[run[i]] - means[run[j]]) / farthest
-            each.append(0 if run[i] == run[j] else 3 / 4 + far / 4)
+        each = [1 - one[run[i], run[j]] for one, run in zip(likeness, runs, strict=True)]
         assert found[i, j] == pytest.approx(np.mean(each))
 
 

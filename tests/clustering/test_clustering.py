@@ -37,8 +37,9 @@ def test_groups_far_apart_are_found_by_all_runs(groups, found):
     assert found.support.mean() > 0.6
 
 
-def test_the_answer_is_the_consensus_of_the_runs(found):
-    agreed, labels, support = consensus.agree(list(found.runs), 3, 0, n_labels=4)
+def test_the_answer_is_the_consensus_of_the_runs(found, groups, small):
+    likeness = ensemble.likeness(found.ensemble, groups[0], small.training.input_dropout, 0)
+    agreed, labels, support = consensus.agree(list(found.runs), 3, 0, likeness=list(likeness), n_labels=4)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.support, support)
     for ours, want in zip(found.ensemble.agreed, agreed, strict=True):

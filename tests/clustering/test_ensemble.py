@@ -56,6 +56,44 @@ def test_components_are_those_of_the_core(found, groups):
         np.testing.assert_allclose(responsibilities[run], np.max(want.responsibilities, axis=1), rtol=1e-5)
 
 
+def test_the_likeness_of_whole_rows_is_that_of_their_responsibilities(found, groups):
+    """Nothing hidden: pair by pair, the chance that draws from the responsibilities of both rows are one."""
+    likeness = ensemble.likeness(found.ensemble, groups[0], 0.0, 0)
+    for run, lane in enumerate(found.sound):
+        params = take_lane(found.fit.finetuned.params, lane)
+        x, lane = jnp.asarray(groups[0], jnp.float32), take_lane(found.lanes, lane)
+        gamma = np.asarray(fit.assign(params, x, lane, found.ensemble.architecture).responsibilities, float)
+        own = gamma.argmax(axis=1)
+        for a in range(4):
+            for b in range(4):
+                pairs = gamma[own == a] @ gamma[own == b].T
+                want = 1 if a == b else pairs.mean() if pairs.size else 0
+                assert likeness[run, a, b] == pytest.approx(want, abs=1e-6)
+
+
+def test_the_likeness_of_rows_seen_in_part_is_how_often_they_fall_together(found, groups):
+    """By draws of pairs of rows, of what is hidden of them, and of a component for each."""
+    rng, x, hidden = np.random.default_rng(0), groups[0].astype(np.float32), 0.7
+    likeness = ensemble.likeness(found.ensemble, x, hidden, 0)
+    np.testing.assert_allclose(likeness, likeness.transpose(0, 2, 1), rtol=1e-12)
+    labels, _ = ensemble.components(found.ensemble, x)
+    one = found.ensemble._replace(agreed=None)
+    for run in range(len(found.sound)):
+        params, settings = take_lane((one.params, one.hyperparameters), slice(run, run + 1))
+        alone = one._replace(params=params, hyperparameters=settings)
+        a, b = (int(k) for k in np.argsort(-np.bincount(labels[run], minlength=4))[:2])
+        drawn = []
+        for k in (a, b):
+            rows = x[rng.choice(np.flatnonzero(labels[run] == k), 20_000)]
+            seen = np.where(rng.random(rows.shape) < hidden, x.mean(axis=0), rows)
+            gamma = ensemble.memberships(alone, seen).astype(float)
+            drawn.append((gamma.cumsum(axis=1) < rng.random((len(gamma), 1))).sum(axis=1))
+        share = (drawn[0] == drawn[1]).mean()
+        # Of 20,000 pairs, and of eight views of a hundred rows or more each: a few hundredths at the most.
+        assert likeness[run, a, b] == pytest.approx(share, abs=0.03)
+        assert share > 0.1  # what is hidden does bring them together
+
+
 def test_memberships_are_shares_and_place_gives_the_largest(made, groups):
     shares = ensemble.memberships(made, groups[0])
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)

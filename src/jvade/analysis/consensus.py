@@ -7,10 +7,9 @@ splits where chance has it, one that may name fifteen splits those places too, a
 what the others keep together.
 
 Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
-them is chance: all are equally far apart. Given the rows, clusters of one run can count as a little nearer
-the more alike their rows are. That helps some tables and harms others (docs/method.md), so
-`clustering.cluster` does not do it. About two rows it weighs less than the vote of one run; about two groups,
-a run that joins some of their rows only may be outweighed.
+them would be chance: all are equally far apart. So a run may have more to say than a yes or a no about two of
+its clusters: the chance that it would put a row of one and a row of the other together, saw it only a part of
+either (`ensemble.likeness`). Clusters that one input tells apart are then nearer than clusters that many do.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from pandas import factorize
 from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import cdist
 
 
 class Agreed(NamedTuple):
@@ -112,7 +110,7 @@ def agree(
     n_clusters: int,
     seed: int,
     *,
-    rows: Float[np.ndarray, "N D"] | None = None,
+    likeness: Sequence[Float[np.ndarray, "C C"]] | None = None,
     n_labels: int | None = None,
     n_rows: int = 5_000,
     smallest_share: float = 0.004,
@@ -127,8 +125,8 @@ def agree(
         runs: cluster of each row in each run, numbered from 0.
         n_clusters: clusters of the consensus; fewer where the runs do not tell as many groups apart.
         seed: of the subset.
-        rows: what the runs clustered, standardised: groups that no run joins are joined by the distance of
-            their means, where some must be. None: by chance.
+        likeness: of each run, the chance in [0, 1] that it puts a row of one of its clusters and a row of
+            another together; symmetric, 1 on the diagonal. None: 0, they are apart.
         n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
             as many as these rows show.
         n_rows: size of the subset.
@@ -146,8 +144,7 @@ def agree(
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({n}), got {n_clusters}")
     few = np.sort(np.random.default_rng(seed).choice(n, min(n_rows, n), replace=False))
     table = np.stack([run[few] for run in runs])
-    distances = _distances(table, None if rows is None else np.asarray(rows[few], float))
-    groups = _cut(distances, len(few), n_clusters, min(smallest_share, 0.5 / n_clusters))
+    groups = _cut(_distances(table, likeness), len(few), n_clusters, min(smallest_share, 0.5 / n_clusters))
     members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
     n_labels = n_labels or 1 + max(int(run.max()) for run in runs)
     ours = (np.arange(n_labels) == table[:, :, None]).astype(float)  # S x n x C
@@ -164,23 +161,14 @@ def agree(
 
 
 def _distances(
-    runs: Int[np.ndarray, "S n"], rows: Float[np.ndarray, "n D"] | None
+    runs: Int[np.ndarray, "S n"], likeness: Sequence[Float[np.ndarray, "C C"]] | None
 ) -> Float[np.ndarray, " pairs"]:
-    """Return how far any two rows lie apart, mean over the runs; in the order that `linkage` asks for.
-
-    In a run, rows of one cluster are at 0 and others at 1, less up to 1 / (S + 1) the nearer the means of
-    their clusters are, of the farthest two: rows that a run joins are nearer than likeness makes any others.
-    """
+    """Return the chance that a run puts two rows apart, mean over the runs; as `linkage` asks for it."""
     kind, few = _kinds(list(runs))
+    likeness = [np.eye(labels.max() + 1) for labels in runs] if likeness is None else likeness
     between = np.zeros((len(few[0]), len(few[0])))
-    for labels, of_kinds in zip(runs, few, strict=True):
-        apart = 1.0 - np.eye(labels.max() + 1)
-        if rows is not None:
-            members = (np.arange(len(apart))[:, None] == labels).astype(float)
-            means = members @ rows / np.maximum(members.sum(axis=1), 1)[:, None]
-            far = cdist(means, means) * np.outer(*[members.any(axis=1)] * 2)
-            apart *= 1 - (1 - far / max(far.max(), np.finfo(float).tiny)) / (len(runs) + 1)
-        between += (apart / len(runs))[np.ix_(of_kinds, of_kinds)]
+    for chances, of_kinds in zip(likeness, few, strict=True):
+        between += ((1 - chances) / len(runs))[np.ix_(of_kinds, of_kinds)]
     n = len(kind)
     found, begin = np.empty(n * (n - 1) // 2), 0
     for i in range(n - 1):
