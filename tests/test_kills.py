@@ -16,6 +16,8 @@ import pytest
 
 from jvade import model_file
 
+pytestmark = pytest.mark.long
+
 SRC = Path(__file__).parents[1] / "src"
 #: A checkpoint after every block, so that there is much to be caught in. `COURSE` is told where each stage
 #: was taken up, `KILL` names the function at whose call the process is to die.
@@ -144,7 +146,6 @@ def test_killed_a_few_times(fit, tmp_path):
     assert not list((tmp_path / "out").rglob(".unfinished*"))
 
 
-@pytest.mark.long
 def test_killed_when_the_training_is_over(fit, tmp_path):
     """At the look at the result; before labels, model, card, manifest; before the states go: nothing lost."""
     start, whole = fit
@@ -163,7 +164,6 @@ def test_killed_when_the_training_is_over(fit, tmp_path):
     assert not (out / "private" / "checkpoints").exists()
 
 
-@pytest.mark.long
 def test_killed_fifty_times(fit, tmp_path):
     """At random, in the imports and at the end too."""
     start, whole = fit
