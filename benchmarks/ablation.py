@@ -45,6 +45,8 @@ VARIANTS: dict[str, Configuration] = {
     "mixture started on means": replace(ROBUST, mixture=replace(MIXTURE, latents="means")),
     "KL weight 0.5": replace(ROBUST, model=MODEL._replace(kl_weight=0.5)),
     "KL warm-up of 10 epochs": replace(ROBUST, model=MODEL._replace(warmup_epochs=10)),
+    "four cycles of annealing": replace(ROBUST, model=MODEL._replace(warmup_epochs=5, annealing_cycles=4)),
+    "low-KL pretraining": replace(ROBUST, model=MODEL._replace(pretraining_kl_weight=0.1)),
     "mixture at a tenth of the rate": replace(ROBUST, model=MODEL._replace(mixture_rate=0.1)),
     "mixture at ten times the rate": replace(ROBUST, model=MODEL._replace(mixture_rate=10.0)),
     "noise variance learned": replace(ROBUST, noise="learned"),

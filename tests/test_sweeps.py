@@ -206,6 +206,10 @@ def test_any_table_can_be_swept_over(tmp_path, capsys):
         ("--table own.csv", "give either --visits with --mapping, or --table"),
         ("--columns age", "--columns, --categories: visits have those of their mapping"),
         ("--over.warmup-epochs 3", "warmup_epochs: expected at most max_epochs, 2, got 3"),
+        (
+            "--over.warmup-epochs 1 --over.annealing-cycles 2 3",
+            "warmup_epochs: expected at most max_epochs, 2, got 1 in each of 3 cycles",
+        ),
         ("--over.clip-norm 0", "clip_norm: expected above 0, got 0.0"),
         ("--over.learning-rate nan", "expected finite numbers"),
         ("--over.n-clusters 2001", "rows are too few for 2001 clusters"),

@@ -69,9 +69,11 @@ class Configuration:
         if self.noise != "fixed" and not low < self.model.noise_variance < high:
             within = f"where it is learned, it starts between {low:g} and {high:g}"
             problems.append(f"noise_variance: {within}, got {self.model.noise_variance!r}")
-        if self.model.warmup_epochs > self.training.max_epochs:
+        cycles, n_warming = self.model.annealing_cycles, self.model.warmup_epochs
+        if n_warming * cycles > self.training.max_epochs:
             most = f"max_epochs, {self.training.max_epochs}"
-            problems.append(f"warmup_epochs: expected at most {most}, got {self.model.warmup_epochs}")
+            in_all = f" in each of {cycles} cycles" if cycles > 1 else ""
+            problems.append(f"warmup_epochs: expected at most {most}, got {n_warming}{in_all}")
         if problems:
             raise ValueError("; ".join(problems))
 

@@ -350,10 +350,14 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.bics_, examined = found.bics, health.examine(found, rows)
         silence = [self.columns_.silence] if self.columns_.silence else []
         self.health_ = examined._replace(warnings=examined.warnings + silence)
-        kl_weights = np.asarray(found.lanes.hyperparameters.kl_weight).tolist()
+        hyper = found.lanes.hyperparameters
         stages = {"pretraining": found.fit.pretrained, "fine-tuning": found.fit.finetuned}
+        kl_weights = {
+            name: np.asarray(hyper.of_stage(pretraining=name == "pretraining").kl_weight).tolist()
+            for name in stages
+        }
         each = [
-            clustering.history(stage, lane, kl_weights[lane]).assign(run=lane + 1, stage=name)
+            clustering.history(stage, lane, kl_weights[name][lane]).assign(run=lane + 1, stage=name)
             for lane in found.sound
             for name, stage in stages.items()
             if stage is not None

@@ -42,8 +42,11 @@ from jvade.version import __version__
 
 #: Raised where an older reader would misread the file.
 FORMAT = 2
-#: Settings that format 1 did not know, and what they were then.
-ADDED = {"warmup_epochs": 0, "mixture_rate": 1.0}
+#: Settings that each format added, and what they were before it.
+ADDED: dict[int, dict[str, float]] = {
+    2: {"warmup_epochs": 0, "mixture_rate": 1.0},
+    3: {"annealing_cycles": 1, "pretraining_kl_weight": 1.0},
+}
 #: Name of the file that `jvade fit` writes in its folder.
 NAME = "model.jvade"
 #: Name of the description in the metadata, and of its checksum.
@@ -265,7 +268,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     given = _known(VaDE, description["given"])
-    added = ADDED if description["format"] == 1 else {}
+    added: dict[str, Any] = {}
+    for number, settings in ADDED.items():
+        added |= settings if number > description["format"] else {}
     if isinstance(given["configuration"], dict):
         given["configuration"] = _configuration(given["configuration"], added)
     if given["kinds"] is not None:

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from jvade.core import epoch, fit, lanes, shuffle
 from jvade.core.fit import MixtureStart
@@ -223,6 +225,8 @@ def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
         ({"noise_variance": 0.0}, r"noise_variance: expected above 0, got 0\.0"),
         ({"kl_weight": -1.0}, r"kl_weight: expected at least 0, got -1\.0"),
         ({"warmup_epochs": 2.7}, r"warmup_epochs: expected a whole number, at least 0, got 2\.7"),
+        ({"annealing_cycles": 0}, "annealing_cycles: expected a whole number, at least 1, got 0"),
+        ({"pretraining_kl_weight": -0.5}, r"pretraining_kl_weight: expected at least 0, got -0\.5"),
         ({"learning_rate": "fast"}, "learning_rate: expected a number, at least 0, got 'fast'"),
         ({"n_clusters": 2.5}, r"n_clusters: expected a whole number, at least 1, got 2\.5"),
     ],
@@ -285,6 +289,89 @@ def test_until_the_weight_is_whole_the_last_epoch_is_kept(x64):
         state = run_block(state, x, lane, jnp.array(until), ARCHITECTURE, training)
         kept.append(int(state.epochs_since_best))
     assert kept == [0, 0, 0, 1, 2, 3]  # nothing is learned: no later epoch is better
+
+
+def slopes_of_epochs(monkeypatch, **settings):
+    """Return the KL weight that each epoch of a pretraining is differentiated with, and patience after it."""
+    seen, plain = [], epoch.elbo_terms
+
+    def seeing(params, rows, noise, architecture, hyperparameters, *rest):
+        seen.append(hyperparameters.kl_weight)
+        return plain(params, rows, noise, architecture, hyperparameters, *rest)
+
+    monkeypatch.setattr(epoch, "elbo_terms", seeing)
+    training = Training(batch_size=N, max_epochs=12)
+    x, lane, params = case(hyper=HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=99, **settings))
+    params = params._replace(mixture=None)
+    unravel = ravel_pytree(params)[1]
+    state = epoch.start(params, lane, "pretraining", training)
+    state = epoch.map_parameters(lambda one: ravel_pytree(one)[0], state)
+    weights, patience = [], []
+
+    @jax.jit
+    def one_epoch(state):
+        seen.clear()
+        after = epoch.run_epoch(state, x, lane, unravel, ARCHITECTURE, training)
+        return after, seen[0]
+
+    for _ in range(training.max_epochs):
+        state, weight = one_epoch(state)
+        weights.append(float(weight))
+        patience.append(int(state.epochs_since_best))
+    return weights, patience
+
+
+def test_the_kl_weight_is_annealed_cycle_by_cycle(x64, monkeypatch):
+    """Three cycles of three epochs, by hand: each ends with the whole weight, as all that follows has it."""
+    weights, patience = slopes_of_epochs(monkeypatch, kl_weight=0.75, warmup_epochs=3, annealing_cycles=3)
+    np.testing.assert_allclose(weights, [0.25, 0.5, 0.75] * 3 + [0.75] * 3)
+    assert patience == [0] * 8 + [1, 2, 3, 4]  # nothing is learned: no later epoch is better
+
+
+def test_without_warm_up_no_cycle_changes_anything(x64, monkeypatch):
+    weights, patience = slopes_of_epochs(monkeypatch, kl_weight=0.75, annealing_cycles=3)
+    assert weights == [0.75] * 12
+    assert patience == [*range(12)]
+
+
+@pytest.mark.parametrize(("stage", "weight"), [("pretraining", 0.375), ("fine-tuning", 0.75)])
+def test_the_pretraining_has_a_kl_weight_of_its_own(x64, stage, weight):
+    """Half of it, in the losses too; the fine-tuning has the whole."""
+    low, x, lane = trained_for_an_epoch(stage, kl_weight=0.75, pretraining_kl_weight=0.5)
+    plain, _, as_weighted = trained_for_an_epoch(stage, kl_weight=weight)
+    after, want = (
+        run_block(state, x, one, jnp.array(1), ARCHITECTURE, TRAINING)
+        for state, one in ((low, lane), (plain, as_weighted))
+    )
+    for got, expected in zip(jax.tree.leaves(after.params), jax.tree.leaves(want.params), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+    told = jax.tree.map(lambda term: term[0], after.history.validation)
+    np.testing.assert_allclose(after.best_loss, -told.elbo(weight), rtol=1e-9)
+    assert abs(float(told.elbo(0.75) - told.elbo(0.375))) > 1e-3  # or the last line tells nothing
+
+
+def test_a_pretraining_without_kl_is_that_of_an_autoencoder(x64):
+    """One step, without clip or decay: the first moment of Adam is a tenth of the gradient of the error."""
+    training = Training(batch_size=N, max_epochs=1)
+    x, lane, params = case(hyper=HYPER._replace(pretraining_kl_weight=0.0, clip_norm=1e9, weight_decay=0.0))
+    params = params._replace(mixture=None)
+    state = epoch.start(params, lane, "pretraining", training)
+    after = run_block(state, x, lane, jnp.array(1), ARCHITECTURE, training)
+    stage = epoch.named_key(lane.key, "pretraining")
+    key = jax.random.fold_in(epoch.named_key(stage, "train"), 0)
+    order = shuffle.permute(epoch.named_key(key, "order"), jnp.arange(N_TRAIN), N_TRAIN)
+    rows = x[epoch.split_row(lane, order, N)]
+    noise = epoch.draw_noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), N_TRAIN, 2)
+
+    def error(params):
+        q = encode(params, rows, ARCHITECTURE, 2)
+        z = q.means + jnp.exp(0.5 * q.log_variances) * noise
+        return 0.5 * jnp.mean(jnp.sum((rows - decode(params, z, ARCHITECTURE, 2)) ** 2, axis=1)) / 0.4
+
+    moments = optax.tree_utils.tree_get(after.opt_state, "mu")
+    for got, want in zip(jax.tree.leaves(moments), jax.tree.leaves(jax.grad(error)(params)), strict=True):
+        np.testing.assert_allclose(got, 0.1 * want, rtol=1e-5, atol=1e-9)
+        assert np.any(np.abs(want) > 1e-3)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])

@@ -39,6 +39,8 @@ class Over:
         n_clusters: clusters.
         warmup_epochs: epochs of the pretraining over which the KL weight grows.
         mixture_rate: factor of the learning rate of the mixture.
+        annealing_cycles: how often the warm-up is gone through.
+        pretraining_kl_weight: factor of the KL weight in the pretraining.
     """
 
     learning_rate: tuple[float, ...] = ()
@@ -51,6 +53,8 @@ class Over:
     n_clusters: tuple[int, ...] = ()
     warmup_epochs: tuple[int, ...] = ()
     mixture_rate: tuple[float, ...] = ()
+    annealing_cycles: tuple[int, ...] = ()
+    pretraining_kl_weight: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

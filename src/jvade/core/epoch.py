@@ -191,18 +191,20 @@ def run_epoch(
     """Train on every training row once, then score the validation rows; parameters are one vector.
 
     Row order and noise are new in every epoch; the noise of the validation is the same in every epoch,
-    and its loss is that of the whole KL weight, so that patience compares like with like. If anything went
-    non-finite the state is returned as it was, with `finite` False.
+    and its loss is that of the stage's whole KL weight, so that patience compares like with like. If anything
+    went non-finite the state is returned as it was, with `finite` False.
     """
-    hyperparameters = lane.hyperparameters
     n_train, _ = training.split_sizes(x.shape[0])
-    optimizer = _optimizer(hyperparameters)
     mixture = unravel(state.params).mixture
+    hyperparameters = lane.hyperparameters.of_stage(pretraining=mixture is None)
+    optimizer = _optimizer(hyperparameters)
     n_mixture = sum(leaf.size for leaf in jax.tree.leaves(mixture))  # the last of the vector
 
     # The pretraining alone: in the fine-tuning, a mixture without its KL terms would drift off.
-    warming = (state.epoch + 1 < hyperparameters.warmup_epochs) & (mixture is None)
-    share = (state.epoch + 1) / jnp.maximum(hyperparameters.warmup_epochs, 1)
+    n_warming = hyperparameters.warmup_epochs * hyperparameters.annealing_cycles
+    warming = (state.epoch + 1 < n_warming) & (mixture is None)
+    cycle = jnp.maximum(hyperparameters.warmup_epochs, 1)
+    share = (state.epoch % cycle + 1) / cycle
     weight = hyperparameters.kl_weight * jnp.where(warming, share, 1.0)
     trained = hyperparameters._replace(kl_weight=weight.astype(x.dtype))
 
@@ -251,7 +253,7 @@ def run_epoch(
     train_loss = loss(train, hyperparameters)
     finite = jnp.isfinite(validation_loss) & jnp.isfinite(train_loss) & jnp.all(jnp.isfinite(params))
 
-    # Until the KL terms have their weight, the last epoch counts as the best.
+    # Until the KL terms have their weight for good, the last epoch counts as the best.
     better = (validation_loss < state.best_loss) | warming
     write = lambda slots, value: slots.at[state.epoch].set(value)  # noqa: E731
     after = state._replace(

@@ -222,6 +222,10 @@ class Hyperparameters(NamedTuple):
         n_clusters: clusters in use, at least 1; likewise.
         warmup_epochs: epochs of the pretraining over which the KL weight grows to its value, in equal steps.
         mixture_rate: factor of the learning rate of the mixture, >= 0; 0 leaves it where it starts.
+        annealing_cycles: how often the warm-up is gone through, at least 1; each cycle has `warmup_epochs`
+            epochs, and the last of them the whole weight (Fu et al. 2019, who keep it for half of a cycle).
+        pretraining_kl_weight: factor of `kl_weight` in the pretraining alone, >= 0; 0 makes it the training
+            of an autoencoder. Early stopping of the pretraining looks at the bound so weighted.
     """
 
     learning_rate: float = 1e-3
@@ -234,11 +238,17 @@ class Hyperparameters(NamedTuple):
     n_clusters: int = 7
     warmup_epochs: int = 0
     mixture_rate: float = 1.0
+    annealing_cycles: int = 1
+    pretraining_kl_weight: float = 1.0
 
     @property
     def finite(self) -> bool:
         """Whether every value of one lane is a finite number."""
         return all(math.isfinite(value) for value in self)
+
+    def of_stage(self, pretraining: bool) -> "Hyperparameters":
+        """Return the settings with the KL weight that the losses of a stage have."""
+        return self._replace(kl_weight=self.kl_weight * self.pretraining_kl_weight) if pretraining else self
 
     def check(self) -> None:
         """Refuse values of one lane that cannot train. NaN passes: a lane that starts with it is reported.
@@ -247,11 +257,11 @@ class Hyperparameters(NamedTuple):
             ValueError: every field out of its range, what was expected and what came.
         """
         problems = []
-        for name in ("learning_rate", "weight_decay", "kl_weight", "mixture_rate"):
+        for name in ("learning_rate", "weight_decay", "kl_weight", "mixture_rate", "pretraining_kl_weight"):
             problems += unlike(name, getattr(self, name), least=0, nan=True)
         for name in ("clip_norm", "noise_variance"):
             problems += unlike(name, getattr(self, name), above=0, nan=True)
-        for name in ("patience", "latent_dim", "n_clusters"):
+        for name in ("patience", "latent_dim", "n_clusters", "annealing_cycles"):
             problems += unlike(name, getattr(self, name), whole=True, least=1)
         problems += unlike("warmup_epochs", self.warmup_epochs, whole=True, least=0)
         if problems:

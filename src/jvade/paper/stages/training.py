@@ -81,7 +81,8 @@ def pretrain(study: Study) -> Outcome:
         # Each lane is kept without its padding: what it would be alone.
         params = model.unpad(take_lane(trained.params, i), architecture(study, d))
         arrays |= {f"{d}/{name}": value for name, value in params.to_arrays().items()}
-    own = history(trained, dims.index(settings.model.latent_dim), settings.model.kl_weight)
+    kl_weight = settings.model.of_stage(pretraining=True).kl_weight
+    own = history(trained, dims.index(settings.model.latent_dim), kl_weight)
     values = {
         "latent_dims": dims,
         "best_loss": np.asarray(trained.best_loss, float).tolist(),
