@@ -45,7 +45,7 @@ FORMAT = 2
 #: Settings that each format added, and what they were before it.
 ADDED: dict[int, dict[str, float]] = {
     2: {"warmup_epochs": 0, "mixture_rate": 1.0},
-    3: {"annealing_cycles": 1, "pretraining_kl_weight": 1.0},
+    3: {"annealing_cycles": 1, "pretraining_kl_weight": 1.0, "occupancy_floor": 0.0, "repulsion": 0.0},
 }
 #: Name of the file that `jvade fit` writes in its folder.
 NAME = "model.jvade"

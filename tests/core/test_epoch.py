@@ -227,6 +227,8 @@ def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
         ({"warmup_epochs": 2.7}, r"warmup_epochs: expected a whole number, at least 0, got 2\.7"),
         ({"annealing_cycles": 0}, "annealing_cycles: expected a whole number, at least 1, got 0"),
         ({"pretraining_kl_weight": -0.5}, r"pretraining_kl_weight: expected at least 0, got -0\.5"),
+        ({"occupancy_floor": 1.0}, r"occupancy_floor: expected at least 0, below 1, got 1\.0"),
+        ({"repulsion": -1.0}, r"repulsion: expected at least 0, got -1\.0"),
         ({"learning_rate": "fast"}, "learning_rate: expected a number, at least 0, got 'fast'"),
         ({"n_clusters": 2.5}, r"n_clusters: expected a whole number, at least 1, got 2\.5"),
     ],
@@ -293,13 +295,13 @@ def test_until_the_weight_is_whole_the_last_epoch_is_kept(x64):
 
 def slopes_of_epochs(monkeypatch, **settings):
     """Return the KL weight that each epoch of a pretraining is differentiated with, and patience after it."""
-    seen, plain = [], epoch.elbo_terms
+    seen, plain = [], epoch.elbo_terms_and_log_gamma
 
     def seeing(params, rows, noise, architecture, hyperparameters, *rest):
         seen.append(hyperparameters.kl_weight)
         return plain(params, rows, noise, architecture, hyperparameters, *rest)
 
-    monkeypatch.setattr(epoch, "elbo_terms", seeing)
+    monkeypatch.setattr(epoch, "elbo_terms_and_log_gamma", seeing)
     training = Training(batch_size=N, max_epochs=12)
     x, lane, params = case(hyper=HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=99, **settings))
     params = params._replace(mixture=None)

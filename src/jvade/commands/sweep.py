@@ -41,6 +41,8 @@ class Over:
         mixture_rate: factor of the learning rate of the mixture.
         annealing_cycles: how often the warm-up is gone through.
         pretraining_kl_weight: factor of the KL weight in the pretraining.
+        occupancy_floor: least share of a cluster in a batch, as a fraction of an equal share.
+        repulsion: what clusters that lie on one another cost, nats a row.
     """
 
     learning_rate: tuple[float, ...] = ()
@@ -55,6 +57,8 @@ class Over:
     mixture_rate: tuple[float, ...] = ()
     annealing_cycles: tuple[int, ...] = ()
     pretraining_kl_weight: tuple[float, ...] = ()
+    occupancy_floor: tuple[float, ...] = ()
+    repulsion: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

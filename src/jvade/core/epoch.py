@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jvade.core import model, shuffle
 from jvade.core.layout import spread_rows, steps_at_once
 from jvade.core.model import Parameters
-from jvade.core.objective import ElboTerms, elbo_terms
+from jvade.core.objective import ElboTerms, elbo_terms_and_log_gamma, penalties
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 
@@ -211,8 +211,10 @@ def run_epoch(
     def mean_loss(
         params: Parameters, rows: Any, seen: Any, noise: Any, weights: Any
     ) -> tuple[Any, ElboTerms]:
-        terms = elbo_terms(params, rows, noise, architecture, trained, seen)
-        return jnp.where(weights > 0, loss(terms, trained), 0.0) @ weights, terms
+        terms, log_gamma = elbo_terms_and_log_gamma(params, rows, noise, architecture, trained, seen)
+        mean = jnp.where(weights > 0, loss(terms, trained), 0.0) @ weights
+        # What is told, and what early stopping looks at, are the terms: the bound without penalties.
+        return sum(penalties(log_gamma, weights, params.mixture, trained), start=mean), terms
 
     def train_step(carry: Any, *batch: Any) -> tuple[Any, ElboTerms]:
         params, opt_state = carry

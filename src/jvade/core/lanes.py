@@ -180,6 +180,14 @@ def init(lanes: Lane, architecture: Architecture) -> Parameters:
     return _init(lanes, layout="auto", architecture=architecture)
 
 
+def without_what_is_off(lanes: Lane) -> Lane:
+    """Return lanes with None for penalties that none of them has: programs then do without these."""
+    hyper = lanes.hyperparameters
+    penalties = ("occupancy_floor", "repulsion")
+    off = [name for name in penalties if not np.any(np.asarray(getattr(hyper, name)))]
+    return lanes._replace(hyperparameters=hyper._replace(**dict.fromkeys(off)))
+
+
 def train(
     x: Float[Array, "N D"],
     params: Parameters,
@@ -204,6 +212,7 @@ def train(
             the stage goes on, to the result it would have had.
     """
     n_train, _ = training.split_sizes(x.shape[0])
+    lanes = without_what_is_off(lanes)
     x = layouts.place(x, training.layout)
     states = _start(params, lanes, layout=training.layout, stage=stage, training=training)
     if keeper is not None:

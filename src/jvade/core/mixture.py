@@ -107,6 +107,20 @@ def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "N K"]) -> tupl
 _expected_squares.defvjp(_forward, _backward)
 
 
+def overlaps(mixture: Mixture, latent_dim: Count | None = None) -> Float[Array, "K K"]:
+    """Return the Bhattacharyya coefficient of each two components, weights aside.
+
+    That is the integral of sqrt(p(z|c) p(z|c')) over the latents in use: 1 for the same Gaussian twice, 0 for
+    two that have nothing in common.
+    """
+    log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
+    one, other = log_variances[:, None], log_variances[None]
+    log_mean = jnp.logaddexp(one, other) - jnp.log(2.0)  # of the two variances
+    distances = (mixture.means[:, None] - mixture.means[None]) ** 2 * jnp.exp(-log_mean)
+    logs = 0.25 * (one + other) - 0.5 * log_mean - 0.125 * distances
+    return jnp.exp(jnp.sum(jnp.where(mask(mixture.means.shape[1], latent_dim), logs, 0.0), axis=-1))
+
+
 def log_joint(
     z: Float[Array, "N L"],
     mixture: Mixture,

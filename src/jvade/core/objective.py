@@ -11,6 +11,8 @@ The reconstruction is estimated from one draw z; the other terms are in closed f
 responsibilities at that draw. Any gamma gives a bound, this one included. The loss of the VAE
 pretraining is the same expression under a prior of one standard normal: gamma = 1, the categorical term
 vanishes, and the last two make KL(q(z|x) || N(0, I)).
+
+The fine-tuning may be steered by penalties, which are no part of the bound: `penalties`.
 """
 
 from typing import NamedTuple
@@ -21,6 +23,7 @@ from jaxtyping import Array, Float
 
 from jvade.core import likelihoods
 from jvade.core import mixture as mixtures
+from jvade.core.mixture import Mixture
 from jvade.core.model import Parameters, encode, outputs
 from jvade.core.settings import Architecture, Hyperparameters, Real
 
@@ -51,7 +54,19 @@ def elbo_terms(
     hyperparameters: Hyperparameters,
     seen: Float[Array, "N D"] | None = None,
 ) -> ElboTerms:
-    """Return the terms of the ELBO of each row, at z = mean + sd * noise.
+    """Return the terms of the ELBO of each row, at z = mean + sd * noise."""
+    return elbo_terms_and_log_gamma(params, x, noise, architecture, hyperparameters, seen)[0]
+
+
+def elbo_terms_and_log_gamma(
+    params: Parameters,
+    x: Float[Array, "N D"],
+    noise: Float[Array, "N L"],
+    architecture: Architecture,
+    hyperparameters: Hyperparameters,
+    seen: Float[Array, "N D"] | None = None,
+) -> tuple[ElboTerms, Float[Array, "N K"]]:
+    """Return the terms of the ELBO of each row, at z = mean + sd * noise, and log gamma there.
 
     Args:
         params: networks, and the mixture unless this is the pretraining.
@@ -80,9 +95,65 @@ def elbo_terms(
     expected = mixtures.expected_log_normal(posterior.means, variances, prior, latent_dim)
     entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + posterior.log_variances)
     in_use = mixtures.mask(architecture.latent_dim, latent_dim)
-    return ElboTerms(
+    terms = ElboTerms(
         reconstruction=likelihoods.log_likelihood(x, decoded, architecture.all_blocks, noise_variances),
         categorical_kl=jnp.sum(gamma * (log_gamma - mixtures.log_weights(prior, n_clusters)), axis=-1),
         gaussian_cross_entropy=-jnp.sum(gamma * expected, axis=-1),
         posterior_entropy=jnp.sum(jnp.where(in_use, entropies, 0.0), axis=-1),
     )
+    return terms, log_gamma
+
+
+def penalties(
+    log_gamma: Float[Array, "N K"],
+    weights: Float[Array, " N"],
+    mixture: Mixture | None,
+    hyperparameters: Hyperparameters,
+) -> list[Float[Array, ""]]:
+    """Return what steers the fine-tuning beside the bound, nats a row; what is None is not computed.
+
+    Repulsion is the mean of `mixture.overlaps` over the pairs of clusters in use, times the setting: what all
+    of them on one place would cost. It pushes the clusters apart and makes them narrower.
+
+    Args:
+        log_gamma: of each row of the batch; -1e30 or so for padded clusters.
+        weights: of the rows, of sum 1; 0 for what fills up the batch.
+        mixture: the prior; none in the pretraining, which nothing steers.
+        hyperparameters: `occupancy_floor`, `repulsion`, `n_clusters` and `latent_dim` are read.
+    """
+    if mixture is None:
+        return []
+    found = []
+    if hyperparameters.occupancy_floor is not None:
+        found.append(below_floor(log_gamma, weights, hyperparameters))
+    if hyperparameters.repulsion is not None:
+        each = mixtures.overlaps(mixture, hyperparameters.latent_dim)
+        used = mixtures.mask(len(each), hyperparameters.n_clusters)
+        pairs = jnp.triu(used[:, None] & used, 1)
+        n_pairs = jnp.maximum(jnp.sum(pairs), 1)  # one cluster has nothing to lie on
+        found.append(hyperparameters.repulsion * jnp.sum(jnp.where(pairs, each, 0.0)) / n_pairs)
+    return found
+
+
+def below_floor(
+    log_gamma: Float[Array, "N K"], weights: Float[Array, " N"], hyperparameters: Hyperparameters
+) -> Float[Array, ""]:
+    """Return what the clusters below the floor of a batch cost, nats a row.
+
+    With r_c the mean responsibility and f = `occupancy_floor` / K:
+
+        sum_c f max(0, log f - log r_c)
+
+    the terms of KL(f || r) that are above 0. At the floor and above there is no cost and no gradient. Below
+    it, the gradient by the log-responsibilities of a cluster is f in all, shared out among the rows by their
+    part in r_c: as large for a cluster that is all but dead as for one just below the floor, where that of a
+    square of (f - r_c) dies with the cluster.
+
+    It biases the shares: a type of fewer rows than the floor is filled up with others. Batches below the
+    floor by chance are held up too, so it belongs well below the smallest share that matters.
+    """
+    floor = jnp.asarray(hyperparameters.occupancy_floor / hyperparameters.n_clusters, log_gamma.dtype)
+    log_shares = jax.nn.logsumexp(log_gamma, axis=0, b=weights[:, None])
+    missing = jnp.maximum(jnp.log(floor) - log_shares, 0.0)
+    used = mixtures.mask(log_gamma.shape[1], hyperparameters.n_clusters)
+    return floor * jnp.sum(jnp.where(used, missing, 0.0))

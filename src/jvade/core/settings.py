@@ -226,6 +226,10 @@ class Hyperparameters(NamedTuple):
             epochs, and the last of them the whole weight (Fu et al. 2019, who keep it for half of a cycle).
         pretraining_kl_weight: factor of `kl_weight` in the pretraining alone, >= 0; 0 makes it the training
             of an autoencoder. Early stopping of the pretraining looks at the bound so weighted.
+        occupancy_floor: share of a batch below which a cluster is held up in the fine-tuning, as a fraction
+            of an equal share, in [0, 1); see `objective.below_floor`. It biases the shares; 0 is off.
+        repulsion: what clusters that lie on one another cost in the fine-tuning, nats a row, >= 0; see
+            `objective.penalties`. 0 is off.
     """
 
     learning_rate: float = 1e-3
@@ -240,6 +244,8 @@ class Hyperparameters(NamedTuple):
     mixture_rate: float = 1.0
     annealing_cycles: int = 1
     pretraining_kl_weight: float = 1.0
+    occupancy_floor: float = 0.0
+    repulsion: float = 0.0
 
     @property
     def finite(self) -> bool:
@@ -257,8 +263,10 @@ class Hyperparameters(NamedTuple):
             ValueError: every field out of its range, what was expected and what came.
         """
         problems = []
-        for name in ("learning_rate", "weight_decay", "kl_weight", "mixture_rate", "pretraining_kl_weight"):
+        at_least_0 = ("learning_rate", "weight_decay", "kl_weight", "mixture_rate", "pretraining_kl_weight")
+        for name in (*at_least_0, "repulsion"):
             problems += unlike(name, getattr(self, name), least=0, nan=True)
+        problems += unlike("occupancy_floor", self.occupancy_floor, least=0, below=1, nan=True)
         for name in ("clip_norm", "noise_variance"):
             problems += unlike(name, getattr(self, name), above=0, nan=True)
         for name in ("patience", "latent_dim", "n_clusters", "annealing_cycles"):
