@@ -49,6 +49,7 @@ VARIANTS: dict[str, Configuration] = {
     "low-KL pretraining": replace(ROBUST, model=MODEL._replace(pretraining_kl_weight=0.1)),
     "occupancy floor": replace(ROBUST, model=MODEL._replace(occupancy_floor=0.1)),
     "repulsion": replace(ROBUST, model=MODEL._replace(repulsion=1.0)),
+    "responsibilities by quadrature": replace(ROBUST, responsibilities="quadrature"),
     "mixture at a tenth of the rate": replace(ROBUST, model=MODEL._replace(mixture_rate=0.1)),
     "mixture at ten times the rate": replace(ROBUST, model=MODEL._replace(mixture_rate=10.0)),
     "noise variance learned": replace(ROBUST, noise="learned"),

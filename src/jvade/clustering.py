@@ -24,6 +24,7 @@ from jvade.core.settings import (
     Block,
     Hyperparameters,
     Noise,
+    Responsibilities,
     Training,
     not_among,
     not_widths,
@@ -46,6 +47,8 @@ class Configuration:
             categories under one softmax, numbers Gaussian.
         noise: variance of the Gaussian columns, "fixed" at `model.noise_variance`, or from there "learned",
             one for all of them, or one "by-column".
+        responsibilities: of a row in a run, by which its component and that one's support are told: at the
+            posterior "mean", or their expectation over q(z|x) by "quadrature". It changes no training.
 
     Raises:
         ValueError: a setting that cannot be; says what was expected and what came.
@@ -58,11 +61,13 @@ class Configuration:
     n_runs: int = 1
     likelihood: Literal["gaussian", "by-kind"] = "gaussian"
     noise: Noise = "fixed"
+    responsibilities: Responsibilities = "mean"
 
     def __post_init__(self) -> None:
         problems = not_widths(self.widths) + unlike("n_runs", self.n_runs, whole=True, least=1)
         problems += not_among("likelihood", self.likelihood, ("gaussian", "by-kind"))
         problems += not_among("noise", self.noise, get_args(Noise))
+        problems += not_among("responsibilities", self.responsibilities, get_args(Responsibilities))
         self.model.check()
         self.mixture.check()
         low, high = NOISE_RANGE
@@ -189,11 +194,12 @@ def cluster(
     if not sound:
         raise TrainingError("; ".join(failures))
     if n_runs == 1:
-        return of_lane(rows, found, stack, 0, architecture)._replace(bics=bics)
+        alone = of_lane(rows, found, stack, 0, architecture, configuration.responsibilities)
+        return alone._replace(bics=bics)
     best = int(np.argmin(np.asarray(found.finetuned.best_loss)[sound]))
     params, settings = take_lane((found.finetuned.params, stack.hyperparameters), np.array(sound))
     params, settings = jax.tree.map(np.asarray, (params, settings))
-    made = Ensemble(params, settings, architecture, None, best)
+    made = Ensemble(params, settings, architecture, None, best, configuration.responsibilities)
     runs, _ = ensemble.components(made, rows)
     likeness = ensemble.likeness(made, rows, training.input_dropout, seed)
     agreed, labels, support = consensus.agree(
@@ -203,7 +209,14 @@ def cluster(
     return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
 
 
-def of_lane(x: Rows, found: Fit, stack: Lane, lane: int, architecture: Architecture) -> Clustering:
+def of_lane(
+    x: Rows,
+    found: Fit,
+    stack: Lane,
+    lane: int,
+    architecture: Architecture,
+    responsibilities: Responsibilities = "mean",
+) -> Clustering:
     """Return one lane of a stack as a clustering of its own, its clusters in falling order of their rows.
 
     Args:
@@ -212,6 +225,7 @@ def of_lane(x: Rows, found: Fit, stack: Lane, lane: int, architecture: Architect
         stack: the lanes.
         lane: which; a sound one.
         architecture: sizes of the stack.
+        responsibilities: see `Configuration`.
 
     Raises:
         ValueError: the lane failed, or there is no such lane.
@@ -221,7 +235,7 @@ def of_lane(x: Rows, found: Fit, stack: Lane, lane: int, architecture: Architect
     params, settings = jax.tree.map(
         np.asarray, take_lane((found.finetuned.params, stack.hyperparameters), slice(lane, lane + 1))
     )
-    made = Ensemble(params, settings, architecture, None, 0)
+    made = Ensemble(params, settings, architecture, None, 0, responsibilities)
     (labels,), (support,) = ensemble.components(made, x)
     order = np.argsort(-np.bincount(labels, minlength=architecture.n_clusters), kind="stable")
     mixture = jax.tree.map(lambda leaf: leaf[:, order], params.mixture)

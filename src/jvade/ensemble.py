@@ -21,7 +21,7 @@ from jvade.core import mixture as mixtures
 from jvade.core.layout import THREADS, take_lane
 from jvade.core.model import Parameters, Posterior
 from jvade.core.objective import elbo_terms
-from jvade.core.settings import Architecture, Hyperparameters
+from jvade.core.settings import Architecture, Hyperparameters, Responsibilities
 
 #: Rows of a block.
 BLOCK_ROWS = 4096
@@ -44,6 +44,8 @@ class Ensemble(NamedTuple):
         architecture: sizes that hold for all of them.
         agreed: what places rows by the runs; None where a single run is the answer.
         best: the run of the highest validation ELBO: its latents, bounds and draws stand for all.
+        responsibilities: of a row: p(c|z) at the posterior "mean", or its expectation over q(z|x) by
+            "quadrature" (`mixture.expected_responsibilities`).
     """
 
     params: Parameters
@@ -51,6 +53,7 @@ class Ensemble(NamedTuple):
     architecture: Architecture
     agreed: Agreed | None
     best: int
+    responsibilities: Responsibilities = "mean"
 
     @property
     def latent_dim(self) -> int:
@@ -85,7 +88,8 @@ def place(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, " N"], Float[np.
 def components(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
     """Return the component of each row in every run, from 0, and its responsibility; else like `place`."""
     runs = ensemble.params, ensemble.hyperparameters
-    return _by_blocks(partial(_components, runs), ensemble, x, axis=1)
+    program = partial(_components, runs, how=ensemble.responsibilities)
+    return _by_blocks(program, ensemble, x, axis=1)
 
 
 def likeness(ensemble: Ensemble, x: Rows, hidden: float, seed: int) -> Float[np.ndarray, "S C C"]:
@@ -106,7 +110,7 @@ def likeness(ensemble: Ensemble, x: Rows, hidden: float, seed: int) -> Float[np.
     seen = np.where(rng.random((N_VIEWS, *few.shape)) < hidden, rows.mean(axis=0), few)
     labels, found = components(ensemble, few)[0], []
     for number, own in enumerate(labels):
-        program = partial(_responsibilities, ensemble.run(number))
+        program = partial(_responsibilities, ensemble.run(number), how=ensemble.responsibilities)
         gamma = _by_blocks(program, ensemble, seen.reshape(-1, few.shape[1]))
         gamma = gamma.reshape(N_VIEWS, len(few), -1).mean(axis=0, dtype=float)
         members = (np.arange(gamma.shape[1])[:, None] == own).astype(float)
@@ -127,7 +131,8 @@ def memberships(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, "N K"]:
     if ensemble.agreed is not None:
         return consensus.memberships(ensemble.agreed, list(components(ensemble, x)[0]))
     in_use = int(np.asarray(ensemble.hyperparameters.n_clusters)[0])
-    return _by_blocks(partial(_responsibilities, ensemble.run(0)), ensemble, x)[:, :in_use]
+    program = partial(_responsibilities, ensemble.run(0), how=ensemble.responsibilities)
+    return _by_blocks(program, ensemble, x)[:, :in_use]
 
 
 def encode(ensemble: Ensemble, x: Rows, run: int | None = None) -> Posterior:
@@ -237,18 +242,24 @@ def _in_blocks(program: Callable[..., Any], rows: np.ndarray, axis: int) -> Any:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=axis), *found)
 
 
-@partial(jax.jit, static_argnames="architecture")
-def _responsibilities(run: Run, x: Array, architecture: Architecture) -> Float[Array, "N K"]:
+@partial(jax.jit, static_argnames=("architecture", "how"))
+def _responsibilities(
+    run: Run, x: Array, architecture: Architecture, how: Responsibilities
+) -> Float[Array, "N K"]:
     params, settings = run
-    prior = params.prior(architecture.latent_dim)
-    z = model.encode(params, x, architecture, settings.latent_dim).means
-    return mixtures.responsibilities(z, prior, settings.n_clusters, settings.latent_dim)
+    z, log_variances = model.encode(params, x, architecture, settings.latent_dim)
+    mixture = params.prior(architecture.latent_dim), settings.n_clusters, settings.latent_dim
+    if how == "quadrature":
+        return mixtures.expected_responsibilities(z, jnp.exp(log_variances), *mixture)
+    return mixtures.responsibilities(z, *mixture)
 
 
-@partial(jax.jit, static_argnames="architecture")
-def _components(runs: Run, x: Array, architecture: Architecture) -> tuple[Array, Array]:
+@partial(jax.jit, static_argnames=("architecture", "how"))
+def _components(
+    runs: Run, x: Array, architecture: Architecture, how: Responsibilities
+) -> tuple[Array, Array]:
     def one(run: Run) -> tuple[Array, Array]:
-        gamma = _responsibilities(run, x, architecture)
+        gamma = _responsibilities(run, x, architecture, how)
         # Two numbers a row leave the device, not one for every component.
         return jnp.argmax(gamma, axis=-1).astype(jnp.int16), jnp.max(gamma, axis=-1)
 

@@ -21,7 +21,7 @@ from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
 from jvade.columns import Column, Columns, Kind, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
-from jvade.core.settings import Block, Noise, unlike, whole
+from jvade.core.settings import Block, Noise, Responsibilities, unlike, whole
 from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
@@ -67,6 +67,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             fewer than 16 steps, but at least 32.
         validation_fraction: share of the rows held out for early stopping.
         input_dropout: share of the inputs hidden from the encoder in training.
+        responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
+            "quadrature".
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         random_state: seed of every draw; the same number gives the same clusters on the same machine.
@@ -129,6 +131,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         batch_size: int | Literal["auto"] = "auto",
         validation_fraction: float | None = None,
         input_dropout: float | None = None,
+        responsibilities: Responsibilities | None = None,
         kinds: Mapping[Hashable, Kind] | None = None,
         random_state: int | np.random.RandomState | None = None,
         checkpoint: str | Path | None = None,
@@ -153,6 +156,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.batch_size = batch_size
         self.validation_fraction = validation_fraction
         self.input_dropout = input_dropout
+        self.responsibilities = responsibilities
         self.kinds = kinds
         self.random_state = random_state
         self.checkpoint = checkpoint
@@ -196,9 +200,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     def predict_proba(self, X: Table) -> Float[np.ndarray, "N K"]:
         """Return how much each row belongs to each cluster; rows sum to 1, `predict` gives the largest.
 
-        Of a single run these are the responsibilities, q(c|x) at the posterior mean (Jiang et al. 2017,
-        Eq. 16). Of a consensus they are co-association with the members of each cluster, of its sum: how
-        often the runs put the row together with them, which is no probability of a type.
+        Of a single run these are the responsibilities, q(c|x): p(c|z) at the posterior mean (Jiang et al.
+        2017, Eq. 16), or over the whole posterior (`responsibilities`). Of a consensus they are
+        co-association with the members of each cluster, of its sum: how often the runs put the row together
+        with them, which is no probability of a type.
         """
         return self._ask(ensemble.memberships, X)
 
@@ -303,7 +308,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             training=replace(training, batch_size=sizes["batch_size"]),
             widths=widths,
             n_runs=sizes["n_init"],
-            **given("likelihood", "noise"),
+            **given("likelihood", "noise", "responsibilities"),
         )
         if not model.finite:
             raise ValueError(f"expected finite numbers, got {model}")

@@ -5,7 +5,8 @@ cut off, changed, or is no model of ours. A file of an older format is always re
 refused by name of the version that wrote it. Within a format, fields may be added that change no prediction:
 what a reader does not know it leaves aside. All else raises `FORMAT`.
 
-Format 2 added likelihoods by kind, noise that is learned, `warmup_epochs` and `mixture_rate`.
+Format 2 added likelihoods by kind, noise that is learned, `warmup_epochs` and `mixture_rate`. Format 3 added
+responsibilities by quadrature, and the settings of the training that `ADDED` names.
 """
 
 import hashlib
@@ -41,7 +42,7 @@ from jvade.health import Health
 from jvade.version import __version__
 
 #: Raised where an older reader would misread the file.
-FORMAT = 2
+FORMAT = 3
 #: Settings that each format added, and what they were before it.
 ADDED: dict[int, dict[str, float]] = {
     2: {"warmup_epochs": 0, "mixture_rate": 1.0},
@@ -269,8 +270,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     given = _known(VaDE, description["given"])
     added: dict[str, Any] = {}
-    for number, settings in ADDED.items():
-        added |= settings if number > description["format"] else {}
+    for number, new in ADDED.items():
+        added |= new if number > description["format"] else {}
     if isinstance(given["configuration"], dict):
         given["configuration"] = _configuration(given["configuration"], added)
     if given["kinds"] is not None:
@@ -295,14 +296,16 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
         raise KeyError(*missing)
     agreed = Agreed(**_known(Agreed, part("agreed"))) if part("agreed") else None
     best = int(description["best"])
-    model.ensemble_ = Ensemble(params, Hyperparameters(**known), architecture, agreed, best)
+    settings = model.configuration_ = _configuration(description["settings"], added)
+    hyperparameters = Hyperparameters(**known)
+    model.ensemble_ = Ensemble(params, hyperparameters, architecture, agreed, best, settings.responsibilities)
     _check_shapes(model.ensemble_)
     for name in CLUSTERS:
         setattr(model, name, arrays[name])
     model.columns_ = Columns.from_dict([_known(Column, one) for one in description["columns"]])
     if model.columns_.width != architecture.n_features:
         raise ValueError("columns")
-    model.configuration_, model.checkpoint_ = _configuration(description["settings"], added), None
+    model.checkpoint_ = None
     model.seed_, model.n_clusters_ = description["seed"], description["n_clusters"]
     model.n_iter_, model.n_rows_ = description["n_iter"], description["rows"]
     model.shares_ = np.array(description["shares"])

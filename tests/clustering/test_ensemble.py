@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jvade import clustering, ensemble
-from jvade.core import fit, model
+from jvade.core import fit, mixture, model
 from jvade.core.layout import take_lane
 from jvade.core.objective import elbo_terms
 
@@ -19,8 +19,10 @@ def one(groups, small):
     return clustering.cluster(groups[0], 4, 7, replace(small, n_runs=1)).ensemble
 
 
-@pytest.fixture(params=["consensus", "single run"])
+@pytest.fixture(params=["consensus", "single run", "by quadrature"])
 def made(request, found, one):
+    if request.param == "by quadrature":
+        return one._replace(responsibilities="quadrature")
     return found.ensemble if request.param == "consensus" else one
 
 
@@ -102,6 +104,16 @@ def test_memberships_are_shares_and_place_gives_the_largest(made, groups):
     np.testing.assert_array_equal(shares.argmax(axis=1), labels)
     if made.agreed is None:
         np.testing.assert_array_equal(shares.max(axis=1), support)
+
+
+def test_responsibilities_by_quadrature_are_those_of_the_core(one, groups):
+    made = one._replace(responsibilities="quadrature")
+    params, settings = jax.tree.map(jnp.asarray, made.run(0))
+    x = jnp.asarray(groups[0], jnp.float32)
+    means, log_variances = model.encode(params, x, made.architecture, settings.latent_dim)
+    want = mixture.expected_responsibilities(means, jnp.exp(log_variances), params.mixture)
+    np.testing.assert_allclose(ensemble.memberships(made, groups[0]), want, rtol=1e-4, atol=1e-6)
+    assert np.abs(want - ensemble.memberships(one, groups[0])).max() > 1e-2
 
 
 def test_the_best_run_stands_for_all(found, groups):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +50,18 @@ def test_what_comes_back_predicts_the_same(fitted, saved, table):
     twice = jvade.load(jvade.save(again, saved.with_name("two.jvade")))
     np.testing.assert_array_equal(twice.predict(frame), fitted.predict(frame))
     assert twice.about_ == again.about_
+
+
+def test_responsibilities_by_quadrature_are_kept(single, table, tmp_path):
+    """They change no training, and what is loaded has them too."""
+    model = clone(single).set_params(responsibilities="quadrature").fit(table[0])
+    for got, want in zip(*(jax.tree.leaves(one.ensemble_.params) for one in (model, single)), strict=True):
+        np.testing.assert_array_equal(got, want)
+    told = model.predict_proba(table[0])
+    np.testing.assert_array_equal(model.support_, told.max(axis=1))
+    assert np.abs(told - single.predict_proba(table[0])).max() > 1e-5  # the groups lie far apart
+    again = jvade.load(jvade.save(model, tmp_path / "one.jvade"))
+    np.testing.assert_array_equal(again.predict_proba(table[0]), told)
 
 
 def test_numbers_of_numpy_can_be_kept(table, single, tmp_path):
@@ -117,6 +130,12 @@ def test_a_file_of_an_earlier_version_is_read(path, tmp_path):
             "bernoulli",
             "categorical",
         ]
+    settings, made = model.configuration_, model.ensemble_
+    new = [settings.model.annealing_cycles, settings.model.pretraining_kl_weight]
+    new += [settings.model.occupancy_floor, set(np.asarray(made.hyperparameters.repulsion))]
+    old = path.stem in ("format1", "format2")
+    assert new == ([1, 1.0, 0.0, {0.0}] if old else [2, 0.5, 0.1, {0.5}])
+    assert made.responsibilities == ("mean" if old else "quadrature")
     jvade.save(model, path := tmp_path / "again.jvade")
     np.testing.assert_array_equal(jvade.load(path).predict_proba(rows), model.predict_proba(rows))
 

@@ -17,7 +17,7 @@ from jvade.clustering import ROBUST, Configuration
 from jvade.columns import Kind
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
-from jvade.core.settings import Hyperparameters, Noise, Training
+from jvade.core.settings import Hyperparameters, Noise, Responsibilities, Training
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
 from jvade.estimator import SEEDS, VaDE
@@ -57,6 +57,8 @@ class FitSettings:
             softmax.
         noise: variance of the Gaussian columns: "fixed" at --model.noise-variance, or from there "learned",
             one for all, or one "by-column".
+        responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
+            "quadrature"; kept with the model.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
         training: batches (of a small table smaller ones: an epoch has 16 steps), epochs, split.
         mixture: how the mixture starts.
@@ -79,6 +81,7 @@ class FitSettings:
     widths: tuple[int, ...] = ROBUST.widths
     likelihood: Literal["gaussian", "by-kind"] = ROBUST.likelihood
     noise: Noise = ROBUST.noise
+    responsibilities: Responsibilities = ROBUST.responsibilities
     model: Hyperparameters = ROBUST.model
     training: Training = ROBUST.training
     mixture: MixtureStart = ROBUST.mixture
@@ -125,6 +128,7 @@ class FitSettings:
             self.n_runs,
             self.likelihood,
             self.noise,
+            self.responsibilities,
         )
 
     def estimator(self, kinds: Mapping[Hashable, Kind] | None) -> VaDE:

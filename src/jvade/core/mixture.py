@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jvade.core import quadrature
 from jvade.core.layout import on_accelerator
 from jvade.core.likelihoods import LOG_2PI
 from jvade.core.settings import Count
@@ -149,3 +150,21 @@ def responsibilities(
 ) -> Float[Array, "N K"]:
     """Return p(c|z); rows sum to 1, padded clusters get 0 (Jiang et al. 2017, Eq. 16)."""
     return jax.nn.softmax(log_joint(z, mixture, n_clusters, latent_dim), axis=-1)
+
+
+def expected_responsibilities(
+    means: Float[Array, "N L"],
+    variances: Float[Array, "N L"],
+    mixture: Mixture,
+    n_clusters: Count | None = None,
+    latent_dim: Count | None = None,
+) -> Float[Array, "N K"]:
+    """Return E[p(c|z)] for z ~ N(means, variances), by `quadrature`; else like `responsibilities`.
+
+    At the mean alone, a row that the encoder is not sure of looks as sure as any other.
+    """
+
+    def at(z: Float[Array, "N L"]) -> Float[Array, "N K"]:
+        return responsibilities(z, mixture, n_clusters, latent_dim)
+
+    return quadrature.expectation(at, means, variances)

@@ -20,6 +20,8 @@ Count = int | Int[Array, "*lanes"]
 Layout = Literal["auto", "vmap", "map"]
 Likelihood = Literal["gaussian", "bernoulli", "categorical"]
 Noise = Literal["fixed", "learned", "by-column"]
+#: Where a row's responsibilities are taken: at the posterior mean, or over the whole of q(z|x).
+Responsibilities = Literal["mean", "quadrature"]
 
 
 def unlike(
