@@ -6,14 +6,23 @@ import os
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from jvade.core.settings import Hyperparameters
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SRC = BENCHMARKS.parent / "src"
+
+
+@pytest.fixture
+def mnist(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    return importlib.import_module("mnist")
 
 
 def test_the_tables_of_the_pages_are_those_of_the_results(monkeypatch):
@@ -43,6 +52,50 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
     assert 0 < min(others) <= max(others) < ceiling < 1
     assert by_method["VaDE, robust"]["alive_least"] == 7
     assert set(one["halves"]) == {"VaDE, robust", "VaDE, paper"}
+
+
+def test_the_accuracy_of_clusters_is_that_of_their_best_names(mnist):
+    labels = np.repeat(np.arange(10), 3)
+    assert mnist.accuracy(labels, (labels + 4) % 10) == 1
+    assert mnist.accuracy(labels, np.zeros(30, int)) == pytest.approx(0.1)  # nine clusters are empty
+    assert mnist.accuracy(labels, np.where(labels == 1, 0, labels)) == pytest.approx(0.9)
+
+
+def test_a_stopped_run_on_images_goes_on_to_the_same_answer(mnist, tmp_path, monkeypatch):
+    pixels, labels = load_digits(return_X_y=True)
+    x, labels = (pixels[:300] / 16).astype(np.float32), labels[:300]
+    settings = replace(mnist.DIGITS, widths=(32,), epochs=(2, 4))
+    monkeypatch.setattr(mnist.checkpoints, "EVERY", 0.0)
+
+    def run(course, stop_at=None):
+        def on_line():
+            if stop_at == (course[-1]["stage"], course[-1]["epoch"]):
+                raise KeyboardInterrupt
+
+        mnist.run(x, labels, 3, settings, 2, course, tmp_path / "runs" / "seed-3", on_line)
+
+    whole, course = [], []
+    run(whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(course, ("fine-tuning", 4))
+    run(course)
+    for one in (*whole, *course):
+        del one["seconds"]
+    assert course == whole
+    places = [(one["stage"], one["epoch"]) for one in whole]
+    assert places == [("pretraining", 2), ("mixture start", 0), ("fine-tuning", 2), ("fine-tuning", 4)]
+    assert all(np.isfinite(one["loss"]) for one in whole if "loss" in one)
+    assert 0.1 <= whole[-1]["accuracy"] <= 1
+    assert 1 <= whole[-1]["alive"] <= 10
+    assert not any((tmp_path / "runs").rglob("*seed-3*"))
+
+
+def test_a_file_that_is_not_mnist_is_refused(mnist, tmp_path):
+    with pytest.raises(ValueError, match="found no file"):
+        mnist.load(tmp_path / "absent.npz")
+    np.savez(tmp_path / "other.npz", rows=np.zeros(3))
+    with pytest.raises(ValueError, match="found rows in"):
+        mnist.load(tmp_path / "other.npz")
 
 
 @pytest.mark.parametrize(("latent_dim", "n_clusters"), [(2, 0), (5, 7)])
