@@ -32,6 +32,7 @@ from jvade.core import epoch as epoch_
 from jvade.core import fit, lanes
 from jvade.core.epoch import TrainState
 from jvade.core.layout import take_lane
+from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 
 N_CLUSTERS = 10
@@ -134,27 +135,26 @@ class Watched:
 def run(
     x: np.ndarray,
     labels: np.ndarray,
-    seed: int,
+    courses: dict[str, list[dict[str, Any]]],
     settings: Settings,
     block_epochs: int,
-    course: list[dict[str, Any]],
     folder: Path | None = None,
-    on_line: Callable[[], None] = lambda: None,
+    on_lines: Callable[[], None] = lambda: None,
 ) -> None:
-    """Cluster images by one seed, from where an earlier run of it stopped.
+    """Cluster images by some seeds side by side, from where an earlier run of them stopped.
 
     Args:
         x: pixels in [0, 1], a row an image.
         labels: read to report the accuracy, by nothing else.
-        seed: every draw descends from it.
+        courses: by seed, which every draw of a run descends from: lines of an earlier run, to be added to.
         settings: see there.
         block_epochs: epochs from one line to the next.
-        course: lines of an earlier run, to be added to.
         folder: where the state of the training is kept, if it is to be.
-        on_line: called after every new line.
+        on_lines: called after every new line of all seeds.
     """
     rows, begin = jnp.asarray(x), time.perf_counter()
-    before = course[-1]["seconds"] if course else 0.0  # what a stop cost in vain counts up to its last line
+    # What a stop cost in vain counts up to the last line.
+    before = max((course[-1]["seconds"] for course in courses.values() if course), default=0.0)
     architecture = Architecture(
         x.shape[1], settings.model.latent_dim, N_CLUSTERS, settings.widths, (Block("bernoulli", x.shape[1]),)
     )
@@ -162,29 +162,35 @@ def run(
     def stage(kl_weight: float, n_epochs: int) -> tuple[lanes.Lane, Training]:
         model = settings.model._replace(kl_weight=kl_weight, patience=n_epochs + 1)  # nothing stops early
         own = replace(settings.training, max_epochs=n_epochs, block_epochs=block_epochs)
-        return lanes.stack([seed], model), own
+        return lanes.stack([int(seed) for seed in courses], model), own
 
-    def add(name: str, epoch: int, **values: float) -> None:
-        place = {"stage": name, "epoch": epoch}
-        if any(one.items() >= place.items() for one in course):
-            return
-        course.append({**place, "seconds": before + time.perf_counter() - begin, **values})
-        print(f"seed {seed}, " + ", ".join(_text(*one) for one in course[-1].items()), flush=True)
-        on_line()
+    def add(name: str, epoch: int, each: Sequence[dict[str, Any]]) -> None:
+        seconds = before + time.perf_counter() - begin
+        for (seed, course), values in zip(courses.items(), each, strict=True):
+            if all((one["stage"], one["epoch"]) != (name, epoch) for one in course):
+                course.append({"stage": name, "epoch": epoch, "seconds": seconds, **values})
+                print(f"seed {seed}, " + ", ".join(_text(*one) for one in course[-1].items()), flush=True)
+        on_lines()
 
-    def judged(params: Any) -> dict[str, float]:
-        one, lane = take_lane((params, tuned), 0)
-        clusters = np.asarray(fit.assign(one, rows, lane, architecture).responsibilities.argmax(axis=1))
-        return {"accuracy": accuracy(labels, clusters), "alive": health.alive(clusters)}
+    def judged(params: Parameters) -> list[dict[str, Any]]:
+        found = []
+        for place in range(len(courses)):
+            one, lane = take_lane((params, tuned), place)
+            clusters = np.asarray(fit.assign(one, rows, lane, architecture).responsibilities.argmax(axis=1))
+            found.append({"accuracy": accuracy(labels, clusters), "alive": health.alive(clusters)})
+        return found
 
     def see(name: str, states: TrainState) -> None:
-        epoch = int(states.epoch[0])
-        lane = first if states.params.mixture is None else tuned
-        terms, model = take_lane((states.history.validation, lane.hyperparameters), 0)
-        loss = float(epoch_.loss(terms, model)[epoch - 1])
-        if not bool(states.finite[0]):
-            raise RuntimeError(f"seed {seed}: the {name} went non-finite in epoch {epoch + 1}")
-        add(name, epoch, loss=loss, **({} if states.params.mixture is None else judged(states.params)))
+        if not states.finite.all():
+            raise RuntimeError(f"{name} of seeds {', '.join(courses)}: not all of it is finite")
+        tuning, epoch = states.params.mixture is not None, int(states.epoch[0])
+        model = (tuned if tuning else first).hyperparameters
+        losses = [
+            float(epoch_.loss(*take_lane((states.history.validation, model), place))[epoch - 1])
+            for place in range(len(courses))
+        ]
+        each = judged(states.params) if tuning else [{}] * len(losses)
+        add(name, epoch, [{"loss": loss} | one for loss, one in zip(losses, each, strict=True)])
 
     keeper = Watched(see, None if folder is None else checkpoints.Checkpoints(folder))
     first, training = stage(settings.pretraining_kl_weight, settings.epochs[0])
@@ -195,7 +201,7 @@ def run(
     params = keeper.states.params
     start = fit.start_mixtures(params, rows, tuned, architecture, longer, settings.mixture)
     params = params._replace(mixture=fit.mixtures(start))
-    add("mixture start", 0, **judged(params))
+    add("mixture start", 0, judged(params))
     lanes.train(rows, params, tuned, "fine-tuning", architecture, longer, keeper=keeper)
     if folder is not None:
         checkpoints.remove(folder, folder.parent)
@@ -207,11 +213,11 @@ def _text(name: str, value: Any) -> str:
 
 def describe(course: Sequence[dict[str, Any]], settings: Settings) -> dict[str, Any]:
     """Return what a run has come to: whether it is done, its last accuracy, its seconds, and its course."""
-    last = course[-1]
+    last = course[-1] if course else {"stage": "", "epoch": 0}
     return {
         "done": (last["stage"], last["epoch"]) == ("fine-tuning", settings.epochs[1]),
         "accuracy": last.get("accuracy"),
-        "seconds": last["seconds"],
+        "seconds": last.get("seconds"),
         "course": [*course],
     }
 
@@ -254,14 +260,15 @@ def main() -> None:
     try:
         for name, settings in each.items():
             runs = kept.found.setdefault(name, {})
-            for seed in options.seeds:
-                course = runs.setdefault(str(seed), [])
-                if course and describe(course, settings)["done"]:
-                    continue
+            courses = {str(seed): runs.setdefault(str(seed), []) for seed in options.seeds}
+            left = [seed for seed in courses if not describe(courses[seed], settings)["done"]]
+            # Small ones side by side; of large ones, one has the machine for itself.
+            for seeds in [left] if options.digits and left else [[seed] for seed in left]:
                 folder = None
                 if options.out and not options.digits:  # a run on these takes seconds
-                    folder = options.out.with_name(f".unfinished-{options.out.stem}") / f"seed-{seed}"
-                run(x, labels, seed, settings, options.block, course, folder, kept.write)
+                    folder = options.out.with_name(f".unfinished-{options.out.stem}") / f"seed-{seeds[0]}"
+                some = {seed: courses[seed] for seed in seeds}
+                run(x, labels, some, settings, options.block, folder, kept.write)
     finally:  # a run that was stopped has something to tell too
         write()
     kept.remove()

@@ -7,8 +7,10 @@ stays as it is.
 """
 
 import json
+import math
 import re
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +246,57 @@ def likeness(found: dict[str, Any]) -> str:
     return table(wide, {"seeds agree": ".2f", "ARI with what is planted": ".3f"})
 
 
+def mnist(found: dict[str, Any]) -> str:
+    """Return the course of the accuracy over the fine-tuning, a column a seed."""
+    runs = found["runs"]["chosen"]
+    by_epoch: dict[int, dict[str, dict[str, Any]]] = {}
+    for seed, one in runs.items():
+        for line in one["course"]:
+            if "accuracy" in line:  # the pretraining has none
+                by_epoch.setdefault(line["epoch"], {})[seed] = line
+    names = {seed: f"accuracy of seed {seed}, %" for seed in runs}
+    rows = [
+        {
+            "epochs of fine-tuning": epoch,
+            "minutes of a seed": statistics.mean(line["seconds"] for line in lines.values()) / 60,
+            "clusters alive, least": min(line["alive"] for line in lines.values()),
+        }
+        | {names[seed]: 100 * lines[seed]["accuracy"] if seed in lines else math.nan for seed in runs}
+        for epoch, lines in by_epoch.items()
+    ]
+    done = [100 * one["accuracy"] for one in runs.values() if one["done"]]
+    last = f"After the last epoch: {_percent(done)}" if done else "No seed has come to its last epoch."
+    forms = dict.fromkeys(["minutes of a seed", *names.values()], ".1f")
+    return f"{found['images']:,} images. {last}\n\n{table(pd.DataFrame(rows), forms)}"
+
+
+def mnist_digits(found: dict[str, Any]) -> str:
+    """Return a table of what the settings were chosen among."""
+    rows = [
+        {
+            "settings": name,
+            "where the mixture starts": _percent(
+                100 * line["accuracy"]
+                for one in runs.values()
+                for line in one["course"]
+                if line["stage"] == "mixture start"
+            ),
+            "after the last epoch": _percent(100 * one["accuracy"] for one in runs.values() if one["done"]),
+        }
+        for name, runs in found["runs"].items()
+    ]
+    return f"{found['images']:,} images. Accuracy:\n\n{table(pd.DataFrame(rows))}"
+
+
+def _percent(values: Iterable[float]) -> str:
+    """Return mean and standard deviation of some seeds, and how many they are."""
+    each = [*values]
+    if not each:
+        return "-"
+    spread = f" ± {statistics.stdev(each):.1f}" if len(each) > 1 else ""
+    return f"{statistics.mean(each):.1f}{spread} % ({len(each)} seed{'s' * (len(each) > 1)})"
+
+
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one for one in (throughput, em, growth, sweep, predict, handout, stages, distances)
@@ -257,6 +310,8 @@ PAGES = {
         "ablation_kinds": ablation,
         "ablation_real": ablation,
         "likeness": likeness,
+        "mnist": mnist,
+        "mnist_digits": mnist_digits,
     },
 }
 

@@ -72,7 +72,7 @@ def test_a_stopped_run_on_images_goes_on_to_the_same_answer(mnist, tmp_path, mon
             if stop_at == (course[-1]["stage"], course[-1]["epoch"]):
                 raise KeyboardInterrupt
 
-        mnist.run(x, labels, 3, settings, 2, course, tmp_path / "runs" / "seed-3", on_line)
+        mnist.run(x, labels, {"3": course}, settings, 2, tmp_path / "runs" / "seed-3", on_line)
 
     whole, course = [], []
     run(whole)
