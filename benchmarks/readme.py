@@ -254,14 +254,15 @@ def mnist(found: dict[str, Any]) -> str:
         for line in one["course"]:
             if "accuracy" in line:  # the pretraining has none
                 by_epoch.setdefault(line["epoch"], {})[seed] = line
-    names = {seed: f"accuracy of seed {seed}, %" for seed in runs}
+    judged = [seed for seed in runs if any(seed in lines for lines in by_epoch.values())]
+    names = {seed: f"accuracy of seed {seed}, %" for seed in judged}
     rows = [
         {
             "epochs of fine-tuning": epoch,
             "minutes of a seed": statistics.mean(line["seconds"] for line in lines.values()) / 60,
             "clusters alive, least": min(line["alive"] for line in lines.values()),
         }
-        | {names[seed]: 100 * lines[seed]["accuracy"] if seed in lines else math.nan for seed in runs}
+        | {names[seed]: 100 * lines[seed]["accuracy"] if seed in lines else math.nan for seed in judged}
         for epoch, lines in by_epoch.items()
     ]
     done = [100 * one["accuracy"] for one in runs.values() if one["done"]]
