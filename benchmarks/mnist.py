@@ -45,9 +45,8 @@ class Settings:
 
     Args:
         widths: of the encoder.
-        model: of the fine-tuning; that of the pretraining differs by its KL weight.
-        pretraining_kl_weight: low, so that the latents keep what tells digits apart: at 1 the
-            prior of one normal takes it from them.
+        model: its KL weight is low in the pretraining, so that the latents keep what tells digits apart: at
+            1 the prior of one normal takes it from them.
         training: batch, and what is held out: a hundredth, which nothing but a printed loss depends on.
         mixture: how the mixture starts.
         epochs: of the pretraining and of the fine-tuning.
@@ -55,7 +54,6 @@ class Settings:
 
     widths: tuple[int, ...]
     model: Hyperparameters
-    pretraining_kl_weight: float
     training: Training
     mixture: fit.MixtureStart
     epochs: tuple[int, int]
@@ -64,8 +62,7 @@ class Settings:
 #: Chosen on `DIGITS`, but the epochs: those are what two shared cores do in half an hour or a little more.
 MNIST = Settings(
     (500, 500, 2000),
-    Hyperparameters(latent_dim=10, n_clusters=N_CLUSTERS, learning_rate=2e-3),
-    pretraining_kl_weight=0.01,
+    Hyperparameters(latent_dim=10, n_clusters=N_CLUSTERS, learning_rate=2e-3, pretraining_kl_weight=0.01),
     training=Training(batch_size=256, validation_fraction=0.01),
     mixture=fit.MixtureStart(),
     epochs=(20, 60),
@@ -75,9 +72,9 @@ DIGITS = replace(
 )
 CANDIDATES = {
     "chosen": DIGITS,
-    "pretraining KL weight 1": replace(DIGITS, pretraining_kl_weight=1.0),
-    "pretraining KL weight 0.1": replace(DIGITS, pretraining_kl_weight=0.1),
-    "pretraining KL weight 0.001": replace(DIGITS, pretraining_kl_weight=0.001),
+    "pretraining KL weight 1": replace(DIGITS, model=DIGITS.model._replace(pretraining_kl_weight=1.0)),
+    "pretraining KL weight 0.1": replace(DIGITS, model=DIGITS.model._replace(pretraining_kl_weight=0.1)),
+    "pretraining KL weight 0.001": replace(DIGITS, model=DIGITS.model._replace(pretraining_kl_weight=0.001)),
     "learning rate 0.001": replace(DIGITS, model=DIGITS.model._replace(learning_rate=1e-3)),
     "a quarter hidden": replace(DIGITS, training=replace(DIGITS.training, input_dropout=0.25)),
     "half hidden": replace(DIGITS, training=replace(DIGITS.training, input_dropout=0.5)),
@@ -159,10 +156,12 @@ def run(
         x.shape[1], settings.model.latent_dim, N_CLUSTERS, settings.widths, (Block("bernoulli", x.shape[1]),)
     )
 
-    def stage(kl_weight: float, n_epochs: int) -> tuple[lanes.Lane, Training]:
-        model = settings.model._replace(kl_weight=kl_weight, patience=n_epochs + 1)  # nothing stops early
-        own = replace(settings.training, max_epochs=n_epochs, block_epochs=block_epochs)
-        return lanes.stack([int(seed) for seed in courses], model), own
+    model = settings.model._replace(patience=max(settings.epochs) + 1)  # nothing stops early
+    stack = lanes.stack([int(seed) for seed in courses], model)
+    first, second = (
+        replace(settings.training, max_epochs=n_epochs, block_epochs=block_epochs)
+        for n_epochs in settings.epochs
+    )
 
     def add(name: str, epoch: int, each: Sequence[dict[str, Any]]) -> None:
         seconds = before + time.perf_counter() - begin
@@ -175,7 +174,7 @@ def run(
     def judged(params: Parameters) -> list[dict[str, Any]]:
         found = []
         for place in range(len(courses)):
-            one, lane = take_lane((params, tuned), place)
+            one, lane = take_lane((params, stack), place)
             clusters = np.asarray(fit.assign(one, rows, lane, architecture).responsibilities.argmax(axis=1))
             found.append({"accuracy": accuracy(labels, clusters), "alive": health.alive(clusters)})
         return found
@@ -184,7 +183,7 @@ def run(
         if not states.finite.all():
             raise RuntimeError(f"{name} of seeds {', '.join(courses)}: not all of it is finite")
         tuning, epoch = states.params.mixture is not None, int(states.epoch[0])
-        model = (tuned if tuning else first).hyperparameters
+        model = stack.hyperparameters.of_stage(pretraining=not tuning)
         losses = [
             float(epoch_.loss(*take_lane((states.history.validation, model), place))[epoch - 1])
             for place in range(len(courses))
@@ -193,16 +192,14 @@ def run(
         add(name, epoch, [{"loss": loss} | one for loss, one in zip(losses, each, strict=True)])
 
     keeper = Watched(see, None if folder is None else checkpoints.Checkpoints(folder))
-    first, training = stage(settings.pretraining_kl_weight, settings.epochs[0])
-    tuned, longer = stage(settings.model.kl_weight, settings.epochs[1])
-    networks = lanes.init(first, architecture)
-    lanes.train(rows, networks, first, "pretraining", architecture, training, keeper=keeper)
+    networks = lanes.init(stack, architecture)
+    lanes.train(rows, networks, stack, "pretraining", architecture, first, keeper=keeper)
     assert keeper.states is not None
     params = keeper.states.params
-    start = fit.start_mixtures(params, rows, tuned, architecture, longer, settings.mixture)
+    start = fit.start_mixtures(params, rows, stack, architecture, second, settings.mixture)
     params = params._replace(mixture=fit.mixtures(start))
     add("mixture start", 0, judged(params))
-    lanes.train(rows, params, tuned, "fine-tuning", architecture, longer, keeper=keeper)
+    lanes.train(rows, params, stack, "fine-tuning", architecture, second, keeper=keeper)
     if folder is not None:
         checkpoints.remove(folder, folder.parent)
 
