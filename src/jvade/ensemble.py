@@ -107,7 +107,8 @@ def likeness(ensemble: Ensemble, x: Rows, hidden: float, seed: int) -> Float[np.
     """
     rows, rng = finite(x, ensemble.architecture.n_features), np.random.default_rng(seed)
     few = rows[np.sort(rng.choice(len(rows), min(LIKENESS_ROWS, len(rows)), replace=False))]
-    seen = np.where(rng.random((N_VIEWS, *few.shape)) < hidden, rows.mean(axis=0), few)
+    means = rows.mean(axis=0, dtype=float).astype(rows.dtype)
+    seen = np.where(rng.random((N_VIEWS, *few.shape)) < hidden, means, few)
     labels, found = components(ensemble, few)[0], []
     for number, own in enumerate(labels):
         program = partial(_responsibilities, ensemble.run(number), how=ensemble.responsibilities)
