@@ -15,6 +15,7 @@ lines and the state of the training are kept beside it: the same command goes on
 """
 
 import argparse
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -263,7 +264,11 @@ def main() -> None:
             for seeds in [left] if options.digits and left else [[seed] for seed in left]:
                 folder = None
                 if options.out and not options.digits:  # a run on these takes seconds
-                    folder = options.out.with_name(f".unfinished-{options.out.stem}") / f"seed-{seeds[0]}"
+                    # States of other settings are no part of this run.
+                    known = hashlib.sha256(repr((settings, options.block)).encode()).hexdigest()[:8]
+                    folder = (
+                        options.out.with_name(f".unfinished-{options.out.stem}") / f"seed-{seeds[0]}-{known}"
+                    )
                 some = {seed: courses[seed] for seed in seeds}
                 run(x, labels, some, settings, options.block, folder, kept.write)
     finally:  # a run that was stopped has something to tell too

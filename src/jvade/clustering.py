@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from jvade import ensemble
 from jvade.analysis import consensus
 from jvade.analysis.indices import draw_subset
-from jvade.core import fit, gmm, lanes, model
+from jvade.core import fit, gmm, lanes, model, quadrature
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit, MixtureStart
 from jvade.core.lanes import Keeper, Progress, Trained
@@ -68,6 +68,9 @@ class Configuration:
         problems += not_among("likelihood", self.likelihood, ("gaussian", "by-kind"))
         problems += not_among("noise", self.noise, get_args(Noise))
         problems += not_among("responsibilities", self.responsibilities, get_args(Responsibilities))
+        if self.responsibilities == "quadrature":
+            below = quadrature.MAX_DIMS + 1
+            problems += unlike("latent_dim by quadrature", self.model.latent_dim, least=1, below=below)
         self.model.check()
         self.mixture.check()
         low, high = NOISE_RANGE

@@ -108,19 +108,19 @@ def likeness(ensemble: Ensemble, x: Rows, hidden: float, seed: int) -> Float[np.
     rows, rng = finite(x, ensemble.architecture.n_features), np.random.default_rng(seed)
     few = rows[np.sort(rng.choice(len(rows), min(LIKENESS_ROWS, len(rows)), replace=False))]
     means = rows.mean(axis=0, dtype=float).astype(rows.dtype)
-    seen = np.where(rng.random((N_VIEWS, *few.shape)) < hidden, means, few)
-    labels, found = components(ensemble, few)[0], []
-    for number, own in enumerate(labels):
-        program = partial(_responsibilities, ensemble.run(number), how=ensemble.responsibilities)
-        gamma = _by_blocks(program, ensemble, seen.reshape(-1, few.shape[1]))
-        gamma = gamma.reshape(N_VIEWS, len(few), -1).mean(axis=0, dtype=float)
-        members = (np.arange(gamma.shape[1])[:, None] == own).astype(float)
-        # Two rows are seen in parts that have nothing to do with one another: the chances of both multiply.
-        mean = members @ gamma / np.maximum(members.sum(axis=1, keepdims=True), 1)
-        chances = mean @ mean.T
-        np.fill_diagonal(chances, 1)
-        found.append(chances)
-    return np.stack(found)
+    labels, n_views = components(ensemble, few)[0], N_VIEWS if hidden else 1
+    members = (np.arange(ensemble.architecture.n_clusters)[:, None] == labels[:, None]).astype(float)
+    sizes, sums = members.sum(axis=2, keepdims=True), np.zeros((*members.shape[:2], members.shape[1]))
+    for _ in range(n_views):  # one after the other: of wide rows, all of them would fill the memory
+        seen = np.where(rng.random(few.shape) < hidden, means, few)
+        for number, of_clusters in enumerate(members):
+            program = partial(_responsibilities, ensemble.run(number), how=ensemble.responsibilities)
+            sums[number] += of_clusters @ _by_blocks(program, ensemble, seen)
+    mean = sums / (n_views * np.maximum(sizes, 1))
+    # Two rows are seen in parts that have nothing to do with one another: the chances of both multiply.
+    chances = mean @ mean.transpose(0, 2, 1)
+    chances[:, *np.diag_indices(chances.shape[1])] = 1
+    return chances
 
 
 def memberships(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, "N K"]:

@@ -71,6 +71,16 @@ def test_groups_that_no_run_joins_are_joined_by_likeness():
         np.testing.assert_array_equal(found.support, 1)
 
 
+@pytest.mark.parametrize(("chance", "joined"), [(0.1, [0, 1, 0]), (0.3, [0, 0, 1])])
+def test_chances_and_votes_are_added_up(chance, joined):
+    """One run joins the first and the last, five are hardly sure that the first and the second are two."""
+    group, mixed = np.repeat([0, 1, 2], 30), np.eye(3)
+    mixed[0, 1] = mixed[1, 0] = chance
+    runs, likeness = [np.array([0, 1, 0])[group], *[group] * 5], [np.eye(3), *[mixed] * 5]
+    found = consensus.agree(runs, 2, seed=0, likeness=likeness)
+    assert adjusted_rand_score(found.labels, np.array(joined)[group]) == 1
+
+
 def test_distances_are_those_of_pairs_in_every_run():
     rng = np.random.default_rng(0)
     runs, likeness = rng.integers(0, 4, (3, 50)), rng.random((3, 4, 4))

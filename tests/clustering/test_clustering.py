@@ -1,6 +1,7 @@
 """Clustering by a configuration: what it is made of, what its seed decides, and rows that come later."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +45,26 @@ def test_the_answer_is_the_consensus_of_the_runs(found, groups, small):
     np.testing.assert_array_equal(found.support, support)
     for ours, want in zip(found.ensemble.agreed, agreed, strict=True):
         np.testing.assert_array_equal(ours, want)
+
+
+def test_what_runs_mix_up_decides_which_groups_are_joined(groups, small, monkeypatch):
+    """Two clusters of three groups: those that are said to be alike, whichever they are."""
+    x, truth = groups
+    own = ensemble.components
+
+    def alike(pair, made, x, hidden, seed):
+        assert (hidden, seed) == (small.training.input_dropout, 0)
+        runs, _ = own(made, x)
+        return np.stack([alike_in(run, pair) for run in runs])
+
+    def alike_in(run, pair):
+        share = np.stack([np.isin(truth[run == k], pair).mean() if (run == k).any() else 0 for k in range(4)])
+        return np.maximum(0.5 * np.outer(share, share), np.eye(4))
+
+    for pair in ((0, 1), (1, 2)):
+        monkeypatch.setattr(ensemble, "likeness", partial(alike, pair))
+        found = clustering.cluster(x, 2, 0, small)
+        assert adjusted_rand_score(np.isin(truth, pair), found.labels) > 0.9
 
 
 def test_rows_that_come_later_are_placed_alike_alone_or_together(groups, found):

@@ -226,6 +226,7 @@ def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
         ({"kl_weight": -1.0}, r"kl_weight: expected at least 0, got -1\.0"),
         ({"warmup_epochs": 2.7}, r"warmup_epochs: expected a whole number, at least 0, got 2\.7"),
         ({"annealing_cycles": 0}, "annealing_cycles: expected a whole number, at least 1, got 0"),
+        ({"annealing_cycles": 3}, "annealing_cycles: expected 1 without warmup_epochs, got 3"),
         ({"pretraining_kl_weight": -0.5}, r"pretraining_kl_weight: expected at least 0, got -0\.5"),
         ({"occupancy_floor": 1.0}, r"occupancy_floor: expected at least 0, below 1, got 1\.0"),
         ({"repulsion": -1.0}, r"repulsion: expected at least 0, got -1\.0"),
@@ -328,12 +329,6 @@ def test_the_kl_weight_is_annealed_cycle_by_cycle(x64, monkeypatch):
     weights, patience = slopes_of_epochs(monkeypatch, kl_weight=0.75, warmup_epochs=3, annealing_cycles=3)
     np.testing.assert_allclose(weights, [0.25, 0.5, 0.75] * 3 + [0.75] * 3)
     assert patience == [0] * 8 + [1, 2, 3, 4]  # nothing is learned: no later epoch is better
-
-
-def test_without_warm_up_no_cycle_changes_anything(x64, monkeypatch):
-    weights, patience = slopes_of_epochs(monkeypatch, kl_weight=0.75, annealing_cycles=3)
-    assert weights == [0.75] * 12
-    assert patience == [*range(12)]
 
 
 @pytest.mark.parametrize(("stage", "weight"), [("pretraining", 0.375), ("fine-tuning", 0.75)])

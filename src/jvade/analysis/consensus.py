@@ -1,15 +1,16 @@
 """One clustering from many runs: what they agree on, row by row.
 
 Evidence accumulation (Fred & Jain 2005): the co-association of two rows is the share of the runs that put
-them in one cluster. Average linkage over it keeps the borders that most runs draw and drops those that only
-some do. The runs may have more clusters than the answer, and better do: a run that must name seven types
+them in one cluster. Average linkage over it keeps the borders that most runs draw well and drops those that
+only some do. The runs may have more clusters than the answer, and better do: a run that must name seven types
 splits where chance has it, one that may name fifteen splits those places too, and the linkage joins again
 what the others keep together.
 
 Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
-them would be chance: all are equally far apart. So a run may have more to say than a yes or a no about two of
-its clusters: the chance that it would put a row of one and a row of the other together, saw it only a part of
-either (`ensemble.likeness`). Clusters that one input tells apart are then nearer than clusters that many do.
+them would be chance: all are equally far apart. So the vote of a run about two of its clusters may be a
+chance in place of a no: that it would put a row of one and a row of the other together, saw it only a part of
+either (`ensemble.likeness`). Votes are added up whatever they are: a border that every run draws, and is
+hardly sure of, gives way before one that most draw and are sure of.
 """
 
 from collections.abc import Sequence

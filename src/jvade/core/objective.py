@@ -113,7 +113,8 @@ def penalties(
     """Return what steers the fine-tuning beside the bound, nats a row; what is None is not computed.
 
     Repulsion is the mean of `mixture.overlaps` over the pairs of clusters in use, times the setting: what all
-    of them on one place would cost. It pushes the clusters apart and makes them narrower.
+    of them on one place would cost. It pushes the clusters apart, makes those of like width narrower, and of
+    two on one place the wide one wider.
 
     Args:
         log_gamma: of each row of the batch; -1e30 or so for padded clusters.

@@ -1,7 +1,8 @@
 """The two halves of a configuration: what shapes the program, and what only changes numbers.
 
 `Architecture` and `Training` are static: frozen, hashable, a new value means a new compilation.
-`Hyperparameters` are traced: each lane of a stack has its own, and a sweep over them never recompiles.
+`Hyperparameters` are traced: each lane of a stack has its own, and a sweep over them does not recompile (but
+penalties that no lane has are in no program).
 """
 
 import math
@@ -229,7 +230,9 @@ class Hyperparameters(NamedTuple):
         pretraining_kl_weight: factor of `kl_weight` in the pretraining alone, >= 0; 0 makes it the training
             of an autoencoder. Early stopping of the pretraining looks at the bound so weighted.
         occupancy_floor: share of a batch below which a cluster is held up in the fine-tuning, as a fraction
-            of an equal share, in [0, 1); see `objective.below_floor`. It biases the shares; 0 is off.
+            of an equal share, in [0, 1); see `objective.below_floor`. It biases the shares; 0 is off. Early
+            stopping keeps the epoch of the best bound, without it and `repulsion`: where either costs the
+            bound much, that is an early one.
         repulsion: what clusters that lie on one another cost in the fine-tuning, nats a row, >= 0; see
             `objective.penalties`. 0 is off.
     """
@@ -274,5 +277,9 @@ class Hyperparameters(NamedTuple):
         for name in ("patience", "latent_dim", "n_clusters", "annealing_cycles"):
             problems += unlike(name, getattr(self, name), whole=True, least=1)
         problems += unlike("warmup_epochs", self.warmup_epochs, whole=True, least=0)
+        if not problems and self.warmup_epochs == 0 and self.annealing_cycles > 1:
+            problems.append(
+                f"annealing_cycles: expected 1 without warmup_epochs, got {self.annealing_cycles}"
+            )
         if problems:
             raise ValueError("; ".join(problems))
