@@ -311,6 +311,7 @@ PAGES = {
         "ablation": ablation,
         "ablation_kinds": ablation,
         "ablation_real": ablation,
+        "ablation_options": ablation,
         "likeness": likeness,
         "mnist": mnist,
         "mnist_digits": mnist_digits,

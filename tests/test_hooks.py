@@ -1,6 +1,9 @@
 """Hooks of a training: what each tells, and to whom."""
 
+import gc
 import json
+import os
+import signal
 import sys
 import time
 from types import SimpleNamespace
@@ -8,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jvade import hooks
+from jvade import hooks, interrupts
 from jvade.core.lanes import Progress
 
 BLOCKS = [
@@ -26,6 +29,31 @@ def test_lines_of_json_are_added_to_those_there(tmp_path):
     assert told == [
         {"stage": "pretraining", "epoch": epoch} | want for epoch, want in zip((0, 5), WANT, strict=True)
     ]
+
+
+def test_ctrl_c_in_the_garbage_collector_ends_the_training_after_the_block(monkeypatch):
+    """Python prints what a callback of the collector raises, and goes on."""
+    terminal = SimpleNamespace(progress=lambda *_: None)
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    ctrl_c = lambda *_: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+    try:
+        with interrupts.remembered():
+            hooks.show(terminal)(BLOCKS[0])
+            gc.callbacks.append(ctrl_c)
+            try:
+                gc.collect()
+            finally:
+                gc.callbacks.remove(ctrl_c)
+            assert [one.exc_type for one in lost] == [KeyboardInterrupt] * len(lost)
+            assert lost
+            with pytest.raises(KeyboardInterrupt):
+                hooks.show(terminal)(BLOCKS[1])
+        hooks.show(terminal)(BLOCKS[1])  # another command, in the same process
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def told(stage, begun, epoch):

@@ -33,7 +33,8 @@ MAY_IMPORT["health"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clu
 MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clustering", "sweeps"})
 MAY_IMPORT["version"] = (set(), set())
 MAY_IMPORT["manifest"] = ({"jax"}, {"data", "manifest", "version"})
-MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks", "atomic"})
+MAY_IMPORT["interrupts"] = (set(), set())
+MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks", "atomic", "interrupts"})
 MAY_IMPORT["columns"] = ({"pandas"}, {"core", "columns"})
 MAY_IMPORT["estimator"] = (
     {"jax", "pandas", "sklearn"},

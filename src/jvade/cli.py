@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import jax
 
+from jvade import interrupts
 from jvade.data.errors import InputError
 
 try:
@@ -212,7 +213,8 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
         args = with_settings_file(args)
-        app(args).cli(args=args, prog="jvade", description=HELP)
+        with interrupts.remembered():
+            app(args).cli(args=args, prog="jvade", description=HELP)
         sys.stdout.flush()
     except InputError as error:
         print(f"jvade: {error}", file=sys.stderr)
