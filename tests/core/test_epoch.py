@@ -266,19 +266,24 @@ def trained_for_an_epoch(stage, **settings):
     return epoch.start(params, lane, stage, TRAINING), x, lane
 
 
-@pytest.mark.parametrize(("stage", "weight"), [("pretraining", 0.25), ("fine-tuning", 0.75)])
-def test_the_kl_weight_grows_in_the_pretraining(x64, stage, weight):
-    """In the first of three epochs a third of it counts; the losses that are told are whole."""
-    warm, x, lane = trained_for_an_epoch(stage, kl_weight=0.75, warmup_epochs=3)
+def after_an_epoch_as_weighted(stage, weight, **settings):
+    """Train for an epoch, as a lane of that KL weight would; return the state, and the terms told of it."""
+    ours, x, lane = trained_for_an_epoch(stage, **settings)
     plain, _, as_weighted = trained_for_an_epoch(stage, kl_weight=weight)
-    # Weights that single precision holds exactly.
     after, want = (
         run_block(state, x, one, jnp.array(1), ARCHITECTURE, TRAINING)
-        for state, one in ((warm, lane), (plain, as_weighted))
+        for state, one in ((ours, lane), (plain, as_weighted))
     )
     for got, expected in zip(jax.tree.leaves(after.params), jax.tree.leaves(want.params), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
-    told = jax.tree.map(lambda term: term[0], after.history.validation)
+    return after, jax.tree.map(lambda term: term[0], after.history.validation)
+
+
+@pytest.mark.parametrize(("stage", "weight"), [("pretraining", 0.25), ("fine-tuning", 0.75)])
+def test_the_kl_weight_grows_in_the_pretraining(x64, stage, weight):
+    """In the first of three epochs a third of it counts; the losses that are told are whole."""
+    # Weights that single precision holds exactly.
+    after, told = after_an_epoch_as_weighted(stage, weight, kl_weight=0.75, warmup_epochs=3)
     np.testing.assert_allclose(after.best_loss, -told.elbo(0.75), rtol=1e-9)
 
 
@@ -334,15 +339,7 @@ def test_the_kl_weight_is_annealed_cycle_by_cycle(x64, monkeypatch):
 @pytest.mark.parametrize(("stage", "weight"), [("pretraining", 0.375), ("fine-tuning", 0.75)])
 def test_the_pretraining_has_a_kl_weight_of_its_own(x64, stage, weight):
     """Half of it, in the losses too; the fine-tuning has the whole."""
-    low, x, lane = trained_for_an_epoch(stage, kl_weight=0.75, pretraining_kl_weight=0.5)
-    plain, _, as_weighted = trained_for_an_epoch(stage, kl_weight=weight)
-    after, want = (
-        run_block(state, x, one, jnp.array(1), ARCHITECTURE, TRAINING)
-        for state, one in ((low, lane), (plain, as_weighted))
-    )
-    for got, expected in zip(jax.tree.leaves(after.params), jax.tree.leaves(want.params), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
-    told = jax.tree.map(lambda term: term[0], after.history.validation)
+    after, told = after_an_epoch_as_weighted(stage, weight, kl_weight=0.75, pretraining_kl_weight=0.5)
     np.testing.assert_allclose(after.best_loss, -told.elbo(weight), rtol=1e-9)
     assert abs(float(told.elbo(0.75) - told.elbo(0.375))) > 1e-3  # or the last line tells nothing
 
