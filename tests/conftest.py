@@ -1,6 +1,7 @@
 """Every annotation of the core is executed in these tests: shapes and types are checked on each call."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ ROOT = Path(__file__).parents[1]
 # Most of the time goes into compiling: what one process of the tests has compiled, the others take from here.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# Small problems need no fast programs: half the time. With XLA_FLAGS="", as `make test-all` has it, these are
+# compiled as users compile them.
+QUICKLY = ["--xla_backend_optimization_level=0"]
+if version("jaxlib").startswith("0.10."):  # later ones do not know it, and XLA ends a process for that
+    QUICKLY.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(QUICKLY))
 
 import jax  # noqa: E402
 

@@ -33,6 +33,7 @@ def assert_equal(got, want):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("stop", [("pretraining", 4), ("fine-tuning", 2)])
 def test_a_stopped_training_goes_on_to_the_same_result(tmp_path, stop):
     whole, blocks = run()

@@ -52,6 +52,7 @@ def test_a_lane_in_a_stack_equals_the_lane_alone(x64, layout):
         assert_same_lane(together.finetuned, i, alone.finetuned, 0)
 
 
+@pytest.mark.bitwise
 def test_lanes_differ_by_seed_and_the_same_seed_gives_the_same_bits():
     one, two = run(lanes.stack([1, 2, 1], HYPER)), run(lanes.stack([1, 2, 1], HYPER))
     assert abs(float(one.finetuned.best_loss[0] - one.finetuned.best_loss[1])) > 1e-4
@@ -86,6 +87,7 @@ def test_a_poisoned_lane_is_reported_and_the_rest_equal_a_run_without_it(x64):
         assert np.all(np.isfinite(leaf))
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("layout", ["vmap", "map"])
 def test_the_length_of_a_block_changes_no_result(layout):
     """To the bit at one width: `compact` changes the width only between blocks of a batched stack."""
