@@ -1,6 +1,7 @@
 """Hooks of a training: what each tells, and to whom."""
 
 import gc
+import io
 import json
 import os
 import signal
@@ -10,9 +11,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from jvade import hooks, interrupts
 from jvade.core.lanes import Progress
+from jvade.report.terminal import Terminal
 
 BLOCKS = [
     Progress("pretraining", 0, 0, 9, np.array([True, True]), np.array([np.inf, np.inf])),
@@ -33,7 +36,7 @@ def test_lines_of_json_are_added_to_those_there(tmp_path):
 
 def test_ctrl_c_in_the_garbage_collector_ends_the_training_after_the_block(monkeypatch):
     """Python prints what a callback of the collector raises, and goes on."""
-    terminal = SimpleNamespace(progress=lambda *_: None)
+    terminal = Terminal(Console(file=io.StringIO()))
     lost = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "analysis": ({"pandas", "sklearn", "scipy", "threadpoolctl"}, {"analysis"}),
     "report": (
         {"matplotlib", "markdown_it", "rich", "pandas", "jinja2", "markupsafe", "resvg_py"},
-        {"report", "analysis", "atomic", "version"},
+        {"report", "analysis", "atomic", "interrupts", "version"},
     ),
     "atomic": (set(), set()),
 }
@@ -34,7 +34,7 @@ MAY_IMPORT["sweeps"] = ({"jax", "pandas"}, {"core", "analysis", "ensemble", "clu
 MAY_IMPORT["version"] = (set(), set())
 MAY_IMPORT["manifest"] = ({"jax"}, {"data", "manifest", "version"})
 MAY_IMPORT["interrupts"] = (set(), set())
-MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks", "atomic", "interrupts"})
+MAY_IMPORT["hooks"] = ({"tensorboardX", "mlflow"}, {"core", "report", "hooks", "atomic"})
 MAY_IMPORT["columns"] = ({"pandas"}, {"core", "columns"})
 MAY_IMPORT["estimator"] = (
     {"jax", "pandas", "sklearn"},

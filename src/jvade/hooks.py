@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jvade import atomic, interrupts
+from jvade import atomic
 from jvade.core.lanes import Progress
 from jvade.report.terminal import Terminal
 
@@ -31,10 +31,9 @@ def every(*hooks: Hook) -> Hook:
 
 
 def show(terminal: Terminal) -> Hook:
-    """Return what says on a terminal how far the lanes are, and ends the training if ctrl-C got lost."""
+    """Return what says on a terminal how far the lanes are."""
 
     def on_block(progress: Progress) -> None:
-        interrupts.check()
         words = f"epochs, {int(progress.active.sum())} of {len(progress.active)} lanes at work"
         if np.isfinite(progress.validation_loss).all():
             words += f", best validation loss {progress.validation_loss.min():.3f}"

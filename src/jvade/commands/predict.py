@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from jvade import atomic, ensemble, model_file
+from jvade import atomic, ensemble, interrupts, model_file
 from jvade.checkpoints import PRIVATE
 from jvade.columns import TableError
 from jvade.commands import rows
@@ -131,6 +131,7 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
                 doubtful += int(np.sum(found["support"].to_numpy() < 0.5))
                 writer = writer or make_writer(file, found.schema)
                 writer.write_table(found)
+                interrupts.check()
             if writer is None:
                 raise InputError(["the table has no rows"], name)
             writer.close()

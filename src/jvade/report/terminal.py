@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from jvade import interrupts
+
 #: Seconds between two plain lines of one part, so that a log stays readable.
 PLAIN_SECONDS = 5.0
 
@@ -52,7 +54,11 @@ class Terminal:
         """Say how far one part of the step is; `done` equal to `begun` begins it.
 
         The time left assumes that the part goes on to its end at the pace since then.
+
+        Raises:
+            KeyboardInterrupt: ctrl-C got lost before; see `interrupts`.
         """
+        interrupts.check()
         now = time.perf_counter()
         if done == begun:
             self._part_begin = self._said = now
