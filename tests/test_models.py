@@ -13,7 +13,10 @@ import pandas as pd
 import pytest
 
 import jvade
-from jvade import cli
+from jvade import cli, interrupts
+from jvade.commands import predict
+from jvade.paper.settings import PaperSettings
+from jvade.paper.stages import cohort, robust
 
 ROOT = Path(__file__).parents[1]
 VISITS = ("--visits", ROOT / "examples" / "visits.csv", "--mapping", ROOT / "examples" / "visits.toml")
@@ -115,13 +118,33 @@ def test_visits_go_through_their_mapping(tmp_path, capsys):
     pd.testing.assert_frame_equal(pd.read_parquet(out), labels, check_dtype=False)
     assert len(labels) < 2000
     assert "this mapping is not" not in capsys.readouterr().out
-    about = jvade.load(tmp_path / "fit" / "model.jvade").about_
+    model = jvade.load(tmp_path / "fit" / "model.jvade")
+    # Of the codes of one variable, as the study's own stage has it.
+    inputs = {
+        one.name: one for one in cohort.read(PaperSettings(visits=VISITS[1], mapping=VISITS[3]))[0].inputs
+    }
+    assert model.ensemble_.architecture.blocks == robust.blocks([inputs[c.name] for c in model.columns_.each])
+    about = model.about_
     assert set(about["source"]) == {"visits", "mapping"}
     other = tmp_path / "other.toml"
     other.write_text(VISITS[3].read_text() + "\n# of another year\n")
     words = ("predict", "--model", tmp_path / "fit", "--visits", VISITS[1], "--out", out)
     assert run(*words, "--mapping", other) == 0
     assert "this mapping is not the one the model was fitted through" in capsys.readouterr().out
+
+
+def test_ctrl_c_that_got_lost_ends_the_placing(fitted, own, tmp_path, monkeypatch):
+    """However few rows there are; no half of the output is left."""
+    place = predict.place
+
+    def pressed(*arguments):
+        interrupts._asked.set()
+        return place(*arguments)
+
+    monkeypatch.setattr(predict, "place", pressed)
+    out = tmp_path / "placed.parquet"
+    assert run("predict", "--model", fitted, "--table", own / "own.parquet", "--out", out) == 130
+    assert not out.exists()
 
 
 def test_codes_that_look_like_numbers_are_categories_all_the_same(own, tmp_path, monkeypatch, capsys):
@@ -389,7 +412,8 @@ def test_a_model_says_what_it_is(fitted, capsys):
     assert capsys.readouterr().out.startswith("# Model card")
     assert run("inspect", fitted / "model.jvade", "--json") == 0
     says = json.loads(capsys.readouterr().out)
-    assert (says["rows"], says["n_clusters"]) == (900, 3)
+    labels = pd.read_parquet(fitted / "private" / "labels.parquet")["cluster"]
+    assert (says["rows"], says["n_clusters"]) == (900, labels.nunique())
 
 
 def test_the_doctor_says_what_there_is_and_what_it_takes(capsys):

@@ -26,6 +26,7 @@ from jvade.core.settings import (
     Noise,
     Responsibilities,
     Training,
+    joined,
     not_among,
     not_widths,
     unlike,
@@ -43,8 +44,8 @@ class Configuration:
         mixture: how the mixture of a run starts.
         widths: hidden widths of the encoder; the decoder mirrors them.
         n_runs: runs whose consensus is the answer; the answer of a single run is its own.
-        likelihood: "gaussian" for all columns, as in the study, or "by-kind": 0/1 columns Bernoulli,
-            categories under one softmax, numbers Gaussian.
+        likelihood: "gaussian" for all columns, as in the study, or "by-kind": numbers Gaussian, 0/1 columns
+            Bernoulli, the categories or codes of each variable under a softmax.
         noise: variance of the Gaussian columns, "fixed" at `model.noise_variance`, or from there "learned",
             one for all of them, or one "by-column".
         responsibilities: of a row in a run, by which its component and that one's support are told: at the
@@ -85,22 +86,11 @@ class Configuration:
         if problems:
             raise ValueError("; ".join(problems))
 
-    def architecture(self, n_features: int, blocks: Sequence[Block]) -> Architecture:
-        """Return the sizes of a run on rows of so many columns, of which `blocks` says the kinds.
-
-        Raises:
-            ValueError: likelihoods by kind are asked for, and the kinds are not known.
-        """
-        if self.likelihood == "by-kind" and not blocks:
-            raise ValueError("likelihood: 'by-kind' needs the kinds of the columns (blocks); none were given")
-        return Architecture(
-            n_features,
-            self.model.latent_dim,
-            self.model.n_clusters,
-            self.widths,
-            tuple(blocks) if self.likelihood == "by-kind" else (),
-            self.noise,
-        )
+    def architecture(self, x: Float[np.ndarray, "N D"], blocks: Sequence[Block] = ()) -> Architecture:
+        """Return the sizes of a run on these rows; `blocks`: see `cluster`."""
+        sizes = x.shape[1], self.model.latent_dim, self.model.n_clusters, self.widths
+        by_kind = self.likelihood == "by-kind"
+        return Architecture(*sizes, (tuple(blocks) or _kinds(x)) if by_kind else (), self.noise)
 
 
 #: Section 2.3, with our readings of what it leaves open: the noise variance, and how the mixture starts.
@@ -108,7 +98,10 @@ PAPER = Configuration()
 
 #: Our best (docs/method.md): what runs agree on that see half of the inputs and have clusters to spare.
 ROBUST = Configuration(
-    Hyperparameters(latent_dim=4, n_clusters=15), Training(max_epochs=40, input_dropout=0.5), n_runs=6
+    Hyperparameters(latent_dim=4, n_clusters=15),
+    Training(max_epochs=40, input_dropout=0.5),
+    n_runs=6,
+    likelihood="by-kind",
 )
 
 
@@ -164,13 +157,15 @@ def cluster(
         configuration: `ROBUST`, `PAPER`, or one of your own.
         on_block: see `core.fit.fit`.
         keeper: see `core.fit.fit`.
-        blocks: kinds of the columns, where the configuration has likelihoods by kind.
+        blocks: kinds of the columns, where the configuration has likelihoods by kind; none: a column of 0
+            and 1 is Bernoulli, others are Gaussian.
 
     Raises:
         ValueError: rows that are not finite, or a number that cannot be.
         TrainingError: no run stayed finite.
     """
-    rows = jnp.asarray(finite(x))
+    matrix = finite(x)
+    rows = jnp.asarray(matrix)
     numbers = tuple(n_clusters) if isinstance(n_clusters, Sequence) else (n_clusters,)
     whole = not any(unlike("", number, whole=True, least=1) for number in numbers)
     if not numbers or not whole or max(numbers) > len(rows):
@@ -180,7 +175,7 @@ def cluster(
     # Seeds of one clustering must not be those of the next.
     seeds = [seed] if n_runs == 1 else np.random.SeedSequence(seed).generate_state(n_runs).tolist()
     stack = lanes.stack(seeds, hyper)
-    architecture = configuration.architecture(rows.shape[1], blocks)
+    architecture = configuration.architecture(matrix, blocks)
     networks = lanes.init(stack, architecture)
     vae = lanes.train(rows, networks, stack, "pretraining", architecture, training, on_block, keeper)
     several = len(numbers) > 1
@@ -204,7 +199,7 @@ def cluster(
     params, settings = jax.tree.map(np.asarray, (params, settings))
     made = Ensemble(params, settings, architecture, None, best, configuration.responsibilities)
     runs, _ = ensemble.components(made, rows)
-    likeness = ensemble.likeness(made, rows, training.input_dropout, seed)
+    likeness = ensemble.likeness(made, matrix, runs, training.input_dropout, seed)
     agreed, labels, support = consensus.agree(
         list(runs), asked, seed, likeness=list(likeness), n_labels=architecture.n_clusters
     )
@@ -257,6 +252,12 @@ def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:
         columns[f"{name}_loss"] = np.asarray(-one.elbo(kl_weight))
         columns |= {f"{name}_{term}": np.asarray(values) for term, values in one._asdict().items()}
     return pd.DataFrame(columns)
+
+
+def _kinds(x: Float[np.ndarray, "N D"]) -> tuple[Block, ...]:
+    """Return the likelihoods of columns of which nothing but their values is known."""
+    binary = [column.min() == 0 and column.max() == 1 and np.isin(column, (0, 1)).all() for column in x.T]
+    return joined([Block("bernoulli" if one else "gaussian", 1) for one in binary])
 
 
 def _bics(

@@ -1,7 +1,8 @@
 """A person's table to the matrix that the networks see, and back: numbers, 0/1 columns, categories."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -35,6 +36,7 @@ class Column:
             `MIN_ROWS` rows of the fit had another value than the rest, or any at all: it tells nothing then,
             and is 0 in every row. Its mean is the value of the rest; 0 where that is no `MIN_ROWS` rows.
         categories: of a categorical column, in the order of their columns.
+        code_of: the variable that a binary column is one code of; "" for none.
     """
 
     name: str | int
@@ -42,6 +44,7 @@ class Column:
     mean: float = 0.0
     scale: float = 1.0
     categories: tuple[Any, ...] = ()
+    code_of: str = ""
 
     @property
     def width(self) -> int:
@@ -114,8 +117,13 @@ class Columns:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """The likelihoods of the columns of the matrix, where they are by kind."""
-        return joined(column.block for column in self.each if column.width)
+        """The likelihoods of the columns of the matrix, where they are by kind.
+
+        Neighbours that are codes of one variable share a softmax, silent ones among them too: they are 0 in
+        every row, as a code that no row has.
+        """
+        some = [column for column in self.each if column.width]
+        return joined([column.block for column in some], [column.code_of for column in some])
 
     @property
     def silence(self) -> str:
@@ -197,7 +205,11 @@ class Columns:
         }
 
 
-def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> Columns:
+def learn(
+    table: pd.DataFrame,
+    kinds: Mapping[Hashable, Kind] | None = None,
+    codes: Mapping[Hashable, str] | None = None,
+) -> Columns:
     """Return the columns of a table, with what their scaling and categories are to be.
 
     Where a kind is not given, text and categories are categorical, truth values and numbers that are 0 or 1
@@ -206,24 +218,37 @@ def learn(table: pd.DataFrame, kinds: Mapping[Hashable, Kind] | None = None) -> 
     Args:
         table: the rows of the fit.
         kinds: of some columns, by name.
+        codes: the variable that a binary column is one code of, by name of the column; the codes of one
+            stand side by side.
 
     Raises:
-        TableError: a kind or a name that does not exist, too many categories or none of `MIN_ROWS` rows,
-            infinite values, or a column that is not what its kind says; never shows a value.
+        TableError: a kind or a name that does not exist, codes that stand apart, too many categories or none
+            of `MIN_ROWS` rows, infinite values, or a column that is not what its kind says; never shows a
+            value.
     """
-    if kinds is not None and not isinstance(kinds, Mapping):
-        raise TableError(f"kinds: expected kinds by name of a column, got {type(kinds).__name__}")
-    kinds = dict(kinds or {})
     names = table.columns.tolist()
     if not names:
         raise TableError("expected one column or more, got none")
-    if unknown := [name for name in kinds if name not in names]:
-        raise TableError(f"kinds: no such columns: {', '.join(map(str, unknown))}; there are {names}")
+    for what, given in (("kinds", kinds), ("codes", codes)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TableError(f"{what}: expected {what} by name of a column, got {type(given).__name__}")
+        if unknown := [name for name in given or () if name not in names]:
+            raise TableError(f"{what}: no such columns: {', '.join(map(str, unknown))}; there are {names}")
+    kinds, codes = dict(kinds or {}), dict(codes or {})
     known = get_args(Kind)
     if wrong := [name for name, kind in kinds.items() if kind not in known]:
         raise TableError(f"kinds: expected one of {', '.join(known)} for {', '.join(map(str, wrong))}")
+    if wrong := [name for name in codes if kinds.setdefault(name, "binary") != "binary"]:
+        raise TableError(
+            f"codes: expected binary columns, but kinds has others: {', '.join(map(str, wrong))}"
+        )
+    if wrong := [name for name, of in codes.items() if not isinstance(of, str) or not of]:
+        raise TableError(f"codes: expected the name of a variable for {', '.join(map(str, wrong))}")
+    runs = [of for of, _ in groupby(codes.get(name) for name in names) if of is not None]
+    if apart := sorted({of for of in runs if runs.count(of) > 1}):
+        raise TableError(f"codes: those of one variable have to stand side by side: {', '.join(apart)}")
     each = [_learn(table.iloc[:, position], name, kinds.get(name)) for position, name in enumerate(names)]
-    return Columns(tuple(each))
+    return Columns(tuple(replace(one, code_of=codes.get(one.name, "")) for one in each))
 
 
 def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:

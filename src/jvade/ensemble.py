@@ -92,7 +92,9 @@ def components(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, "S N"], Flo
     return _by_blocks(program, ensemble, x, axis=1)
 
 
-def likeness(ensemble: Ensemble, x: Rows, hidden: float, seed: int) -> Float[np.ndarray, "S C C"]:
+def likeness(
+    ensemble: Ensemble, x: Rows, runs: Int[np.ndarray, "S N"], hidden: float, seed: int
+) -> Float[np.ndarray, "S C C"]:
     """Return how alike the components of every run are: the chance that it puts rows of two of them together.
 
     The run sees a part of either row, as in its training: what is hidden has the mean of its column.
@@ -102,13 +104,20 @@ def likeness(ensemble: Ensemble, x: Rows, hidden: float, seed: int) -> Float[np.
     Args:
         ensemble: of a clustering.
         x: the rows of the fit, standardised; a random subset of them is read.
+        runs: component of each row in every run.
         hidden: share of the inputs that are hidden, in [0, 1), drawn anew for every row and view.
         seed: of the subset, and of what is hidden.
+
+    Raises:
+        ValueError: rows that cannot be, or runs of other rows.
     """
     rows, rng = finite(x, ensemble.architecture.n_features), np.random.default_rng(seed)
-    few = rows[np.sort(rng.choice(len(rows), min(LIKENESS_ROWS, len(rows)), replace=False))]
+    if runs.shape[1] != len(rows):
+        raise ValueError(f"runs: expected a component for each of {len(rows)} rows, got {runs.shape[1]}")
+    chosen = np.sort(rng.choice(len(rows), min(LIKENESS_ROWS, len(rows)), replace=False))
+    few, labels = rows[chosen], runs[:, chosen]
     means = rows.mean(axis=0, dtype=float).astype(rows.dtype)
-    labels, n_views = components(ensemble, few)[0], N_VIEWS if hidden else 1
+    n_views = N_VIEWS if hidden else 1
     members = (np.arange(ensemble.architecture.n_clusters)[:, None] == labels[:, None]).astype(float)
     sizes, sums = members.sum(axis=2, keepdims=True), np.zeros((*members.shape[:2], members.shape[1]))
     for _ in range(n_views):  # one after the other: of wide rows, all of them would fill the memory

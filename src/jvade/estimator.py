@@ -43,7 +43,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     0/1 column each. A missing number counts as the mean of the known ones, a missing category as none.
 
     Every setting that is None is that of the configuration: "robust" takes what six runs of 15 components
-    agree on (docs/method.md), "paper" is one run with the settings of the study (section 2.3).
+    agree on, with likelihoods by kind (docs/method.md), "paper" is one run with the settings of the study
+    (section 2.3).
 
     Args:
         n_clusters: clusters, or several numbers to choose from by BIC of a mixture on the latents.
@@ -53,8 +54,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             single run has `n_clusters`. At most a tenth of the rows, but no fewer than the clusters.
         latent_dim: latents.
         widths: hidden widths of the encoder; the decoder mirrors them.
-        likelihood: "gaussian" for all columns, or "by-kind": 0/1 columns Bernoulli, categories under one
-            softmax.
+        likelihood: "gaussian" for all columns, or "by-kind": numbers Gaussian, 0/1 columns Bernoulli, the
+            categories of a column, and the `codes` of a variable, under a softmax.
         noise: variance of the Gaussian columns: "fixed", or "learned", one for all, or one "by-column".
         noise_variance: of the decoder, in squared standardised units; where it is learned, its start.
         kl_weight: factor of the KL terms in training.
@@ -71,6 +72,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             "quadrature".
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
+        codes: the variable that a 0/1 column is one code of, by name of the column, as
+            `{"eye": "diagnosis", "skin": "diagnosis"}`: those of one variable stand side by side, and share a
+            softmax where the likelihood is by kind. No row should have two of them.
         random_state: seed of every draw; the same number gives the same clusters on the same machine.
         checkpoint: folder that keeps the state of the training every half minute, where ctrl-C stops it, and
             after ten seconds the end of each stage; the same fit of the same rows, from the same
@@ -133,6 +137,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         input_dropout: float | None = None,
         responsibilities: Responsibilities | None = None,
         kinds: Mapping[Hashable, Kind] | None = None,
+        codes: Mapping[Hashable, str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         checkpoint: str | Path | None = None,
         on_block: Callable[[Progress], None] | None = None,
@@ -158,6 +163,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.input_dropout = input_dropout
         self.responsibilities = responsibilities
         self.kinds = kinds
+        self.codes = codes
         self.random_state = random_state
         self.checkpoint = checkpoint
         self.on_block = on_block
@@ -178,7 +184,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
         table = self._table(X, reset=True)
-        self.columns_ = learn(table, self.kinds)
+        self.columns_ = learn(table, self.kinds, self.codes)
         if not self.columns_.width:  # columns that tell nothing can be fitted, as scikit-learn asks
             self.columns_.check()
         rows = self.columns_.encode(table)
@@ -223,7 +229,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     def score_samples(self, X: Table) -> Float[np.ndarray, " N"]:
         """Return the ELBO of each row in the best run: a lower bound of its log-density, nats.
 
-        It is of the standardised columns, so it compares settings on one table, not tables.
+        It is of the standardised columns, so it compares settings on one table, not tables; and not
+        likelihoods, as a density of 0/1 columns is no probability.
         """
         return self._ask(ensemble.bounds, X)
 

@@ -144,16 +144,17 @@ def _warnings(clustering: Clustering, found: Health, gap_error: float) -> list[s
     elif len(clustering.sound) == 1:
         lines.append("one run is left, which is no consensus; see to what made the others fail")
     elif found.agreement < AGREEMENT:
+        remedy = "" if clustering.ensemble.architecture.blocks else "try likelihood by-kind, "
         lines.append(
             f"two runs agree at a mean ARI of {found.agreement:.2f} only, so support says less than it seems "
-            "to; try likelihood by-kind, leave out inputs that tell nothing of what you look for, or give "
-            "more rows"
+            f"to; {remedy}leave out inputs that tell nothing of what you look for, or give more rows"
         )
     unused = [run for run, n in zip(found.runs["run"], found.runs["used_latents"], strict=True) if n == 0]
     if unused:
+        gaussian = any(one.likelihood == "gaussian" for one in clustering.ensemble.architecture.all_blocks)
         lines.append(
             f"run {', '.join(map(str, unused))}: no latent depends on the row, so its clusters mean nothing; "
-            "lower the noise variance or the KL weight"
+            f"lower {'the noise variance or ' * gaussian}the KL weight"
         )
     apart, error = found.runs["gap"].to_numpy(float), GAP_ERRORS * gap_error
     # Every run holds out rows of its own, so their mean gap has less of chance than the largest.

@@ -200,9 +200,9 @@ def _arrays(model: VaDE) -> dict[str, np.ndarray]:
 def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: manifest.plain(value) for name, value in model.get_params().items()}
     given |= {"checkpoint": None, "on_block": None}
-    kinds = model.kinds
-    if kinds is not None:
-        given["kinds"] = [[manifest.plain(name), kind] for name, kind in kinds.items()]
+    for what, by_name in (("kinds", model.kinds), ("codes", model.codes)):  # names may be numbers
+        if by_name is not None:
+            given[what] = [[manifest.plain(name), one] for name, one in by_name.items()]
     if not isinstance(given["random_state"], int | None):
         given["random_state"] = model.seed_
     health, history = model.health_._asdict(), model.history_
@@ -274,8 +274,12 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
         added |= new if number > description["format"] else {}
     if isinstance(given["configuration"], dict):
         given["configuration"] = _configuration(given["configuration"], added)
-    if given["kinds"] is not None:
-        given["kinds"] = dict(given["kinds"])
+    if "codes" not in given and given.get("likelihood") is None:
+        # Written when "robust" was Gaussian: a second fit is to be of the same kind.
+        given["likelihood"] = description["settings"].get("likelihood", "gaussian")
+    for what in ("kinds", "codes"):
+        if given.get(what) is not None:  # codes are newer than the first files
+            given[what] = dict(given[what])
     if given["widths"] is not None:
         given["widths"] = tuple(given["widths"])
     model = VaDE(**given)

@@ -14,7 +14,7 @@ from jvade.analysis import consensus
 from jvade.clustering import PAPER, ROBUST, Configuration
 from jvade.core import fit, lanes
 from jvade.core.layout import take_lane
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 
 
 def test_the_named_configurations():
@@ -27,6 +27,17 @@ def test_the_named_configurations():
     assert (PAPER.widths, PAPER.n_runs) == ((256,), 1)
     assert ROBUST.n_runs > 1
     assert ROBUST.training.input_dropout > 0
+    assert (PAPER.likelihood, ROBUST.likelihood) == ("gaussian", "by-kind")
+
+
+def test_kinds_are_seen_from_the_values_where_none_are_given():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(50, 2)), rng.integers(0, 2, (50, 3)), np.zeros(50), np.ones(50)])
+    kinds = (Block("gaussian", 2), Block("bernoulli", 3), Block("gaussian", 2))
+    assert ROBUST.architecture(x).blocks == kinds
+    given = (Block("gaussian", 2), Block("categorical", 3), Block("gaussian", 2))
+    assert ROBUST.architecture(x, given).blocks == given
+    assert PAPER.architecture(x, given).blocks == ()
 
 
 def test_groups_far_apart_are_found_by_all_runs(groups, found):
@@ -39,7 +50,7 @@ def test_groups_far_apart_are_found_by_all_runs(groups, found):
 
 
 def test_the_answer_is_the_consensus_of_the_runs(found, groups, small):
-    likeness = ensemble.likeness(found.ensemble, groups[0], small.training.input_dropout, 0)
+    likeness = ensemble.likeness(found.ensemble, groups[0], found.runs, small.training.input_dropout, 0)
     agreed, labels, support = consensus.agree(list(found.runs), 3, 0, likeness=list(likeness), n_labels=4)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.support, support)
@@ -50,11 +61,9 @@ def test_the_answer_is_the_consensus_of_the_runs(found, groups, small):
 def test_what_runs_mix_up_decides_which_groups_are_joined(groups, small, monkeypatch):
     """Two clusters of three groups: those that are said to be alike, whichever they are."""
     x, truth = groups
-    own = ensemble.components
 
-    def alike(pair, made, x, hidden, seed):
+    def alike(pair, made, x, runs, hidden, seed):
         assert (hidden, seed) == (small.training.input_dropout, 0)
-        runs, _ = own(made, x)
         return np.stack([alike_in(run, pair) for run in runs])
 
     def alike_in(run, pair):

@@ -35,6 +35,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(made, groups, question):
     """To the bit: alone, in another order, across the border of a block."""
@@ -60,7 +61,7 @@ def test_components_are_those_of_the_core(found, groups):
 
 def test_the_likeness_of_whole_rows_is_that_of_their_responsibilities(found, groups):
     """Nothing hidden: pair by pair, the chance that draws from the responsibilities of both rows are one."""
-    likeness = ensemble.likeness(found.ensemble, groups[0], 0.0, 0)
+    likeness = ensemble.likeness(found.ensemble, groups[0], found.runs, 0.0, 0)
     for run, lane in enumerate(found.sound):
         params = take_lane(found.fit.finetuned.params, lane)
         x, lane = jnp.asarray(groups[0], jnp.float32), take_lane(found.lanes, lane)
@@ -76,9 +77,9 @@ def test_the_likeness_of_whole_rows_is_that_of_their_responsibilities(found, gro
 def test_the_likeness_of_rows_seen_in_part_is_how_often_they_fall_together(found, groups):
     """By draws of pairs of rows, of what is hidden of them, and of a component for each."""
     rng, x, hidden = np.random.default_rng(0), groups[0].astype(np.float32), 0.7
-    likeness = ensemble.likeness(found.ensemble, x, hidden, 0)
-    np.testing.assert_allclose(likeness, likeness.transpose(0, 2, 1), rtol=1e-12)
     labels, _ = ensemble.components(found.ensemble, x)
+    likeness = ensemble.likeness(found.ensemble, x, labels, hidden, 0)
+    np.testing.assert_allclose(likeness, likeness.transpose(0, 2, 1), rtol=1e-12)
     one = found.ensemble._replace(agreed=None)
     for run in range(len(found.sound)):
         params, settings = take_lane((one.params, one.hyperparameters), slice(run, run + 1))

@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from jvade import clustering, ensemble, health
 from jvade.core.model import Posterior
+from jvade.core.settings import Block
 
 
 def test_nats_are_the_mutual_information_of_a_linear_gaussian_latent():
@@ -49,6 +50,14 @@ def test_every_warning_says_what_to_change(groups, found):
     assert "only, so support says less than it seems to; try likelihood by-kind" in warnings(
         found._replace(runs=rng.integers(0, 4, found.runs.shape))
     )
+    sizes = found.ensemble.architecture
+    by_kind = replace(sizes, blocks=(Block("bernoulli", 6),))
+    kinds = found._replace(ensemble=found.ensemble._replace(architecture=by_kind))
+    said = [
+        health._warnings(one, health.examine(found, groups[0])._replace(agreement=0.1), 0.0)
+        for one in (found, kinds)
+    ]
+    assert ["by-kind" in " ".join(lines) for lines in said] == [True, False]
     assert "run 1, 3: no latent depends on the row" in warnings(found, used_latents=[0, 1, 0])
     assert "0.30 nats worse than those trained on" in warnings(found, gap=[0.0, 0.3, -1.0])
     assert "trained on" in warnings(found, gap_error=0.09, gap=[0.0, 0.3, -1.0])

@@ -12,7 +12,7 @@ from jvade.core import lanes, likelihoods, model
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
 from jvade.core.objective import elbo_terms
-from jvade.core.settings import Architecture, Block, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training, joined
 
 N = 6
 #: A number, two 0/1 columns, a variable of four categories, two numbers.
@@ -48,6 +48,28 @@ def by_hand(x, outputs, noises):
         total += np.log(weights[chosen] / weights.sum())
         found.append(total)
     return np.array(found)
+
+
+def test_codes_of_one_variable_are_joined():
+    one = [Block("gaussian", 1), *[Block("bernoulli", 1)] * 6, Block("categorical", 2), Block("gaussian", 1)]
+    of = ["", "", "level", "level", "place", "", "", "", ""]
+    expected = [("gaussian", 1), ("bernoulli", 1), ("categorical", 2), ("categorical", 1), ("bernoulli", 2)]
+    assert joined(one, of) == (*(Block(*each) for each in expected), *one[-2:])
+    # A column that tells nothing counts as a number, and is a code all the same.
+    assert joined([Block("bernoulli", 1), Block("gaussian", 1)], ["a", "a"]) == (Block("categorical", 2),)
+    assert joined(one[:2] * 2) == (*one[:2] * 2,)
+
+
+@pytest.mark.parametrize("codes", [(1, 1, 0), (1, 1, 1), (1, 0.3, 0)])
+def test_a_row_that_has_several_codes_is_no_likelier_than_any_of_them(codes):
+    """It cannot be, and may come: among new rows, and where what is missing counts as its mean."""
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(3 * rng.normal(size=(50, 3)) + 5)
+    one = likelihoods.categorical(jnp.tile(jnp.asarray(codes, float), (50, 1)), logits)
+    each = np.stack([likelihoods.categorical(jnp.eye(3)[np.full(50, k)], logits) for k in range(3)])
+    np.testing.assert_allclose(one, np.asarray(codes) @ each, rtol=1e-4)
+    assert (np.asarray(one) <= each[0] + 1e-6).all()  # the first is one of them, always
+    assert (each <= 0).all()
 
 
 @pytest.mark.parametrize("noises", [np.array([0.3] * 3), NOISES])

@@ -127,6 +127,7 @@ def test_a_code_called_other(visits, write, payers, levels, positions):
     frame = visits.iloc[:6].assign(PAYER=payers.split(), COST="1")
     found = read_visits(write(frame), parse_mapping(CODED))
     assert found.levels["payer"] == levels
+    assert {v.code_of for v in found.inputs if v.name.startswith("payer_")} <= {"further: payer"}
     got = np.zeros(6, dtype=int)
     for i, name in enumerate([n for n in found.names if n.startswith("payer_")], start=1):
         got += i * found.frame[name].to_numpy(dtype=int)

@@ -139,6 +139,34 @@ def test_what_cannot_be_used_is_named_and_no_value_shown(values, kinds, words):
     assert "name 7" not in str(caught.value)
 
 
+def test_codes_of_one_variable_share_a_softmax():
+    code = np.arange(60) % 4
+    frame = pd.DataFrame(
+        {"age": np.arange(60.0), "eye": code == 1, "rare": np.arange(60) == 3, "skin": code == 2}
+    )
+    frame["female"] = np.arange(60) % 2
+    columns = learn(frame, codes=dict.fromkeys(["eye", "rare", "skin"], "diagnosis"))
+    # One that is silent is a code among the others.
+    assert columns.blocks == (Block("gaussian", 1), Block("categorical", 3), Block("bernoulli", 1))
+    assert learn(frame).blocks[1:] == (Block("bernoulli", 1), Block("gaussian", 1), Block("bernoulli", 2))
+    assert Columns.from_dict(columns.to_dict()) == columns
+    with pytest.raises(ValueError, match="codes: no such columns: nose; there are"):
+        learn(frame, codes={"nose": "diagnosis"})
+    with pytest.raises(ValueError, match="column 'age': expected 0 or 1 in every row of a binary column"):
+        learn(frame, codes={"age": "diagnosis", "eye": "diagnosis"})
+    with pytest.raises(ValueError, match="codes: expected binary columns, but kinds has others: eye"):
+        learn(frame, {"eye": "numeric"}, {"eye": "diagnosis"})
+    for of in (0, None, "", np.nan):
+        with pytest.raises(ValueError, match="codes: expected the name of a variable for skin"):
+            learn(frame, codes={"eye": "diagnosis", "skin": of})
+    with pytest.raises(
+        ValueError, match="codes: those of one variable have to stand side by side: diagnosis"
+    ):
+        learn(frame, codes={"eye": "diagnosis", "skin": "diagnosis"})
+    with pytest.raises(ValueError, match="codes: expected codes by name of a column, got list"):
+        learn(frame, codes=["eye"])
+
+
 def test_new_rows_of_a_binary_column_are_checked():
     columns = learn(pd.DataFrame({"a": [0, 1, 1]}))
     with pytest.raises(ValueError, match="got 1 of 3 that are neither"):

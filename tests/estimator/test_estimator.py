@@ -150,6 +150,7 @@ def test_a_grid_search_by_the_bound(table):
     assert search.best_params_ == {"noise_variance": 0.1}
 
 
+@pytest.mark.bitwise
 def test_a_stopped_fit_goes_on(table, tmp_path, monkeypatch):
     """Stopped by its own hook in the fine-tuning, it ends where an undisturbed fit ends, to the bit."""
     monkeypatch.setattr("jvade.checkpoints.EVERY", 0.0)
@@ -343,23 +344,32 @@ def test_a_run_of_a_sweep_is_an_estimator(table):
 @pytest.fixture(scope="module")
 def by_kind(table):
     """A model whose 0/1 columns and categories have likelihoods of their own, and every number its noise."""
-    return VaDE(
-        3, configuration="paper", likelihood="by-kind", noise="by-column", random_state=0, **SMALL
-    ).fit(table[0])
+    settings = {"configuration": "paper", "likelihood": "by-kind", "noise": "by-column", "random_state": 0}
+    return VaDE(3, codes={"eye": "diagnosis", "skin": "diagnosis"}, **settings, **SMALL).fit(coded(table))
+
+
+def coded(table):
+    """Return the table with two columns more, codes of one variable."""
+    frame, group = table
+    return frame.assign(eye=(group == 1).astype(int), skin=(group == 2).astype(int))
 
 
 def test_columns_have_likelihoods_of_their_kind(by_kind, table, tmp_path):
-    frame, group = table
+    frame, group = coded(table), table[1]
     assert by_kind.ensemble_.architecture.blocks == (
         Block("gaussian", 2),
         Block("bernoulli", 2),
         Block("categorical", 3),
+        Block("categorical", 2),
     )
     noises = np.exp(by_kind.ensemble_.params.log_noise_variances)
     assert noises.shape == (1, 2)  # age and cost
     assert adjusted_rand_score(group, by_kind.labels_) > 0.9
     drawn, _ = by_kind.sample(2000)
     assert set(drawn["female"]) == {0, 1}
+    diagnoses = drawn[["eye", "skin"]].astype(int).sum(axis=1)
+    assert set(diagnoses) == {0, 1}
+    assert diagnoses.mean() == pytest.approx((group > 0).mean(), abs=0.1)
     assert set(drawn["level"].dropna()) == {"community", "secondary", "tertiary"}
     shares = drawn["level"].value_counts(normalize=True)
     assert shares.sum() == pytest.approx(1)
@@ -370,6 +380,8 @@ def test_columns_have_likelihoods_of_their_kind(by_kind, table, tmp_path):
     again = jvade.load(jvade.save(by_kind, tmp_path / "model.jvade"))
     np.testing.assert_array_equal(again.predict(frame), by_kind.labels_)
     np.testing.assert_array_equal(again.score_samples(frame), by_kind.score_samples(frame))
+    assert again.codes == by_kind.codes
+    assert again.columns_ == by_kind.columns_
 
 
 def test_likelihoods_that_do_not_exist_are_refused(table):
@@ -377,5 +389,3 @@ def test_likelihoods_that_do_not_exist_are_refused(table):
         VaDE(likelihood="poisson").fit(table[0])
     with pytest.raises(ValueError, match="noise: expected one of fixed, learned, by-column, got 'none'"):
         VaDE(noise="none").fit(table[0])
-    with pytest.raises(ValueError, match="needs the kinds of the columns"):
-        jvade.cluster(np.eye(20, 3), 2, 0, jvade.Configuration(likelihood="by-kind"))

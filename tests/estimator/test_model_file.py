@@ -216,6 +216,16 @@ def test_what_a_later_version_adds_is_left_aside(saved, fitted, table):
     assert again.get_params() == fitted.get_params()
 
 
+def test_a_file_of_before_likelihoods_by_kind_were_robust_is_fitted_again_as_it_was(saved):
+    def before(description, _):
+        description["given"].update(configuration="robust", likelihood=None)
+        del description["given"]["codes"], description["settings"]["likelihood"]
+
+    rewrite(saved, before)
+    again = jvade.load(saved)
+    assert clone(again).resolve(10**6).likelihood == again.configuration_.likelihood == "gaussian"
+
+
 def test_the_settings_kept_are_those_of_the_fit(single, table, tmp_path):
     model = clone(single).set_params(max_epochs=2).fit(table[0])
     model.set_params(max_epochs=3, kl_weight=2.0)

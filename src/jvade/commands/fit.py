@@ -1,7 +1,6 @@
 """What `jvade fit` does: a table in, a model file out."""
 
 import shutil
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -14,7 +13,6 @@ import pandas as pd
 from jvade import checkpoints, hooks, manifest, model_file
 from jvade.checkpoints import CHECKPOINTS, PRIVATE
 from jvade.clustering import ROBUST, Configuration
-from jvade.columns import Kind
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Hyperparameters, Noise, Responsibilities, Training
@@ -53,8 +51,8 @@ class FitSettings:
         track: also tell TensorBoard (events in OUT/tensorboard) or MLflow (the run at work there).
         n_runs: runs whose consensus is the answer; of a single run, its own.
         widths: hidden widths of the encoder; the decoder mirrors them.
-        likelihood: "gaussian" for all columns, or "by-kind": 0/1 columns Bernoulli, categories under one
-            softmax.
+        likelihood: "gaussian" for all columns, or "by-kind": numbers Gaussian, 0/1 columns Bernoulli, the
+            categories of a column, and the codes of a variable of visits, under a softmax.
         noise: variance of the Gaussian columns: "fixed" at --model.noise-variance, or from there "learned",
             one for all, or one "by-column".
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
@@ -131,13 +129,14 @@ class FitSettings:
             self.responsibilities,
         )
 
-    def estimator(self, kinds: Mapping[Hashable, Kind] | None) -> VaDE:
-        """Return the estimator of these settings, not yet fitted."""
+    def estimator(self, found: rows.Rows) -> VaDE:
+        """Return the estimator of these settings for some rows, not yet fitted."""
         numbers = list(self.n_clusters)
         return VaDE(
             numbers if len(numbers) > 1 else numbers[0],
             configuration=self.configured(),
-            kinds=kinds,
+            kinds=found.kinds,
+            codes=found.codes,
             random_state=self.seed,
         )
 
@@ -168,7 +167,7 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     told = [hooks.show(terminal), hooks.jsonl(settings.out / hooks.METRICS)]
     told += [hooks.tensorboard(settings.out / "tensorboard")] if "tensorboard" in settings.track else []
     told += [hooks.mlflow()] if "mlflow" in settings.track else []
-    model = settings.estimator(found.kinds).set_params(checkpoint=kept, on_block=hooks.every(*told))
+    model = settings.estimator(found).set_params(checkpoint=kept, on_block=hooks.every(*told))
     try:
         with terminal.step("fit"):
             model.fit(found.frame)

@@ -37,6 +37,7 @@ class Rows:
         frame: the inputs.
         row: number of each row in the file, from 1.
         kinds: of the inputs, where they are known.
+        codes: the variable that an input is one code of, likewise.
         about: what a model file says of them.
         lines: what a person should see.
     """
@@ -45,6 +46,7 @@ class Rows:
     frame: pd.DataFrame
     row: np.ndarray
     kinds: Mapping[Hashable, Kind] | None
+    codes: Mapping[Hashable, str] | None
     about: dict[str, Any]
     lines: list[str]
 
@@ -92,7 +94,7 @@ def learned(found: Rows) -> Columns:
         InputError: a column cannot be used as it is, or none tells anything.
     """
     try:
-        columns = learn(found.frame, found.kinds)
+        columns = learn(found.frame, found.kinds, found.codes)
         columns.check()
     except TableError as error:
         raise InputError([str(error)], found.name) from None
@@ -144,9 +146,10 @@ def read(
             "levels": {name: list(codes) for name, codes in found.levels.items()},
         }
         kinds: dict[Hashable, Kind] = {variable.name: variable.kind for variable in found.inputs}
+        codes: dict[Hashable, str] = {one.name: one.code_of for one in found.inputs if one.code_of}
         row = found.frame["row"].to_numpy()
         frame = pd.DataFrame(found.frame[found.names])
-        return Rows(visits.name, frame, row, kinds, about, found.account.lines())
+        return Rows(visits.name, frame, row, kinds, codes, about, found.account.lines())
     assert table is not None
     frame = _whole(table, columns or None, categories)
     if not len(frame):
@@ -164,7 +167,7 @@ def read(
         lines.append(f"warning: {', '.join(distinct)}: {what}")
     about = {"source": {"table": manifest.fingerprint(table)}}
     kinds = dict.fromkeys(categories, "categorical")
-    return Rows(table.name, frame, np.arange(1, len(frame) + 1), kinds, about, lines)
+    return Rows(table.name, frame, np.arange(1, len(frame) + 1), kinds, None, about, lines)
 
 
 @contextmanager

@@ -37,8 +37,11 @@ def bernoulli(x: Float[Array, "N D"], logits: Float[Array, "N D"]) -> Float[Arra
 
 
 def categorical(x: Float[Array, "N D"], logits: Float[Array, "N D"]) -> Float[Array, " N"]:
-    """Return log p of one variable of D + 1 categories, natural log; that without a column has logit 0."""
-    return jnp.sum(x * logits, axis=-1) - _log_normalizer(logits)
+    """Return log p of one variable of D + 1 categories, natural log; that without a column has logit 0.
+
+    Of a row that has several, which cannot be, the sum of the log p of each: never above 0.
+    """
+    return jnp.sum(x * logits, axis=-1) - jnp.maximum(1, jnp.sum(x, axis=-1)) * _log_normalizer(logits)
 
 
 def log_likelihood(

@@ -6,7 +6,7 @@ penalties that no lane has are in no program).
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from numbers import Real as RealNumber
@@ -96,14 +96,23 @@ class Block(NamedTuple):
     width: int
 
 
-def joined(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """Return blocks with neighbours of one likelihood as one; each variable of categories stays its own."""
+def joined(blocks: Sequence[Block], code_of: Sequence[str] | None = None) -> tuple[Block, ...]:
+    """Return blocks with neighbours of one likelihood as one; each variable of categories stays its own.
+
+    Args:
+        blocks: likelihoods of the columns, in their order.
+        code_of: of each block, the variable that its columns are codes of, "" for none: neighbours that are
+            codes of one variable are the categories of that one. None: of no block.
+    """
     found: list[Block] = []
-    for block in blocks:
-        if found and found[-1].likelihood == block.likelihood != "categorical":
-            found[-1] = block._replace(width=found[-1].width + block.width)
+    before = ""
+    for block, variable in zip(blocks, code_of or [""] * len(blocks), strict=True):
+        one = Block("categorical", block.width) if variable else block
+        if found and (variable == before != "" or found[-1].likelihood == one.likelihood != "categorical"):
+            found[-1] = one._replace(width=found[-1].width + one.width)
         else:
-            found.append(block)
+            found.append(one)
+        before = variable
     return tuple(found)
 
 

@@ -331,7 +331,8 @@ def _inputs(
     for variable in STUDY_INPUTS:
         if variable == LEVELS[0]:  # the mapping's own levels take the place of the study's
             for name in _level_names(mapping):
-                yield Variable(name, words.get(name) or _words(name), "institution", "binary")
+                label = words.get(name) or _words(name)
+                yield Variable(name, label, "institution", "binary", code_of=LEVELS[0].code_of)
         elif variable.name == "subdistrict_01":
             yield from (coding for coding in codings if coding.name == "subdistrict")
         elif variable.name == "cost":

@@ -97,7 +97,9 @@ def one_hot(
         name = f"{coding.name}_{re.sub(r'[^0-9a-z]+', '_', words.lower()).strip('_') or i}"
         while name in columns:  # two codes whose names differ only in signs
             name = f"{name}_{i}"
-        variables.append(Variable(name, f"{coding.label}: {words}", coding.group, "binary"))
+        # A person may call a further column what the study calls one of its own.
+        of = f"{coding.group}: {coding.name}"
+        variables.append(Variable(name, f"{coding.label}: {words}", coding.group, "binary", code_of=of))
         other = level == OTHER
         columns[name] = positions.notin([NONE, *named]) if other else positions == number.get(level, ABSENT)
     return variables, columns

@@ -21,6 +21,8 @@ class Variable:
         group: heading it stands under in Table 7 (personal, visit, institution, residence, diagnosis).
         kind: "numeric" gets a z-score; "binary" is 0 or 1 and stays so.
         unit: unit of a numeric input; "" for a binary one.
+        code_of: the variable that a binary input is one code of, such as the diagnosis: no visit has two of
+            them. "" for others.
     """
 
     name: str
@@ -28,17 +30,19 @@ class Variable:
     group: str
     kind: Kind
     unit: str = ""
+    code_of: str = ""
 
 
 #: The outcome as a variable of tables: its words and its group, once for all of them.
 CROSS_DISTRICT = Variable(OUTCOME, "Care outside the home area", "outcome", "binary")
 
 
-def _flags(group: str, labels: dict[str, str]) -> tuple[Variable, ...]:
-    return tuple(Variable(name, label, group, "binary") for name, label in labels.items())
+def _codes(of: str, group: str, labels: dict[str, str]) -> tuple[Variable, ...]:
+    return tuple(Variable(name, label, group, "binary", code_of=of) for name, label in labels.items())
 
 
-DIAGNOSES = _flags(
+DIAGNOSES = _codes(
+    "diagnosis",
     "diagnosis",
     {
         "malignant_neoplasm": "Malignant neoplasm",
@@ -58,7 +62,8 @@ DIAGNOSES = _flags(
         "health_factors": "Factors influencing health status",
     },
 )
-LEVELS = _flags(
+LEVELS = _codes(
+    "level",
     "institution",
     {
         "municipal": "Municipal hospital",
@@ -80,7 +85,7 @@ STUDY_INPUTS: tuple[Variable, ...] = (
     Variable("crossed_before", "Crossed district before", "visit", "binary"),
     *LEVELS,
     Variable("specialty", "Specialty hospital", "institution", "binary"),
-    *_flags("residence", {f"subdistrict_{i:02d}": f"Sub-district {i}" for i in range(1, 11)}),
+    *_codes("subdistrict", "residence", {f"subdistrict_{i:02d}": f"Sub-district {i}" for i in range(1, 11)}),
     *DIAGNOSES,
 )
 

@@ -341,6 +341,10 @@ def robust(study: Study, _: Show) -> str:
     agreement = (
         "" if values["agreement"] is None else f" Two runs agree at a mean ARI of {values['agreement']:.2f}."
     )
+    likelihood = {
+        "gaussian": "all inputs Gaussian",
+        "by-kind": "numbers Gaussian, 0/1 inputs Bernoulli, the codes of one variable under a softmax",
+    }[settings.likelihood]
     hidden = f"{100 * settings.training.input_dropout:.0f} %"
     return document.page(
         [
@@ -348,8 +352,9 @@ def robust(study: Study, _: Show) -> str:
             (
                 f"What {values['runs']} of {settings.n_runs} runs with {settings.model.latent_dim} latents"
                 f" and {values['clusters_of_a_run']} clusters each agree on, {hidden} of the inputs hidden"
-                f" from the encoder in the training.{agreement} About {100 * values['doubtful']:.0f} % of the"
-                " visits have a support below a half: most runs have them elsewhere."
+                f" from the encoder in the training, {likelihood}.{agreement} About"
+                f" {100 * values['doubtful']:.0f} % of the visits have a support below a half: most runs have"
+                " them elsewhere."
             ),
             table(runs, {"overlap": ".2f", "validation less training loss, nats": ".2f"}),
         ]

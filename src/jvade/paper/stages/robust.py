@@ -1,13 +1,22 @@
 """The same visits by our own configuration, whose row stands beside the study's methods in Table 5."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from jvade import clustering, health
 from jvade.analysis.comparison import number_by_cross_rate
 from jvade.core.settings import Block, joined
+from jvade.data.variables import Variable
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort, training
+
+
+def blocks(inputs: Sequence[Variable]) -> tuple[Block, ...]:
+    """Return the likelihoods of the inputs, where they are by kind: codes of one variable share a softmax."""
+    each = [Block("gaussian" if one.kind == "numeric" else "bernoulli", 1) for one in inputs]
+    return joined(each, [one.code_of for one in inputs])
 
 
 def compute(study: Study) -> Outcome:
@@ -15,9 +24,9 @@ def compute(study: Study) -> Outcome:
     settings, visits = study.settings, cohort.load(study)
     x = training.device_matrix(study)
     told, kept = study.told("robust"), study.checkpoints("robust")
-    kinds = (Block("bernoulli" if one.kind == "binary" else "gaussian", 1) for one in visits.table.inputs)
+    kinds = blocks(visits.table.inputs)
     found = clustering.cluster(
-        x, settings.model.n_clusters, settings.seed, settings.robust, told, kept, joined(kinds)
+        x, settings.model.n_clusters, settings.seed, settings.robust, told, kept, kinds
     )
     report = health.examine(found, x)
     labels = number_by_cross_rate(found.labels, visits.table.outcome)
