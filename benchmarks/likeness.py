@@ -20,13 +20,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-import ablation
 import numpy as np
 import pandas as pd
 import quality
 import report
+import visits
 from sklearn.metrics import adjusted_rand_score
-from visits import matrix
 
 from jvade import health
 from jvade.analysis import consensus
@@ -35,6 +34,7 @@ from jvade.columns import learn
 from jvade.core.settings import Block
 from jvade.data.variables import STUDY_INPUTS
 from jvade.paper.settings import PaperSettings
+from jvade.paper.stages import robust
 
 LIKELIHOODS = ("gaussian", "by-kind")
 
@@ -102,11 +102,11 @@ def tables(options: argparse.Namespace) -> Iterator[Table]:
     for seed in options.cohorts:
         cohort = quality.draw(options.rows, seed)
         types = cohort.frame["planted_type"].to_numpy()
-        yield Table(f"district {seed}", cohort.x, types, 7, ablation.kinds(STUDY_INPUTS, cohort.x))
+        yield Table(f"district {seed}", cohort.x, types, 7, robust.blocks(STUDY_INPUTS))
     if options.visits is not None:
-        x = np.asarray(matrix(PaperSettings(visits=options.visits, mapping=options.mapping)))
+        x, inputs = visits.read(PaperSettings(visits=options.visits, mapping=options.mapping))
         x = x[np.random.default_rng(0).permutation(len(x))[: options.rows]]
-        yield Table(options.visits.stem, x, None, 7, ())
+        yield Table(options.visits.stem, x, None, 7, robust.blocks(inputs))
 
 
 def measure(table: Table, likelihood: str, seeds: Sequence[int]) -> dict[str, dict[str, float]]:
@@ -147,11 +147,10 @@ def main() -> None:
     lines = []
     for table in tables(options):
         for likelihood in LIKELIHOODS:
-            if likelihood == "gaussian" or table.blocks:
-                for how, found in measure(table, likelihood, options.seeds).items():
-                    about = {"table": table.name, "likelihood": likelihood, "joined_by": how}
-                    lines.append(about | found)
-                    print(lines[-1], flush=True)
+            for how, found in measure(table, likelihood, options.seeds).items():
+                about = {"table": table.name, "likelihood": likelihood, "joined_by": how}
+                lines.append(about | found)
+                print(lines[-1], flush=True)
     report.write("benchmarks/likeness.py", options, {"results": lines}, options.out)
 
 

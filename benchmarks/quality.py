@@ -39,12 +39,13 @@ from jvade.clustering import PAPER, ROBUST, Configuration
 from jvade.core import fit, gmm, lanes, model
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
-from jvade.data.district.draw import blocks
+from jvade.data.district import draw as district
 from jvade.data.district.inputs import inputs
 from jvade.data.matrix import fit_scaling, to_matrix
 from jvade.data.variables import DIAGNOSES, LEVELS, OUTCOME, STUDY_INPUTS
 from jvade.ensemble import Ensemble
 from jvade.paper.stages import grid
+from jvade.paper.stages.robust import blocks
 
 N_CLUSTERS = 7
 #: A cluster counts for the highest cross rate from this share of the visits on.
@@ -88,7 +89,9 @@ class Found(NamedTuple):
 def draw(n_visits: int, seed: int) -> Cohort:
     """Return a simulated district; the scaling is that of the visits that methods are fitted to."""
     patients = round(n_visits * 57 / 365)
-    frame = pd.concat([inputs(block) for block in blocks(n_visits, patients, seed)], ignore_index=True)
+    frame = pd.concat(
+        [inputs(block) for block in district.blocks(n_visits, patients, seed)], ignore_index=True
+    )
     frame = frame.dropna(subset=["cost"]).reset_index(drop=True)
     aside = np.random.default_rng(seed).random(patients + 1) < 0.2
     test = aside[np.asarray(frame["patient"])]
@@ -138,7 +141,7 @@ def study(
 
 def configured(configuration: Configuration, x: np.ndarray, new: np.ndarray, seed: int) -> Found:
     """Return the clusters of a configuration, and the mean of its runs' bounds."""
-    found = clustering.cluster(x, N_CLUSTERS, seed, configuration)
+    found = clustering.cluster(x, N_CLUSTERS, seed, configuration, blocks=blocks(STUDY_INPUTS))
     elbo = -float(np.mean(np.asarray(found.fit.finetuned.best_loss)[found.sound]))
     runs = configuration.n_runs
     return Found(*ensemble.place(found.ensemble, new), elbo, runs, runs - len(found.sound))
@@ -224,12 +227,14 @@ def methods(
 ) -> list[tuple[str, Callable[[], dict[str, list[Found]]]]]:
     """Return what to run, by its last name: each gives the findings of every seed of one method or more."""
     x, new = cohort.x[~cohort.test], cohort.x[cohort.test]
+    gaussian = replace(robust, likelihood="gaussian")
     each: dict[str, Callable[[], list[Found]]] = {
         "supervised (ceiling)": lambda: [supervised(cohort)],
         "right families, EM from the types": lambda: [right_families(cohort)],
         "K-Means": lambda: [kmeans(x, new, seed) for seed in seeds],
         "GMM": lambda: [raw_mixture(x, new, seed) for seed in seeds],
         "VaDE, robust": lambda: [configured(robust, x, new, seed) for seed in seeds],
+        "VaDE, robust, all Gaussian": lambda: [configured(gaussian, x, new, seed) for seed in seeds],
     }
     alone = [(name, lambda name=name, run=run: {name: run()}) for name, run in each.items()]
     return [*alone, ("VaDE, paper", lambda: study(paper, x, new, seeds))]

@@ -307,8 +307,7 @@ PAGES = {
     HERE / "README.md": TABLES | {"growth_sizes": growth},
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
-        "quality_203": quality,
-        "ablation": ablation,
+        "ablation_gaussian": ablation,
         "ablation_kinds": ablation,
         "ablation_real": ablation,
         "ablation_options": ablation,
