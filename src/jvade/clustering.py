@@ -198,7 +198,7 @@ def cluster(
     params, settings = take_lane((found.finetuned.params, stack.hyperparameters), np.array(sound))
     params, settings = jax.tree.map(np.asarray, (params, settings))
     made = Ensemble(params, settings, architecture, None, best, configuration.responsibilities)
-    runs, _ = ensemble.components(made, rows)
+    runs, _ = ensemble.components(made, matrix)
     likeness = ensemble.likeness(made, matrix, runs, training.input_dropout, seed)
     agreed, labels, support = consensus.agree(
         list(runs), asked, seed, likeness=list(likeness), n_labels=architecture.n_clusters
