@@ -11,7 +11,8 @@ columns (the last is the study's), and clusters the same visits twice, from seed
 consensuses of as many runs. Judged are how far the single runs agree, how far the two consensuses do, and
 how many clusters hold a thousandth of the visits: runs that lose their clusters agree too. Where the visits
 are simulated, the agreement with the planted types is printed last; it was seen while we explored. Visits
-are those of a district that `quality.py` does not report on.
+are those of a district that `quality.py` does not report on. What is found is kept beside `--out` after every
+variant: the same command goes on after a stop.
 """
 
 import argparse
@@ -116,12 +117,15 @@ def main() -> None:
     else:
         cohort = quality.draw(options.rows, options.cohort)
         x, types, inputs = cohort.x, cohort.frame["planted_type"].to_numpy(), STUDY_INPUTS
-    found, each = {}, variants(replace(ROBUST, likelihood=options.likelihood))
+    kept, each = report.Kept(options), variants(replace(ROBUST, likelihood=options.likelihood))
     # A setting that is the base's own changes nothing.
-    for name in [one for one in options.variants if one == "robust" or each[one] != each["robust"]]:
-        found[name] = measure(x, types, each[name], robust.blocks(inputs))
-        print(name, found[name], flush=True)
-    report.write("benchmarks/ablation.py", options, {"rows": len(x), "variants": found}, options.out)
+    chosen = [one for one in options.variants if one == "robust" or each[one] != each["robust"]]
+    for name in [one for one in chosen if one not in kept.found]:
+        kept.found[name] = measure(x, types, each[name], robust.blocks(inputs))
+        print(name, kept.found[name], flush=True)
+        kept.write()
+    report.write("benchmarks/ablation.py", options, {"rows": len(x), "variants": kept.found}, options.out)
+    kept.remove()
 
 
 if __name__ == "__main__":
