@@ -114,6 +114,12 @@ def stages(found: dict[str, Any]) -> str:
     return f"Peak memory {found['peak_memory_gb']['median']:.1f} GB.\n\n{table(pd.DataFrame(rows))}"
 
 
+def compilation(found: dict[str, Any]) -> str:
+    """Return a table of the fits."""
+    rows = [{"what": name, "seconds": seconds(one)} for name, one in found["seconds"].items()]
+    return f"{found['options']['rows']:,} rows of six numbers.\n\n{table(pd.DataFrame(rows))}"
+
+
 def distances(found: dict[str, Any]) -> str:
     """Return a table of both sides by number of columns."""
     rows = [
@@ -246,6 +252,18 @@ def likeness(found: dict[str, Any]) -> str:
     return table(wide, {"seeds agree": ".2f", "ARI with what is planted": ".3f"})
 
 
+def plain(found: dict[str, Any]) -> str:
+    """Return a table of the methods on either kind of table."""
+    rows = [
+        {"table": kind, "method": name, "ARI": statistics.mean(each), "least": min(each), "most": max(each)}
+        for kind, methods in found["ari"].items()
+        for name, each in methods.items()
+    ]
+    forms: dict[str, str] = dict.fromkeys(("ARI", "least", "most"), ".2f")
+    options = found["options"]
+    return f"{options['draws']} draws of {options['rows']:,} rows each.\n\n{table(pd.DataFrame(rows), forms)}"
+
+
 def mnist(found: dict[str, Any]) -> str:
     """Return the course of the accuracy over the fine-tuning, a column a seed."""
     runs = found["runs"]["chosen"]
@@ -300,7 +318,8 @@ def _percent(values: Iterable[float]) -> str:
 
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    one.__name__: one for one in (throughput, em, growth, sweep, predict, handout, stages, distances)
+    one.__name__: one
+    for one in (throughput, em, growth, sweep, compilation, predict, handout, stages, distances)
 }
 #: The pages, and what makes the table of each name.
 PAGES = {
@@ -312,6 +331,7 @@ PAGES = {
         "ablation_real": ablation,
         "ablation_options": ablation,
         "likeness": likeness,
+        "plain": plain,
         "mnist": mnist,
         "mnist_digits": mnist_digits,
     },

@@ -1,5 +1,6 @@
 """Every annotation of the core is executed in these tests: shapes and types are checked on each call."""
 
+import logging
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,23 @@ def x64():
     """Compute in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compiled():
+    """The names of the programs that JAX compiles from here on."""
+    names = []
+
+    class Collect(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("Compiling"):
+                names.append(record.getMessage().split(" with ")[0])
+
+    logger, handler = logging.getLogger("jax._src.interpreters.pxla"), Collect()
+    logger.addHandler(handler)
+    with jax.log_compiles():
+        yield names
+    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

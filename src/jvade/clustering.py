@@ -195,8 +195,8 @@ def cluster(
         alone = of_lane(rows, found, stack, 0, architecture, configuration.responsibilities)
         return alone._replace(bics=bics)
     best = int(np.argmin(np.asarray(found.finetuned.best_loss)[sound]))
-    params, settings = take_lane((found.finetuned.params, stack.hyperparameters), np.array(sound))
-    params, settings = jax.tree.map(np.asarray, (params, settings))
+    every = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
+    params, settings = take_lane(every, np.array(sound))
     made = Ensemble(params, settings, architecture, None, best, configuration.responsibilities)
     runs, _ = ensemble.components(made, matrix)
     likeness = ensemble.likeness(made, matrix, runs, training.input_dropout, seed)
@@ -230,9 +230,8 @@ def of_lane(
     """
     if not 0 <= lane < len(stack.key) or not bool(found.sound[lane]):
         raise ValueError(f"lane: expected a sound one of the {len(stack.key)}, got {lane}")
-    params, settings = jax.tree.map(
-        np.asarray, take_lane((found.finetuned.params, stack.hyperparameters), slice(lane, lane + 1))
-    )
+    every = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
+    params, settings = take_lane(every, slice(lane, lane + 1))
     made = Ensemble(params, settings, architecture, None, 0, responsibilities)
     (labels,), (support,) = ensemble.components(made, x)
     order = np.argsort(-np.bincount(labels, minlength=architecture.n_clusters), kind="stable")
@@ -248,9 +247,9 @@ def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:
     n = int(trained.n_epochs[lane])
     columns: dict[str, Any] = {"epoch": np.arange(1, n + 1)}
     for name, terms in (("train", trained.history.train), ("validation", trained.history.validation)):
-        one = jax.tree.map(lambda leaf: leaf[:n], take_lane(terms, lane))
-        columns[f"{name}_loss"] = np.asarray(-one.elbo(kl_weight))
-        columns |= {f"{name}_{term}": np.asarray(values) for term, values in one._asdict().items()}
+        # Of all lanes and epochs: each number of them would be a program of its own.
+        every = {"loss": -terms.elbo(kl_weight), **terms._asdict()}
+        columns |= {f"{name}_{term}": np.asarray(values)[lane, :n] for term, values in every.items()}
     return pd.DataFrame(columns)
 
 

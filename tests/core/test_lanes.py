@@ -1,6 +1,5 @@
 """Lanes: alone or in a stack, stopped, poisoned, compacted, padded, in blocks of any length."""
 
-import logging
 from pathlib import Path
 
 import jax
@@ -61,20 +60,22 @@ def test_lanes_differ_by_seed_and_the_same_seed_gives_the_same_bits():
         np.testing.assert_array_equal(a[0], a[2])
 
 
-def test_early_stopping_of_one_lane_leaves_the_others_alone(x64):
+@pytest.mark.parametrize("layout", ["vmap", "map"])
+def test_early_stopping_of_one_lane_leaves_the_others_alone(x64, layout):
     """A lane with nothing to learn stops at its patience; its neighbours run as without it."""
     hopeless = HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=1)
     patient = HYPER._replace(patience=50)
-    got = run(lanes.stack([1, 2, 3], [patient, hopeless, patient]))
+    got = run(lanes.stack([1, 2, 3], [patient, hopeless, patient]), layout=layout)
     assert got.pretrained.n_epochs.tolist() == [12, 2, 12]
     assert got.pretrained.converged.tolist() == [False, True, False]
     for lane, seed in ((0, 1), (2, 3)):
         assert_same_lane(got.finetuned, lane, run(lanes.stack([seed], patient)).finetuned, 0)
 
 
-def test_a_poisoned_lane_is_reported_and_the_rest_equal_a_run_without_it(x64):
+@pytest.mark.parametrize("layout", ["vmap", "map"])
+def test_a_poisoned_lane_is_reported_and_the_rest_equal_a_run_without_it(x64, layout):
     poisoned = HYPER._replace(learning_rate=float("nan"))
-    got = run(lanes.stack([1, 2, 3], [HYPER, poisoned, HYPER]))
+    got = run(lanes.stack([1, 2, 3], [HYPER, poisoned, HYPER]), layout=layout)
     assert got.finetuned.finite.tolist() == [True, False, True]
     messages = fit.failures(got)
     assert len(messages) == 1
@@ -131,7 +132,7 @@ def test_compact_keeps_active_lanes_and_widths_of_powers_of_two():
         assert len(set(index)) == len(index)
         assert len(index) == len(active) or (len(index) & (len(index) - 1)) == 0
         assert len(index) < 2 * active.sum()
-        assert np.array_equal(lanes.compact(active, "map", 1), np.flatnonzero(active))
+        assert np.array_equal(lanes.compact(active, "map", 1), np.arange(len(active)))
 
 
 def test_an_accelerator_compacts_where_it_pays(monkeypatch):
@@ -168,10 +169,10 @@ def test_a_long_training_runs_each_lane_at_its_own_size_to_the_same_result(x64, 
     training, ran = Training(64, 4, block_epochs=2, layout="map"), []
     side_by_side = lanes.layouts.side_by_side
 
-    def watched(function, calls):
+    def watched(function, calls, **options):
         used = [static.get("architecture") for _, static in calls]
         ran.append([(one.latent_dim, one.n_clusters) for one in used if one])
-        return side_by_side(function, calls)
+        return side_by_side(function, calls, **options)
 
     padded = lanes.train(rows(), start, stack, "fine-tuning", wide, training)
     monkeypatch.setattr(lanes, "LONG", 4 * 9)  # batches of an epoch
@@ -188,6 +189,48 @@ def test_a_long_training_runs_each_lane_at_its_own_size_to_the_same_result(x64, 
     ran.clear()
     lanes.train(rows(), start, stack, "fine-tuning", wide, training)
     assert {size for used in ran for size in used} == {(4, 6)}
+
+
+def test_a_long_training_runs_only_the_lanes_at_work(x64, monkeypatch):
+    hopeless = HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=1)
+    stack = lanes.stack([1, 2], [HYPER._replace(patience=50), hopeless])
+    training, ran = Training(64, 4, block_epochs=1, layout="map"), []
+    side_by_side, params = lanes.layouts.side_by_side, lanes.init(stack, ARCHITECTURE)
+
+    def watched(function, calls, **options):
+        ran.append(len(calls))
+        return side_by_side(function, calls, **options)
+
+    short = lanes.train(rows(), params, stack, "pretraining", ARCHITECTURE, training)
+    monkeypatch.setattr(lanes, "LONG", 1)
+    monkeypatch.setattr(lanes.layouts, "side_by_side", watched)
+    long = lanes.train(rows(), params, stack, "pretraining", ARCHITECTURE, training)
+    assert ran == [2, 2, 2, 1, 1], "the start, then a block of each epoch"
+    assert long.n_epochs.tolist() == short.n_epochs.tolist() == [4, 2]
+    for lane in range(2):
+        assert_same_lane(long, lane, short, lane)
+
+
+def test_only_short_trainings_are_compiled_quickly_and_none_against_a_persons_flags(monkeypatch):
+    asked = []
+    monkeypatch.setattr(layout, "_options", lambda quickly: asked.append(quickly))
+    stack = lanes.stack([1], HYPER)
+    for long, want in ((10**9, True), (1, False)):
+        layout._programs.clear()
+        asked.clear()
+        monkeypatch.setattr(lanes, "LONG", long)
+        training = Training(64, 1, layout="map")
+        lanes.train(rows(), lanes.init(stack, ARCHITECTURE), stack, "pretraining", ARCHITECTURE, training)
+        assert asked == [False, False, want], "starting values, start, training"
+    monkeypatch.undo()
+    monkeypatch.setenv("XLA_FLAGS", "")
+    assert layout._options(quickly=True) == {"xla_backend_optimization_level": 1}
+    assert layout._options(quickly=False) is None
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
+    assert layout._options(quickly=True) is None
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(layout, "on_accelerator", lambda: True)
+    assert layout._options(quickly=True) is None
 
 
 def test_best_parameters_are_returned():
@@ -246,23 +289,6 @@ def test_every_training_row_is_used_once_an_epoch_and_no_validation_row():
         assert sorted(seen) == sorted(split[:n_train].tolist())
         orders.append(list(seen))
     assert np.mean(np.array(orders[0]) == np.array(orders[1])) < 0.05
-
-
-@pytest.fixture
-def compiled():
-    """The names of the programs that JAX compiles from here on."""
-    names = []
-
-    class Collect(logging.Handler):
-        def emit(self, record):
-            if record.getMessage().startswith("Compiling"):
-                names.append(record.getMessage().split(" with ")[0])
-
-    logger, handler = logging.getLogger("jax._src.interpreters.pxla"), Collect()
-    logger.addHandler(handler)
-    with jax.log_compiles():
-        yield names
-    logger.removeHandler(handler)
 
 
 def test_nothing_is_compiled_for_a_second_call_or_for_traced_settings(compiled):

@@ -38,6 +38,17 @@ def test_it_is_the_clustering_of_the_encoded_rows(table):
     np.testing.assert_array_equal(found.support, model.support_)
 
 
+@pytest.mark.parametrize("configuration", ["robust", "paper"])
+def test_a_second_fit_of_one_shape_compiles_nothing(compiled, configuration):
+    rows = np.random.default_rng(0).normal(size=(2, 300, 4))
+    settings = SMALL | {"configuration": configuration}
+    VaDE(3, random_state=1, **settings).fit(rows[0])
+    assert any("run_block" in name for name in compiled)
+    compiled.clear()
+    VaDE(3, random_state=2, **settings).fit(rows[1])
+    assert compiled == []
+
+
 def test_settings_are_those_of_the_configuration_unless_given():
     assert VaDE(15).resolve(10**6) == ROBUST
     assert VaDE(configuration="paper").resolve(10**6) == PAPER

@@ -100,7 +100,9 @@ def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, 
     return jax.vmap(lambda s, lane: epoch.is_active(s, lane, training))(states, lanes)
 
 
-_block = layouts.over_lanes(epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"))
+_block = layouts.over_lanes(
+    epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"), quickly=True
+)
 _block_alone = jax.jit(epoch.run_block, static_argnames=("architecture", "training"))
 
 #: Steps of a lane from which a program of its own size pays for its compilation: some 5 s, against 1 to 2 ms
@@ -114,22 +116,21 @@ SAVED_STEPS = 600_000
 def _run_unpadded(
     states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
 ) -> TrainState:
-    """Run a block of every lane at the lane's own size, as many at a time as there are cores."""
+    """Run a block of every lane at work at its own size, as many at a time as there are cores."""
     n_lanes = len(states.epoch)
-    wide, each = layouts.split_lanes(states, n_lanes), layouts.split_lanes(lanes, n_lanes)
+    found, each = layouts.split_lanes(states, n_lanes), layouts.split_lanes(lanes, n_lanes)
+    active = np.flatnonzero(np.asarray(_active(states, lanes, training)))
     calls = []
-    for state, lane in zip(wide, each, strict=True):
+    for i in active:
+        state, lane = found[i], each[i]
         own = replace(architecture, latent_dim=int(lane.hyperparameters.latent_dim))
         if state.params.mixture is not None:
             own = replace(own, n_clusters=int(lane.hyperparameters.n_clusters))
         narrow = epoch.map_parameters(lambda params, own=own: model.unpad(params, own), state)
         calls.append(((narrow, x, lane, until), {"architecture": own, "training": training}))
-    after = layouts.side_by_side(_block_alone, calls)
-    padded = [
-        epoch.map_parameters(lambda params, new: model.pad(new, params), *pair)
-        for pair in zip(wide, after, strict=True)
-    ]
-    return layouts.stack_lanes(padded)
+    for i, new in zip(active, layouts.side_by_side(_block_alone, calls), strict=True):
+        found[i] = epoch.map_parameters(lambda params, own: model.pad(own, params), found[i], new)
+    return layouts.stack_lanes(found)
 
 
 _take = jax.jit(layouts.take_lane)
@@ -143,9 +144,9 @@ def _put(tree: Any, index: Array, part: Any) -> Any:
 def compact(active: Bool[np.ndarray, " S"], layout: Layout, n_steps: int) -> np.ndarray:
     """Return the lanes to run next: all active ones, filled up with finished ones to a power of two.
 
-    Few widths mean few compilations; a finished lane in the stack changes nothing. One after the other every
-    width is the same program, so "map" takes the active lanes alone. On an accelerator a stack is compacted
-    where that may save more than it costs, and to powers of four.
+    Few widths mean few compilations; a finished lane in the stack changes nothing. Under "map" it costs
+    nothing either: its program ends at once. On an accelerator a stack is compacted where that may save more
+    than it costs, and to powers of four.
 
     Args:
         active: which lanes are at work.
@@ -154,7 +155,7 @@ def compact(active: Bool[np.ndarray, " S"], layout: Layout, n_steps: int) -> np.
             have the widths of one that was not stopped.
     """
     if layouts.resolve(layout) == "map":
-        return np.flatnonzero(active)
+        return np.arange(len(active))
     bits = (int(active.sum()) - 1).bit_length()
     if layouts.on_accelerator():
         width = min(len(active), 1 << (bits + bits % 2))
