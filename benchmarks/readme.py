@@ -326,6 +326,7 @@ PAGES = {
     HERE / "README.md": TABLES | {"growth_sizes": growth},
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
+        "ablation": ablation,
         "ablation_gaussian": ablation,
         "ablation_kinds": ablation,
         "ablation_real": ablation,
