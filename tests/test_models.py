@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -283,6 +284,28 @@ def test_codes_with_leading_zeros_are_categories_and_a_person_is_told(tmp_path, 
     assert profile["all"][1:4].sum() == pytest.approx(100)
 
 
+def test_codes_of_one_variable_are_named_on_the_command_line(tmp_path, capsys):
+    """They share a softmax in the model that is kept; visits have theirs by their mapping."""
+    rng = np.random.default_rng(0)
+    ill, seen = rng.integers(0, 4, 300), rng.integers(0, 3, 300)
+    dx = {f"dx_{i}": (ill == i).astype(int) for i in (1, 2, 3)}
+    place = {"ward": (seen == 1).astype(int), "clinic": (seen == 2).astype(int)}
+    frame = pd.DataFrame({"age": rng.normal(20.0 * ill)} | dx | place | {"flag": rng.integers(0, 2, 300)})
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    table = ("--table", tmp_path / "own.csv")
+    words = ("--codes", "diagnosis=dx_*", "place=ward,clinic", *FAST)
+    assert run("fit", *table, "--out", tmp_path / "fit", *words) == 0
+    said = capsys.readouterr().out
+    assert "  codes of diagnosis: dx_1, dx_2, dx_3\n  codes of place: ward, clinic\n" in said
+    model = jvade.load(tmp_path / "fit" / "model.jvade")
+    assert [(b.likelihood, b.width) for b in model.ensemble_.architecture.blocks] == [
+        ("gaussian", 1),
+        ("categorical", 3),
+        ("categorical", 2),
+        ("bernoulli", 1),
+    ]
+
+
 def test_a_fit_into_its_own_table_is_refused(own, tmp_path, capsys):
     """It would be clustered by its own labels the next time."""
     parts = tmp_path / "parts"
@@ -442,6 +465,21 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
             ("fit", "--out", "x", "--table", "OWN", "--columns", "age", "years"),
             "column 'years': not in the table",
         ),
+        (
+            ("fit", "--out", "x", "--table", "OWN", "--codes", "dx"),
+            "--codes: expected VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*, got 'dx'",
+        ),
+        (("fit", "--out", "x", "--table", "OWN", "--codes", "dx=flag,"), "--codes: expected VARIABLE=COLUMN"),
+        (
+            ("sweep", "--out", "x", "--table", "OWN", "--codes", "dx=flags"),
+            "--codes dx: no column 'flags' among the inputs",
+        ),
+        (
+            ("fit", "--out", "x", "--table", "OWN", "--codes", "dx=flag", "of=fl*"),
+            "--codes of: codes of dx already: flag",
+        ),
+        (("fit", "--out", "x", "--table", "OWN", "--codes", "dx=age"), "column 'age': "),
+        (("fit", "--out", "x", *VISITS, "--codes", "dx=age"), "--categories, --codes: visits have those"),
         (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "0"), "expected numbers of at least 1"),
         (("fit", "--out", "x", "--table", "OWN", "--mixture.n-init", "0"), "n_init: expected a whole number"),
         (("doctor", "--rows", "-5", "--quick"), "--rows: expected at least 1, got -5"),
@@ -524,7 +562,8 @@ def test_a_disk_that_fills_up_in_a_fit_is_said_and_the_fit_goes_on(own, tmp_path
     words = short_fit(own, tmp_path / "fit")
     done = child(words, limit=3000)
     assert done.returncode == 1
-    assert "\njvade: the state of the training cannot be kept" in done.stderr  # after what orbax logs
+    # A line of its own, before or after what orbax logs.
+    assert re.search("^jvade: the state of the training cannot be kept", done.stderr, re.MULTILINE)
     assert not (tmp_path / "fit" / "model.jvade").exists()
     assert child(words).returncode == 0
     assert jvade.load(tmp_path / "fit" / "model.jvade").n_rows_ == 900

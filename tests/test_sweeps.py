@@ -1,7 +1,7 @@
 """A sweep is its lanes, each as it would be alone, and a ranking that anyone can recompute."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,22 +15,24 @@ from sklearn.metrics import adjusted_rand_score
 import jvade
 from jvade.checkpoints import Checkpoints
 from jvade.cli import main
+from jvade.clustering import Configuration
 from jvade.commands import sweep as sweeping
 from jvade.commands.sweep import Over
 from jvade.core import fit, lanes
 from jvade.core.fit import MixtureStart
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 from jvade.sweeps import Sweep, combinations
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BASE = Hyperparameters(n_clusters=3, kl_weight=0.5, patience=2)
 OVER = {"noise_variance": (0.3, 0.1), "learning_rate": (3e-3, np.nan)}
 SEEDS = (4, 5)
-OPTIONS = {
-    "widths": (8,),
-    "training": Training(batch_size=64, max_epochs=5, block_epochs=5),
-    "mixture": MixtureStart(n_rows=200, n_init=4, n_continued=1),
-}
+CONFIGURATION = Configuration(
+    BASE,
+    Training(batch_size=64, max_epochs=5, block_epochs=5),
+    MixtureStart(n_rows=200, n_init=4, n_continued=1),
+    widths=(8,),
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def x() -> np.ndarray:
 @pytest.fixture(scope="module")
 def found(x) -> Sweep:
     """Two noise variances with a rate that trains and one that cannot, two seeds each."""
-    return jvade.sweep(x, OVER, seeds=SEEDS, base=BASE, **OPTIONS)
+    return jvade.sweep(x, OVER, seeds=SEEDS, configuration=CONFIGURATION)
 
 
 def test_combinations_are_all_and_keep_the_rest():
@@ -71,7 +73,7 @@ def test_each_row_is_the_training_it_names(x, found):
     """A lane alone, and its held-out ELBO at weight 1 from its parameters' own epoch."""
     stack = lanes.stack([5], BASE._replace(noise_variance=0.1, learning_rate=3e-3))
     sizes = Architecture(4, 2, 3, (8,))
-    alone = fit.fit(jnp.asarray(x), stack, sizes, OPTIONS["training"], OPTIONS["mixture"])
+    alone = fit.fit(jnp.asarray(x), stack, sizes, CONFIGURATION.training, CONFIGURATION.mixture)
     row = found.table.query("seed == 5 and noise_variance == 0.1 and learning_rate == 0.003").iloc[0]
     terms = jax.tree.map(lambda leaf: np.asarray(leaf[0]), alone.finetuned.history.validation)
     kl = terms.categorical_kl + terms.gaussian_cross_entropy - terms.posterior_entropy
@@ -120,9 +122,36 @@ def test_the_summary_has_a_row_for_each_setting(found):
 
 
 def test_one_seed_agrees_with_nobody(x):
-    alone = jvade.sweep(x, {}, seeds=(4,), base=BASE, **OPTIONS)
+    alone = jvade.sweep(x, {}, seeds=(4,), configuration=CONFIGURATION)
     assert alone.table["rank"].tolist() == [1]
     assert alone.table["agreement"].isna().all()
+
+
+def test_a_sweep_by_kind_trains_what_the_configuration_says(x):
+    """Its lanes are runs of the configuration alone: kinds of columns as given, learned noise, quadrature."""
+    mixed = np.concatenate([x, (x[:, :2] > 0).astype(np.float32)], axis=1)
+    blocks = (Block("gaussian", 4), Block("categorical", 2))
+    how = {"likelihood": "by-kind", "noise": "by-column", "responsibilities": "quadrature", "n_runs": 3}
+    chosen = replace(CONFIGURATION, **how)
+    found = jvade.sweep(mixed, {"kl_weight": (0.5, 1.0)}, seeds=(4,), configuration=chosen, blocks=blocks)
+    assert found.architecture.blocks == blocks
+    assert found.fit.finetuned.params.log_noise_variances.shape == (2, 4)
+    for lane, weight in enumerate((0.5, 1.0)):
+        one = replace(chosen, model=BASE._replace(kl_weight=weight), n_runs=1)
+        assert found.configurations[lane] == one
+        alone = jvade.cluster(mixed, 3, 4, one, blocks=blocks)
+        model = jvade.from_sweep(found, lane, mixed)
+        assert adjusted_rand_score(model.labels_, alone.labels) > 0.99
+        np.testing.assert_allclose(model.support_, alone.support, atol=1e-2)
+    # Of the last, whose KL weight is that of the ranking.
+    best = float(alone.fit.finetuned.best_loss[0])
+    np.testing.assert_allclose(found.table.set_index("lane").loc[lane, "elbo"], -best, rtol=1e-3)
+
+
+def test_kinds_are_told_from_the_values_where_none_are_given(x):
+    mixed = np.concatenate([x, (x[:, :1] > 0).astype(np.float32)], axis=1)
+    found = jvade.sweep(mixed, {}, configuration=replace(CONFIGURATION, likelihood="by-kind"))
+    assert found.architecture.blocks == (Block("gaussian", 4), Block("bernoulli", 1))
 
 
 def test_the_command_line_knows_every_setting():
@@ -131,9 +160,9 @@ def test_the_command_line_knows_every_setting():
 
 def test_rows_and_seeds_that_cannot_be_are_refused(x):
     with pytest.raises(ValueError, match="got 1 of 400 with a NaN"):
-        jvade.sweep(np.where(np.arange(400)[:, None] == 7, np.nan, x), {}, base=BASE, **OPTIONS)
+        jvade.sweep(np.where(np.arange(400)[:, None] == 7, np.nan, x), {}, configuration=CONFIGURATION)
     with pytest.raises(ValueError, match="seeds: expected each value once"):
-        jvade.sweep(x, {}, seeds=(1, 1), base=BASE, **OPTIONS)
+        jvade.sweep(x, {}, seeds=(1, 1), configuration=CONFIGURATION)
 
 
 @pytest.fixture
@@ -192,10 +221,14 @@ def test_any_table_can_be_swept_over(tmp_path, capsys):
     words = ["sweep", "--table", tmp_path / "own.csv", "--columns", "a", "code", "--categories", "code"]
     words += ["--out", tmp_path / "out", "--seeds", 1, "--over.n-clusters", 2, 3, "--widths", 8]
     words += ["--training.max-epochs", 2, "--training.batch-size", 64, "--mixture.n-init", 4]
+    # What others are tried of need not be a setting that can be.
+    words += ["--configuration", "robust", "--model.n-clusters", 0]
     main([*map(str, words)])
     assert pd.read_csv(tmp_path / "out" / "sweep.csv")["n_clusters"].tolist() in ([2, 3], [3, 2])
     manifest = json.loads((tmp_path / "out" / "run.json").read_text())
     assert manifest["inputs"] == ["a", "code"]
+    ours = [manifest["settings"][name] for name in ("likelihood", "training", "model")]
+    assert (ours[0], ours[1]["input_dropout"], ours[2]["latent_dim"]) == ("by-kind", 0.5, 4)
     assert set(manifest["input"]) == {"table"}
     assert "400 rows, 2 columns\n  numbers: a\n  categories: code" in capsys.readouterr().out
 
@@ -204,7 +237,11 @@ def test_any_table_can_be_swept_over(tmp_path, capsys):
     ("words", "expected"),
     [
         ("--table own.csv", "give either --visits with --mapping, or --table"),
-        ("--columns age", "--columns, --categories: visits have those of their mapping"),
+        ("--columns age", "--columns, --categories, --codes: visits have those of their mapping"),
+        (
+            "--noise learned --over.noise-variance 0.1 1000",
+            "noise_variance: where it is learned, it starts between 0.001 and 100, got 1000.0",
+        ),
         ("--over.warmup-epochs 3", "warmup_epochs: expected at most max_epochs, 2, got 3"),
         (
             "--over.warmup-epochs 1 --over.annealing-cycles 2 3",

@@ -62,9 +62,21 @@ def chosen_preset(args: Sequence[str]) -> PaperSettings:
     return PRESETS.get(value_of("--preset", args), PRESETS["quick"])  # type: ignore[call-overload]
 
 
-def chosen_configuration(args: Sequence[str]) -> FitSettings:
+def chosen_configuration(args: Sequence[str], default: str) -> dict[str, Any]:
+    """Return the settings of the configuration that `args` name."""
+    return vars(NAMED.get(value_of("--configuration", args), NAMED[default])).copy()
+
+
+def fit_settings(args: Sequence[str]) -> FitSettings:
     """Return the settings of `jvade fit` under the configuration that `args` name."""
-    return FitSettings(tyro.MISSING, **vars(NAMED.get(value_of("--configuration", args), NAMED["robust"])))
+    return FitSettings(tyro.MISSING, **chosen_configuration(args, "robust"))
+
+
+def sweep_settings(args: Sequence[str]) -> SweepSettings:
+    """Return the settings of `jvade sweep`, likewise."""
+    chosen = chosen_configuration(args, "paper")
+    del chosen["n_runs"]  # its seeds are
+    return SweepSettings(tyro.MISSING, **chosen)
 
 
 def with_settings_file(args: Sequence[str]) -> list[str]:
@@ -148,7 +160,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
 
     @whole.command
     def fit(
-        settings: Annotated[FitSettings, tyro.conf.arg(name="")] = chosen_configuration(args),  # noqa: B008
+        settings: Annotated[FitSettings, tyro.conf.arg(name="")] = fit_settings(args),  # noqa: B008
     ) -> None:
         """Cluster a table, of visits or any other, and keep the model."""
         use_device(settings.device)
@@ -186,7 +198,9 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         tables.simulate(settings, Terminal())
 
     @whole.command
-    def sweep(settings: Annotated[SweepSettings, tyro.conf.arg(name="")]) -> None:
+    def sweep(
+        settings: Annotated[SweepSettings, tyro.conf.arg(name="")] = sweep_settings(args),  # noqa: B008
+    ) -> None:
         """Train VaDE with every combination of some settings from several seeds, and rank the settings."""
         use_device(settings.device)
         sweeping.run(settings, Terminal())

@@ -481,7 +481,8 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
     Raises:
         ValueError: there is no such run, or it failed.
     """
-    one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture)
+    how = found.configurations[0].responsibilities  # as in all of them
+    one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture, how)
     chosen, seed = found.configurations[lane], found.seeds[lane]
     model = VaDE(
         chosen.model.n_clusters,

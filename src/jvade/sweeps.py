@@ -1,6 +1,7 @@
 """A sweep: every combination of some settings, from every seed, as lanes of one computation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -12,12 +13,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jvade import ensemble
 from jvade.analysis import stability
-from jvade.clustering import Configuration
+from jvade.clustering import PAPER, Configuration
 from jvade.core import fit, lanes
 from jvade.core.epoch import Lane
-from jvade.core.fit import Fit, MixtureStart
+from jvade.core.fit import Fit
 from jvade.core.lanes import Keeper, Progress
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters
 from jvade.ensemble import Ensemble
 
 
@@ -97,12 +98,10 @@ def sweep(
     over: Mapping[str, Sequence[float]],
     *,
     seeds: Sequence[int] = (0,),
-    base: Hyperparameters = Hyperparameters(),  # noqa: B008
-    widths: tuple[int, ...] = Architecture.widths,
-    training: Training = Training(),  # noqa: B008
-    mixture: MixtureStart = MixtureStart(),  # noqa: B008
+    configuration: Configuration = PAPER,
     on_block: Callable[[Progress], None] | None = None,
     keeper: Keeper | None = None,
+    blocks: Sequence[Block] = (),
 ) -> Sweep:
     """Train two-stage VaDE with every combination of settings from every seed, and rank the settings.
 
@@ -117,12 +116,11 @@ def sweep(
         x: standardised rows, finite.
         over: values to try, by name of a field of `Hyperparameters`: `{"noise_variance": (0.1, 0.3)}`.
         seeds: seeds that each combination is trained from.
-        base: gives the settings that are not tried.
-        widths: hidden widths of the encoder.
-        training: batches, epochs, split, layout.
-        mixture: how the mixture starts.
+        configuration: gives the settings that are not tried. Every seed is a run of its own, however many it
+            has.
         on_block: see `core.fit.fit`.
         keeper: see `core.fit.fit`.
+        blocks: kinds of the columns, where the configuration has likelihoods by kind; see `cluster`.
 
     Returns:
         Among others a table with a row per combination and seed: `rank` from 1, `lane`, the settings tried,
@@ -134,17 +132,21 @@ def sweep(
     Raises:
         ValueError: a setting, a value or a seed that cannot be, or rows that are not finite.
     """
-    each = combinations(base, over)
+    each = combinations(configuration.model, over)
     if problems := _unlike_a_list_of_different({"seeds": list(seeds)}):
         raise ValueError("; ".join(problems))
-    configurations = [Configuration(one, training, mixture, widths) for one in each]
+    configurations = [replace(configuration, model=one, n_runs=1) for one in each]
     settings = [one for one in each for _ in seeds]
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
-    architecture = Architecture(np.shape(x)[1], most["latent_dim"], most["n_clusters"], widths)
-    rows = jnp.asarray(ensemble.finite(x))
-    found = fit.fit(rows, stack, architecture, training, mixture, on_block, keeper)
-    every = Ensemble(found.finetuned.params, stack.hyperparameters, architecture, None, 0)
+    matrix = ensemble.finite(x)
+    largest = replace(configuration, model=configuration.model._replace(**most))
+    architecture, rows = largest.architecture(matrix, blocks), jnp.asarray(matrix)
+    found = fit.fit(
+        rows, stack, architecture, configuration.training, configuration.mixture, on_block, keeper
+    )
+    params, how = found.finetuned.params, configuration.responsibilities
+    every = Ensemble(params, stack.hyperparameters, architecture, None, 0, how)
     labels, _ = ensemble.components(every, rows)
 
     kept = jnp.arange(len(settings)), found.finetuned.best_epoch

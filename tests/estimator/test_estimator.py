@@ -331,15 +331,8 @@ def test_a_run_of_a_sweep_is_an_estimator(table):
     """Padded to the largest of the sweep, it is what a fit alone gives."""
     alone = VaDE(2, configuration="paper", random_state=4, **SMALL | {"max_epochs": 5}).fit(table[0])
     x, chosen = alone.columns_.encode(table[0]), alone.resolve(600)
-    found = sweep(
-        x,
-        {"n_clusters": (2, 4), "latent_dim": (2, 3)},
-        seeds=(3, 4),
-        base=chosen.model,
-        widths=chosen.widths,
-        training=chosen.training,
-        mixture=chosen.mixture,
-    )
+    over = {"n_clusters": (2, 4), "latent_dim": (2, 3)}
+    found = sweep(x, over, seeds=(3, 4), configuration=chosen)
     lane = int(found.table.query("n_clusters == 2 and latent_dim == 2 and seed == 4")["lane"].iloc[0])
     model = from_sweep(found, lane, x)
     assert adjusted_rand_score(model.labels_, alone.labels_) > 0.99

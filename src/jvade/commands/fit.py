@@ -1,7 +1,7 @@
 """What `jvade fit` does: a table in, a model file out."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,6 @@ from jvade.clustering import ROBUST, Configuration
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Hyperparameters, Noise, Responsibilities, Training
-from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
 from jvade.estimator import SEEDS, VaDE
 from jvade.paper.settings import DeviceName, check_size
@@ -29,15 +28,10 @@ Tracker = Literal["tensorboard", "mlflow"]
 
 
 @dataclass(frozen=True)
-class FitSettings:
+class FitSettings(rows.Source):
     """Cluster a table, and keep the model.
 
     Args:
-        visits: your visit table: CSV, Parquet, or a folder of parts; needs --mapping.
-        mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
-        table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
-        columns: the inputs among the columns of --table; all if not given.
-        categories: those of them that are categories, though they look like numbers: codes.
         out: folder of the results: model.jvade and its card model.jvade.md, metrics.jsonl (how the training
             went), run.json, and for you alone private/labels.parquet (cluster and support of each row) and
             private/profiles.csv (means and shares of each cluster, of which small ones may give a person
@@ -60,15 +54,9 @@ class FitSettings:
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
         training: batches (of a small table smaller ones: an epoch has 16 steps), epochs, split.
         mixture: how the mixture starts.
-        tables: where tables are computed.
     """
 
     out: Path
-    visits: Path | None = None
-    mapping: Path | None = None
-    table: Path | None = None
-    columns: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
     n_clusters: tuple[int, ...] = (7,)
     configuration: ConfigurationName = "robust"
     seed: int = 42
@@ -83,7 +71,6 @@ class FitSettings:
     model: Hyperparameters = ROBUST.model
     training: Training = ROBUST.training
     mixture: MixtureStart = ROBUST.mixture
-    tables: EngineSettings = field(default_factory=EngineSettings)
 
     def check(self) -> None:
         """Refuse settings that cannot work, before any file is read.
@@ -92,7 +79,7 @@ class FitSettings:
             InputError: what was expected, and what came.
         """
         rows.check(self.visits, self.mapping, self.table, self.out)
-        problems = rows.unlike_a_table(self.table, self.columns, self.categories)
+        problems = self.problems()
         if not self.n_clusters or min(self.n_clusters) < 1:
             problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")
         packages = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
@@ -151,8 +138,7 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     began = datetime.now(UTC)
     settings.check()
     with terminal.step("rows"):
-        source = (settings.visits, settings.mapping, settings.table)
-        found = rows.read(*source, settings.columns, settings.categories, settings.tables)
+        found = settings.read()
     rows.say(found, terminal)
     check_size(len(found.frame), max(settings.n_clusters))
     columns = rows.learned(found)  # as the fit will: refused before anything is written

@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,58 @@ from jvade.report.terminal import Terminal
 BATCH_ROWS = 262_144
 #: Rows from which a column of whole numbers that are all different looks like a number of something.
 DISTINCT_ROWS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Rows that a person names: visits through a mapping, or a table as it is.
+
+    Args:
+        visits: your visit table: CSV, Parquet, or a folder of parts; needs --mapping.
+        mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
+        table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
+        columns: the inputs among the columns of --table; all if not given.
+        categories: those of them that are categories, though they look like numbers: codes.
+        codes: variables of which 0/1 columns are the codes, so that no row has two; those of one stand side
+            by side. VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*, as in "diagnosis=dx_*".
+        tables: where tables are computed.
+    """
+
+    visits: Path | None = None
+    mapping: Path | None = None
+    table: Path | None = None
+    columns: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    tables: EngineSettings = field(default_factory=EngineSettings)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the inputs that are named of a table, a line for each problem."""
+        columns, categories, found = self.columns, self.categories, []
+        if self.table is None and (columns or categories or self.codes):
+            what = "--columns, --categories, --codes"
+            found.append(f"{what}: visits have those of their mapping; these are for --table")
+        if len(set(columns)) < len(columns):
+            found.append("--columns: expected each once")
+        if columns and (others := set(categories) - set(columns)):
+            found.append(f"--categories: not among --columns: {', '.join(sorted(others))}")
+        for one in self.codes:
+            variable, _, names = one.partition("=")
+            if not variable or not all(names.split(",")):
+                expected = "expected VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*"
+                found.append(f"--codes: {expected}, got {one!r}")
+        return found
+
+    def read(self) -> "Rows":
+        """Read all rows.
+
+        Raises:
+            InputError: they cannot be used as they are.
+        """
+        if self.visits is not None and self.mapping is not None:
+            return _of_visits(self.visits, self.mapping, self.tables)
+        assert self.table is not None
+        return _of_table(self.table, self.columns, self.categories, self.codes)
 
 
 @dataclass(frozen=True)
@@ -75,18 +128,6 @@ def check_out(source: Path | None, out: Path) -> None:
         raise InputError([problem], "settings")
 
 
-def unlike_a_table(table: Path | None, columns: Sequence[str], categories: Sequence[str]) -> list[str]:
-    """Return what is wrong with the inputs that a person named of a table, a line for each problem."""
-    problems = []
-    if table is None and (columns or categories):
-        problems.append("--columns, --categories: visits have those of their mapping; these are for --table")
-    if len(set(columns)) < len(columns):
-        problems.append("--columns: expected each once")
-    if columns and (others := set(categories) - set(columns)):
-        problems.append(f"--categories: not among --columns: {', '.join(sorted(others))}")
-    return problems
-
-
 def learned(found: Rows) -> Columns:
     """Return what becomes of each column.
 
@@ -112,45 +153,28 @@ def say_kinds(columns: Columns, terminal: Terminal) -> None:
     for kind, words in (("numeric", "numbers"), ("binary", "0/1"), ("categorical", "categories")):
         if names := [str(column.name) for column in columns.each if column.kind == kind]:
             terminal.say(f"  {words}: {', '.join(names)}")
+    for variable in dict.fromkeys(column.code_of for column in columns.each if column.code_of):
+        names = [str(column.name) for column in columns.each if column.code_of == variable]
+        terminal.say(f"  codes of {variable}: {', '.join(names)}")
 
 
-def read(
-    visits: Path | None,
-    mapping: Path | None,
-    table: Path | None,
-    columns: Sequence[str],
-    categories: Sequence[str],
-    tables: EngineSettings,
-) -> Rows:
-    """Read all rows.
+def _of_visits(visits: Path, mapping: Path, tables: EngineSettings) -> Rows:
+    with scratch(tables) as temp:
+        out = temp / "features.parquet"
+        # A rare code may be a person, and the model keeps its name.
+        made = write_features(visits, read_mapping(mapping), out, settings=tables, min_rows=MIN_ROWS)
+        found = load(out, made)
+    about = {
+        "source": manifest.fingerprints(visits, mapping),
+        "levels": {name: list(codes) for name, codes in found.levels.items()},
+    }
+    kinds: dict[Hashable, Kind] = {variable.name: variable.kind for variable in found.inputs}
+    codes: dict[Hashable, str] = {one.name: one.code_of for one in found.inputs if one.code_of}
+    row, frame = found.frame["row"].to_numpy(), pd.DataFrame(found.frame[found.names])
+    return Rows(visits.name, frame, row, kinds, codes, about, found.account.lines())
 
-    Args:
-        visits: see `FitSettings`, and so are the others.
-        mapping: of the visits.
-        table: instead of them.
-        columns: of the table.
-        categories: of the table.
-        tables: where the visits are computed.
 
-    Raises:
-        InputError: they cannot be used as they are.
-    """
-    if visits is not None and mapping is not None:
-        with scratch(tables) as temp:
-            out = temp / "features.parquet"
-            # A rare code may be a person, and the model keeps its name.
-            made = write_features(visits, read_mapping(mapping), out, settings=tables, min_rows=MIN_ROWS)
-            found = load(out, made)
-        about = {
-            "source": manifest.fingerprints(visits, mapping),
-            "levels": {name: list(codes) for name, codes in found.levels.items()},
-        }
-        kinds: dict[Hashable, Kind] = {variable.name: variable.kind for variable in found.inputs}
-        codes: dict[Hashable, str] = {one.name: one.code_of for one in found.inputs if one.code_of}
-        row = found.frame["row"].to_numpy()
-        frame = pd.DataFrame(found.frame[found.names])
-        return Rows(visits.name, frame, row, kinds, codes, about, found.account.lines())
-    assert table is not None
+def _of_table(table: Path, columns: Sequence[str], categories: Sequence[str], codes: Sequence[str]) -> Rows:
     frame = _whole(table, columns or None, categories)
     if not len(frame):
         raise InputError(["the table has no rows"], table.name)
@@ -166,8 +190,28 @@ def read(
         what = "another value in every row: if they are numbers of something, name the inputs with --columns"
         lines.append(f"warning: {', '.join(distinct)}: {what}")
     about = {"source": {"table": manifest.fingerprint(table)}}
-    kinds = dict.fromkeys(categories, "categorical")
-    return Rows(table.name, frame, np.arange(1, len(frame) + 1), kinds, None, about, lines)
+    kinds: dict[Hashable, Kind] = dict.fromkeys(categories, "categorical")
+    row = np.arange(1, len(frame) + 1)
+    return Rows(table.name, frame, row, kinds, _code_of(codes, list(frame)), about, lines)
+
+
+def _code_of(codes: Sequence[str], names: Sequence[Hashable]) -> dict[Hashable, str]:
+    """Return the variable that a column is one code of, by name of the column.
+
+    Raises:
+        InputError: a column that is not there, or is a code of two variables.
+    """
+    found: dict[Hashable, str] = {}
+    for one in codes:
+        variable, _, patterns = one.partition("=")
+        for pattern in patterns.split(","):
+            ours = [name for name in names if fnmatchcase(str(name), pattern)]
+            if not ours:
+                raise InputError([f"--codes {variable}: no column '{pattern}' among the inputs"], "settings")
+            if twice := [str(name) for name in ours if found.setdefault(name, variable) != variable]:
+                problem = f"codes of {found[twice[0]]} already: {', '.join(twice)}"
+                raise InputError([f"--codes {variable}: {problem}"], "settings")
+    return found
 
 
 @contextmanager

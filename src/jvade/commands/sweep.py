@@ -3,16 +3,17 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from jvade import checkpoints, manifest, sweeps
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
-from jvade.clustering import Configuration, TrainingError
+from jvade.clustering import PAPER, Configuration, TrainingError
 from jvade.commands import rows
+from jvade.commands.fit import ConfigurationName
 from jvade.core.fit import MixtureStart
-from jvade.core.settings import Architecture, Hyperparameters, Training
-from jvade.data.engines import EngineSettings
+from jvade.core.settings import Hyperparameters, Noise, Responsibilities, Training
 from jvade.data.errors import InputError
 from jvade.hooks import METRICS, every, jsonl, show
 from jvade.paper.settings import DeviceName, below, check_size, em_limits
@@ -62,41 +63,38 @@ class Over:
 
 
 @dataclass(frozen=True)
-class SweepSettings:
+class SweepSettings(rows.Source):
     """Train VaDE with every combination of some settings from several seeds, and rank the settings.
 
     Args:
-        visits: your visit table: CSV, Parquet, or a folder of parts; needs --mapping.
-        mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
-        table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
-        columns: the inputs among the columns of --table; all if not given.
-        categories: those of them that are categories, though they look like numbers: codes.
         out: folder of the results: sweep.csv (a row per combination and seed, the best first), metrics.jsonl
             (how the training went) and run.json.
         over: the values to try.
         seeds: seeds that each combination is trained from.
         device: where to compute; "auto" takes an accelerator if JAX finds one.
+        configuration: "paper" or "robust": each run is trained as one of its runs. Every flag below overrides
+            it.
         widths: hidden widths of the encoder; the decoder mirrors them.
+        likelihood: see `jvade fit`, and so are noise and responsibilities.
+        noise: variance of the Gaussian columns.
+        responsibilities: of a row.
         model: the settings that are not tried.
         training: batches, epochs, split.
         mixture: how the mixture starts.
-        tables: where tables are computed.
     """
 
     out: Path
-    visits: Path | None = None
-    mapping: Path | None = None
-    table: Path | None = None
-    columns: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
     over: Over = field(default_factory=Over)
     seeds: tuple[int, ...] = (1, 2, 3)
     device: DeviceName = "auto"
-    widths: tuple[int, ...] = Architecture.widths
-    model: Hyperparameters = field(default_factory=Hyperparameters)
-    training: Training = field(default_factory=Training)
-    mixture: MixtureStart = field(default_factory=MixtureStart)
-    tables: EngineSettings = field(default_factory=EngineSettings)
+    configuration: ConfigurationName = "paper"
+    widths: tuple[int, ...] = PAPER.widths
+    likelihood: Literal["gaussian", "by-kind"] = PAPER.likelihood
+    noise: Noise = PAPER.noise
+    responsibilities: Responsibilities = PAPER.responsibilities
+    model: Hyperparameters = PAPER.model
+    training: Training = PAPER.training
+    mixture: MixtureStart = PAPER.mixture
 
     @property
     def values(self) -> dict[str, tuple[float, ...]]:
@@ -108,6 +106,15 @@ class SweepSettings:
         """The largest number of clusters tried."""
         return max(self.over.n_clusters, default=self.model.n_clusters)
 
+    def configured(self, model: Hyperparameters) -> Configuration:
+        """Return what these settings say of a run with these hyperparameters.
+
+        Raises:
+            ValueError: a setting that cannot be; says what was expected and what came.
+        """
+        sizes = model, self.training, self.mixture, self.widths, 1
+        return Configuration(*sizes, self.likelihood, self.noise, self.responsibilities)
+
     def check(self) -> None:
         """Refuse settings that cannot work, before any file is read.
 
@@ -117,12 +124,12 @@ class SweepSettings:
         rows.check(self.visits, self.mapping, self.table, self.out)
         at_least = {"--seeds": (min(self.seeds, default=-1), 0), "--widths": (min(self.widths, default=0), 1)}
         at_least |= em_limits("--mixture", self.mixture, self.most_clusters)
-        problems = below(at_least) + rows.unlike_a_table(self.table, self.columns, self.categories)
+        problems = below(at_least) + self.problems()
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"--seeds: expected each once, got {' '.join(map(str, self.seeds))}")
         try:
             for one in sweeps.combinations(self.model, self.values):
-                Configuration(one, self.training, self.mixture, self.widths)
+                self.configured(one)
                 if not one.finite:
                     raise ValueError(f"expected finite numbers, got {one}")
         except ValueError as error:
@@ -141,8 +148,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     began = datetime.now(UTC)
     settings.check()
     with terminal.step("rows"):
-        read = (settings.visits, settings.mapping, settings.table)
-        table = rows.read(*read, settings.columns, settings.categories, settings.tables)
+        table = settings.read()
     rows.say(table, terminal)
     check_size(len(table.frame), settings.most_clusters)
     columns, source = rows.learned(table), table.about["source"]
@@ -152,16 +158,14 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
         terminal.say(f"  warning: {columns.silence}", "yellow")
     folder = RunFolder(settings.out)
     # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
-    training = replace(settings.training, block_epochs=1)
-    trained_by = (
-        settings.values,
-        settings.seeds,
-        settings.widths,
-        settings.model,
-        training,
-        settings.mixture,
+    # That of the first: a setting of --model that others are tried of need not be one that can.
+    configuration = settings.configured(sweeps.combinations(settings.model, settings.values)[0])
+    same = replace(
+        configuration,
+        training=replace(settings.training, block_epochs=1),
+        responsibilities=Configuration.responsibilities,
     )
-    inputs = columns.to_dict()
+    trained_by, inputs = (settings.values, settings.seeds, same), columns.to_dict()
     key = manifest.key(source=source, inputs=inputs, settings=[manifest.plain(one) for one in trained_by])
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = Checkpoints(settings.out / PRIVATE / CHECKPOINTS / "sweep" / key[:16])
@@ -171,12 +175,10 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
                 columns.encode(table.frame),
                 settings.values,
                 seeds=settings.seeds,
-                base=settings.model,
-                widths=settings.widths,
-                training=settings.training,
-                mixture=settings.mixture,
+                configuration=configuration,
                 on_block=every(show(terminal), jsonl(settings.out / METRICS)),
                 keeper=kept,
+                blocks=columns.blocks,
             )
     except KeyboardInterrupt:
         terminal.say(f"stopped; the same command goes on from what is kept, in {settings.out}")
