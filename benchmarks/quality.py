@@ -9,7 +9,7 @@ fitted to the visits of the others and measured on those of this fifth. A seed r
 order, noise and the starts of EM; methods share nothing between seeds. With --half-seeds a method is also
 fitted twice, to disjoint halves of the patients, and the two are compared.
 
-With --out, what is measured is kept after every method: the same command goes on after a stop.
+With --out, what is measured is kept after every seed: the same command goes on after a stop.
 
 Beside them stand gradient boosting that is shown the types of the patients it is fitted to, a ceiling, and a
 mixture of the right families (normal, categorical, Bernoulli) on the raw variables, started at the types and
@@ -19,6 +19,7 @@ left to EM: what a likelihood without labels makes of the truth.
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,15 +112,13 @@ def raw_mixture(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
     return Found(found.predict(new), found.predict_proba(new).max(axis=1))
 
 
-def study(
-    paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[int]
-) -> dict[str, list[Found]]:
-    """Return, for every seed, the methods of the study that share a VAE: its lanes are trained once."""
+def study(paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[int]) -> list[list[Found]]:
+    """Return, for every seed, K-Means and GMM on the latents of a VAE, and VaDE: they share its training."""
     rows, others = jnp.asarray(x), jnp.asarray(new)
     sizes, stack = Architecture(x.shape[1]), lanes.stack(list(seeds), paper.model)
     result = fit.fit(rows, stack, sizes, paper.training, paper.mixture)
     assert result.pretrained is not None
-    found: dict[str, list[Found]] = {"VAE + K-Means": [], "VAE + GMM": [], "VaDE, paper": []}
+    by_kmeans, by_mixture, by_vade = [], [], []
     every = Ensemble(result.finetuned.params, stack.hyperparameters, sizes, None, 0)
     placed = ensemble.components(every, new)
     for lane, seed in enumerate(seeds):
@@ -128,15 +127,15 @@ def study(
             np.asarray(model.assign(vae, part, sizes, paper.model.latent_dim, 1).latents)
             for part in (rows, others)
         )
-        found["VAE + K-Means"].append(kmeans(latents, elsewhere, seed))
+        by_kmeans.append(kmeans(latents, elsewhere, seed))
         options = paper.mixture.options
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
         start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], **options)
-        found["VAE + GMM"].append(Found(grid.assign(elsewhere, take_lane(start, 0))))
+        by_mixture.append(Found(grid.assign(elsewhere, take_lane(start, 0))))
         labels, sure = placed[0][lane], placed[1][lane]
         bound, failed = -float(result.finetuned.best_loss[lane]), not bool(result.sound[lane])
-        found["VaDE, paper"].append(Found(labels, sure, bound, 1, int(failed)))
-    return found
+        by_vade.append(Found(labels, sure, bound, 1, int(failed)))
+    return [by_kmeans, by_mixture, by_vade]
 
 
 def configured(configuration: Configuration, x: np.ndarray, new: np.ndarray, seed: int) -> Found:
@@ -198,11 +197,17 @@ def _names(variables: Sequence[Any]) -> list[str]:
     return [variable.name for variable in variables]
 
 
+def highest_cross_ratio(labels: np.ndarray, crossed: np.ndarray) -> float:
+    """Return the highest cross rate of a cluster of `SIZABLE` or more, times the overall rate."""
+    sizes = np.bincount(labels)
+    rates = np.bincount(labels, weights=crossed) / np.maximum(sizes, 1)
+    return float((rates[sizes >= SIZABLE * len(labels)] / crossed.mean()).max())
+
+
 def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> dict[str, float]:
     """Return what one clustering is worth: with the planted types, by the outcome, and by itself."""
     crossed = cohort.frame[OUTCOME].to_numpy(float)[cohort.test]
     shares = np.bincount(found.labels) / len(found.labels)
-    rates = np.bincount(found.labels, weights=crossed) / np.maximum(np.bincount(found.labels), 1)
     (indices,) = scorer.score(cohort.x[cohort.test][rows], [found.labels[rows]])
     values = {
         "ari": adjusted_rand_score(cohort.types, found.labels),
@@ -210,7 +215,7 @@ def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> d
         "alive": health.alive(found.labels),
         "effective_clusters": health.effective(found.labels),
         "largest_share": shares.max(),
-        "highest_cross_ratio": (rates[shares >= SIZABLE] / crossed.mean()).max(),
+        "highest_cross_ratio": highest_cross_ratio(found.labels, crossed),
         "elbo": np.nan if found.elbo is None else found.elbo,
     }
     if found.sure is not None:
@@ -222,58 +227,73 @@ def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> d
     return {name: float(value) for name, value in (values | indices._asdict()).items()}
 
 
+class Method(NamedTuple):
+    """One method, or several that share a training.
+
+    Args:
+        names: of them.
+        seeds: to find clusters from.
+        at_once: how many seeds are lanes of one training.
+        run: what each method finds from some seeds, in the order of `names`.
+    """
+
+    names: tuple[str, ...]
+    seeds: Sequence[int]
+    at_once: int
+    run: Callable[[Sequence[int]], list[list[Found]]]
+
+
 def methods(
     cohort: Cohort, seeds: Sequence[int], paper: Configuration, robust: Configuration
-) -> list[tuple[str, Callable[[], dict[str, list[Found]]]]]:
-    """Return what to run, by its last name: each gives the findings of every seed of one method or more."""
+) -> list[Method]:
+    """Return what to run, in the order of the table."""
     x, new = cohort.x[~cohort.test], cohort.x[cohort.test]
     gaussian = replace(robust, likelihood="gaussian")
-    each: dict[str, Callable[[], list[Found]]] = {
-        "supervised (ceiling)": lambda: [supervised(cohort)],
-        "right families, EM from the types": lambda: [right_families(cohort)],
-        "K-Means": lambda: [kmeans(x, new, seed) for seed in seeds],
-        "GMM": lambda: [raw_mixture(x, new, seed) for seed in seeds],
-        "VaDE, robust": lambda: [configured(robust, x, new, seed) for seed in seeds],
-        "VaDE, robust, all Gaussian": lambda: [configured(gaussian, x, new, seed) for seed in seeds],
+    alone: dict[str, tuple[Sequence[int], Callable[[int], Found]]] = {
+        "supervised (ceiling)": ([0], lambda _: supervised(cohort)),
+        "right families, EM from the types": ([0], lambda _: right_families(cohort)),
+        "K-Means": (seeds, partial(kmeans, x, new)),
+        "GMM": (seeds, partial(raw_mixture, x, new)),
+        "VaDE, robust": (seeds, partial(configured, robust, x, new)),
+        "VaDE, robust, all Gaussian": (seeds, partial(configured, gaussian, x, new)),
     }
-    alone = [(name, lambda name=name, run=run: {name: run()}) for name, run in each.items()]
-    return [*alone, ("VaDE, paper", lambda: study(paper, x, new, seeds))]
+    each = [Method((name,), s, 1, lambda s, run=run: [[run(*s)]]) for name, (s, run) in alone.items()]
+    names = "VAE + K-Means", "VAE + GMM", "VaDE, paper"
+    return [*each, Method(names, seeds, len(seeds), lambda some: study(paper, x, new, some))]
 
 
-def halves(cohort: Cohort, seeds: Sequence[int], configuration: Configuration) -> list[float]:
+def half(cohort: Cohort, configuration: Configuration, seed: int) -> float:
     """Return the agreement, on the visits kept aside, of models fitted to disjoint halves of the patients."""
-    patient, found = cohort.frame["patient"].to_numpy(), []
-    for seed in seeds:
-        first = np.random.default_rng(seed).random(patient.max() + 1) < 0.5
-        one, two = (
-            configured(
-                configuration, cohort.x[~cohort.test & half[patient]], cohort.x[cohort.test], 1000 * i + seed
-            )
-            for i, half in enumerate((first, ~first))
+    patient = cohort.frame["patient"].to_numpy()
+    first = np.random.default_rng(seed).random(patient.max() + 1) < 0.5
+    one, two = (
+        configured(
+            configuration, cohort.x[~cohort.test & these[patient]], cohort.x[cohort.test], 1000 * i + seed
         )
-        found.append(float(adjusted_rand_score(one.labels, two.labels)))
-    return found
+        for i, these in enumerate((first, ~first))
+    )
+    return float(adjusted_rand_score(one.labels, two.labels))
 
 
-def summary(name: str, lines: list[dict[str, float]], runs: list[Found]) -> dict[str, Any]:
+def summary(name: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Return mean and standard deviation (ddof 1) of every measure, and how the seeds agree."""
-    table = pd.DataFrame(lines)
+    table = pd.DataFrame([line["measures"] for line in lines])
     mean, sd = (
         {str(key): None if np.isnan(value) else float(value) for key, value in column.items()}
         for column in (table.mean(), table.std(ddof=1))
     )
     ratios = table["highest_cross_ratio"].to_numpy()
-    pairs = stability.agreements([run.labels for run in runs])
+    pairs = stability.agreements([np.array(line["labels"]) for line in lines])
     return {
         "method": name,
-        "seeds": len(runs),
+        "seeds": len(lines),
         "mean": mean,
         "sd": sd,
         "alive_least": int(table["alive"].to_numpy().min()),
         "four_times": int((ratios >= 4).sum()),
         "agreement": {"mean": float(pairs.mean()), "least": float(pairs.min())} if len(pairs) else None,
-        "runs": sum(run.runs for run in runs),
-        "failed": sum(run.failed for run in runs),
+        "runs": sum(line["runs"] for line in lines),
+        "failed": sum(line["failed"] for line in lines),
     }
 
 
@@ -296,22 +316,36 @@ def main() -> None:
     for seed in options.cohorts:
         cohort, scorer = draw(n_visits, seed), Scorer()
         rows = draw_subset(int(cohort.test.sum()), 10_000, seed)
-        one = kept.found.setdefault(str(seed), {"methods": [], "halves": {}})
+        one = kept.found.setdefault(str(seed), {"methods": [], "seeds": {}, "halves": {}})
         done = {line["method"] for line in one["methods"]}
-        for last, run in methods(cohort, range(1, n_seeds + 1), paper, robust):
-            if last in done:
+        for method in methods(cohort, range(1, n_seeds + 1), paper, robust):
+            if done.issuperset(method.names):
                 continue
-            for name, runs in run().items():
-                measures = [measure(each, cohort, scorer, rows) for each in runs]
-                one["methods"].append(summary(name, measures, runs))
-                print(one["methods"][-1], flush=True)
-            kept.write()
-        for name, configuration in {"VaDE, robust": robust, "VaDE, paper": paper}.items():
-            if options.half_seeds and name not in one["halves"]:
-                one["halves"][name] = halves(cohort, range(1, options.half_seeds + 1), configuration)
-                print(name, one["halves"][name], flush=True)
+            lines = [one["seeds"].setdefault(name, []) for name in method.names]
+            while left := method.seeds[len(lines[0]) :]:
+                for of_method, runs in zip(lines, method.run(left[: method.at_once]), strict=True):
+                    for run in runs:
+                        labels = {"labels": run.labels.tolist(), "runs": run.runs, "failed": run.failed}
+                        of_method.append({"measures": measure(run, cohort, scorer, rows)} | labels)
                 kept.write()
-    report.write("benchmarks/quality.py", options, {"cohorts": kept.found}, options.out)
+            for name in method.names:
+                one["methods"].append(summary(name, one["seeds"].pop(name)))
+                print(one["methods"][-1], flush=True)
+        for name, configuration in {"VaDE, robust": robust, "VaDE, paper": paper}.items():
+            pairs = one["halves"].setdefault(name, [])
+            while len(pairs) < options.half_seeds:
+                pairs.append(half(cohort, configuration, len(pairs) + 1))
+                kept.write()
+            if pairs:
+                print(name, pairs, flush=True)
+    cohorts = {
+        seed: {
+            "methods": one["methods"],
+            "halves": {name: pairs for name, pairs in one["halves"].items() if pairs},
+        }
+        for seed, one in kept.found.items()
+    }
+    report.write("benchmarks/quality.py", options, {"cohorts": cohorts}, options.out)
     kept.remove()
 
 
