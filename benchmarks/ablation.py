@@ -10,9 +10,9 @@ A variant changes one setting of `clustering.ROBUST`, or with `--likelihood gaus
 columns (the last is the study's), and clusters the same visits twice, from seeds that share nothing: two
 consensuses of as many runs. Judged are how far the single runs agree, how far the two consensuses do, and
 how many clusters hold a thousandth of the visits: runs that lose their clusters agree too. Where the visits
-are simulated, the agreement with the planted types is printed last; it was seen while we explored. Visits
-are those of a district that `quality.py` does not report on. What is found is kept beside `--out` after every
-variant: the same command goes on after a stop.
+are simulated, the highest cross rate of a cluster and the agreement with the planted types are printed last;
+they were seen while we explored. Visits are those of a district that `quality.py` does not report on. What is
+found is kept beside `--out` after every variant: the same command goes on after a stop.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import quality
 import report
 import visits
@@ -31,7 +32,7 @@ from jvade import clustering, health
 from jvade.analysis import stability
 from jvade.clustering import PAPER, ROBUST, Configuration
 from jvade.core.settings import Block
-from jvade.data.variables import STUDY_INPUTS
+from jvade.data.variables import OUTCOME, STUDY_INPUTS
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stages import robust
 
@@ -56,6 +57,10 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "four cycles of annealing": replace(base, model=model._replace(warmup_epochs=5, annealing_cycles=4)),
         "low-KL pretraining": replace(base, model=model._replace(pretraining_kl_weight=0.1)),
         "occupancy floor": replace(base, model=model._replace(occupancy_floor=0.1)),
+        "balance 0.25": replace(base, model=model._replace(balance=0.25)),
+        "balance 0.5": replace(base, model=model._replace(balance=0.5)),
+        "balance 0.5, 25 clusters a run": replace(base, model=model._replace(balance=0.5, n_clusters=25)),
+        "all variables alike": replace(base, model=model._replace(balance=1.0)),
         "repulsion": replace(base, model=model._replace(repulsion=1.0)),
         "responsibilities by quadrature": replace(base, responsibilities="quadrature"),
         "mixture at a tenth of the rate": replace(base, model=model._replace(mixture_rate=0.1)),
@@ -72,9 +77,9 @@ def variants(base: Configuration) -> dict[str, Configuration]:
 
 
 def measure(
-    x: np.ndarray, types: np.ndarray | None, configuration: Configuration, blocks: Sequence[Block]
+    x: np.ndarray, district: pd.DataFrame | None, configuration: Configuration, blocks: Sequence[Block]
 ) -> dict[str, Any]:
-    """Return what two independent clusterings by a configuration have in common."""
+    """Return what two independent clusterings by a configuration have in common, and how good they are."""
     both = [clustering.cluster(x, quality.N_CLUSTERS, seed, configuration, blocks=blocks) for seed in (1, 2)]
     runs = np.concatenate([one.runs for one in both])
     pairs = stability.agreements(list(runs))
@@ -90,7 +95,9 @@ def measure(
         "alive": [health.alive(labels) for labels in answers],
         "largest_share": [float(one.max()) for one in shares],
     }
-    if types is not None:
+    if district is not None:
+        types, crossed = district["planted_type"].to_numpy(), district[OUTCOME].to_numpy(float)
+        found["highest_cross_ratio"] = [quality.highest_cross_ratio(labels, crossed) for labels in answers]
         found["run_ari"] = float(np.mean([adjusted_rand_score(types, run) for run in runs]))
         found["ari"] = [float(adjusted_rand_score(types, labels)) for labels in answers]
     return found
@@ -112,16 +119,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.visits:
         settings = PaperSettings(visits=options.visits, mapping=options.mapping)
-        (x, inputs), types = visits.read(settings), None
+        (x, inputs), district = visits.read(settings), None
         x = x[np.random.default_rng(0).permutation(len(x))[: options.rows]]
     else:
         cohort = quality.draw(options.rows, options.cohort)
-        x, types, inputs = cohort.x, cohort.frame["planted_type"].to_numpy(), STUDY_INPUTS
-    kept, each = report.Kept(options), variants(replace(ROBUST, likelihood=options.likelihood))
+        x, district, inputs = cohort.x, cohort.frame, STUDY_INPUTS
+    base = replace(ROBUST, likelihood=options.likelihood)
+    kept, each = report.Kept(options), variants(base)
     # A setting that is the base's own changes nothing.
     chosen = [one for one in options.variants if one == "robust" or each[one] != each["robust"]]
     for name in [one for one in chosen if one not in kept.found]:
-        kept.found[name] = measure(x, types, each[name], robust.blocks(inputs))
+        kept.found[name] = measure(x, district, each[name], robust.blocks(inputs))
         print(name, kept.found[name], flush=True)
         kept.write()
     report.write("benchmarks/ablation.py", options, {"rows": len(x), "variants": kept.found}, options.out)

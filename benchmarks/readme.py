@@ -223,12 +223,15 @@ def ablation(found: dict[str, Any]) -> str:
             "alive": min(one["alive"]),
             "largest share, %": 100 * sum(one["largest_share"]) / 2,
         }
+        if "highest_cross_ratio" in one:
+            row |= {"highest cross rate, times overall": sum(one["highest_cross_ratio"]) / 2}
         if "ari" in one:
             row |= {"ARI of a run (seen while exploring)": one["run_ari"]}
             row |= {"ARI of the consensus (seen while exploring)": sum(one["ari"]) / 2}
         rows.append(row)
     forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree"), ".2f")
     forms |= dict.fromkeys([name for name in rows[0] if name.startswith("ARI")], ".3f")
+    forms |= {name: ".1f" for name in rows[0] if name.startswith("highest")}
     return table(pd.DataFrame(rows), forms | {"largest share, %": ".0f"})
 
 
@@ -331,6 +334,7 @@ PAGES = {
         "ablation_kinds": ablation,
         "ablation_real": ablation,
         "ablation_options": ablation,
+        "ablation_balance": ablation,
         "likeness": likeness,
         "plain": plain,
         "mnist": mnist,

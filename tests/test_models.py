@@ -293,10 +293,13 @@ def test_codes_of_one_variable_are_named_on_the_command_line(tmp_path, capsys):
     frame = pd.DataFrame({"age": rng.normal(20.0 * ill)} | dx | place | {"flag": rng.integers(0, 2, 300)})
     frame.to_csv(tmp_path / "own.csv", index=False)
     table = ("--table", tmp_path / "own.csv")
-    words = ("--codes", "diagnosis=dx_*", "place=ward,clinic", *FAST)
-    assert run("fit", *table, "--out", tmp_path / "fit", *words) == 0
+    (tmp_path / "settings.toml").write_text('codes = ["diagnosis = dx_*", "place=ward, clinic"]')
+    words = ("--settings", tmp_path / "settings.toml", *table, *FAST)
+    assert run("fit", "--out", tmp_path / "fit", *words) == 0
     said = capsys.readouterr().out
-    assert "  codes of diagnosis: dx_1, dx_2, dx_3\n  codes of place: ward, clinic\n" in said
+    assert "  0/1: flag\n  codes of diagnosis: dx_1, dx_2, dx_3\n  codes of place: ward, clinic\n" in said
+    card = (tmp_path / "fit" / "model.jvade.md").read_text()
+    assert "- codes of diagnosis: dx_1, dx_2, dx_3.\n- codes of place: ward, clinic.\n" in card
     model = jvade.load(tmp_path / "fit" / "model.jvade")
     assert [(b.likelihood, b.width) for b in model.ensemble_.architecture.blocks] == [
         ("gaussian", 1),
@@ -471,14 +474,25 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
         ),
         (("fit", "--out", "x", "--table", "OWN", "--codes", "dx=flag,"), "--codes: expected VARIABLE=COLUMN"),
         (
-            ("sweep", "--out", "x", "--table", "OWN", "--codes", "dx=flags"),
+            ("fit", "--out", "x", "--table", "OWN", "--codes", "dx=flags"),
             "--codes dx: no column 'flags' among the inputs",
+        ),
+        (
+            ("fit", "--out", "x", "--table", "OWN", "--codes", "a=flag", "--codes", "b=flag"),
+            "--codes: given 2 times; name all after one",
+        ),
+        (
+            ("fit", "--out", "x", "--table", "OWN", "--codes", "a=flag", "--configuration", "paper"),
+            "by kind, here they are gaussian; add --likelihood by-kind",
         ),
         (
             ("fit", "--out", "x", "--table", "OWN", "--codes", "dx=flag", "of=fl*"),
             "--codes of: codes of dx already: flag",
         ),
-        (("fit", "--out", "x", "--table", "OWN", "--codes", "dx=age"), "column 'age': "),
+        (
+            ("fit", "--out", "x", "--table", "OWN", "--codes", "dx=age"),
+            "column 'age': expected 0 or 1 in every row of a binary column",
+        ),
         (("fit", "--out", "x", *VISITS, "--codes", "dx=age"), "--categories, --codes: visits have those"),
         (("fit", "--out", "x", "--table", "OWN", "--n-clusters", "0"), "expected numbers of at least 1"),
         (("fit", "--out", "x", "--table", "OWN", "--mixture.n-init", "0"), "n_init: expected a whole number"),

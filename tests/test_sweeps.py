@@ -4,6 +4,7 @@ import json
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 import jvade
+from jvade import ensemble, sweeps
 from jvade.checkpoints import Checkpoints
 from jvade.cli import main
 from jvade.clustering import Configuration
@@ -128,24 +130,50 @@ def test_one_seed_agrees_with_nobody(x):
 
 
 def test_a_sweep_by_kind_trains_what_the_configuration_says(x):
-    """Its lanes are runs of the configuration alone: kinds of columns as given, learned noise, quadrature."""
-    mixed = np.concatenate([x, (x[:, :2] > 0).astype(np.float32)], axis=1)
+    """Its lanes are runs of the configuration alone: kinds of columns as given, learned noise, quadrature.
+
+    They are padded to the largest. A run of it as an estimator knows the kinds too.
+    """
+    code = np.digitize(x[:, 0], (0, 1))
+    mixed = np.column_stack([x, code == 1, code == 2]).astype(np.float32)
     blocks = (Block("gaussian", 4), Block("categorical", 2))
     how = {"likelihood": "by-kind", "noise": "by-column", "responsibilities": "quadrature", "n_runs": 3}
     chosen = replace(CONFIGURATION, **how)
-    found = jvade.sweep(mixed, {"kl_weight": (0.5, 1.0)}, seeds=(4,), configuration=chosen, blocks=blocks)
+    over = {"latent_dim": (3, 2), "kl_weight": (0.5, 1.0)}
+    found = jvade.sweep(mixed, over, seeds=(4,), configuration=chosen, blocks=blocks)
     assert found.architecture.blocks == blocks
-    assert found.fit.finetuned.params.log_noise_variances.shape == (2, 4)
-    for lane, weight in enumerate((0.5, 1.0)):
-        one = replace(chosen, model=BASE._replace(kl_weight=weight), n_runs=1)
+    assert found.fit.finetuned.params.log_noise_variances.shape == (4, 4)
+    for lane, weight in ((2, 0.5), (3, 1.0)):
+        one = replace(chosen, model=BASE._replace(latent_dim=2, kl_weight=weight), n_runs=1)
         assert found.configurations[lane] == one
         alone = jvade.cluster(mixed, 3, 4, one, blocks=blocks)
         model = jvade.from_sweep(found, lane, mixed)
         assert adjusted_rand_score(model.labels_, alone.labels) > 0.99
+        assert adjusted_rand_score(found.labels[lane], alone.labels) > 0.99
         np.testing.assert_allclose(model.support_, alone.support, atol=1e-2)
+        at_means = ensemble.place(model.ensemble_._replace(responsibilities="mean"), mixed)[1]
+        assert abs(at_means - alone.support).max() > 0.03
+        # A share of 1 stands for what is missing.
+        assert len(model.predict(np.where(mixed == 1, 0.4, mixed))) == 400
+        assert model.set_params(max_epochs=1).fit(mixed).ensemble_.architecture.blocks == blocks
     # Of the last, whose KL weight is that of the ranking.
     best = float(alone.fit.finetuned.best_loss[0])
     np.testing.assert_allclose(found.table.set_index("lane").loc[lane, "elbo"], -best, rtol=1e-3)
+
+
+def test_a_sweep_over_balance_is_ranked_by_the_bound_as_it_is(x):
+    """What a balanced run was trained by is no bound to compare others with."""
+    apart = x * np.array([0.3, 1, 1, 2], np.float32)
+    found = jvade.sweep(apart, {"balance": (0.0, 1.0)}, seeds=(4,), configuration=CONFIGURATION)
+    lane = np.arange(2), np.asarray(found.fit.finetuned.best_epoch)
+    told = jax.tree.map(lambda term: np.asarray(term)[lane], found.fit.finetuned.history.validation)
+    sizes = found.architecture, CONFIGURATION.training
+    asked = lanes.validate(jnp.asarray(apart), found.fit.finetuned.params, found.lanes, "fine-tuning", *sizes)
+    ours = found.table.sort_values("lane")
+    np.testing.assert_allclose(ours["reconstruction"], asked.reconstruction, rtol=1e-6)
+    apart_by = np.abs(ours["reconstruction"] - told.reconstruction)
+    assert apart_by[0] < 1e-3 < 0.05 < apart_by[1]
+    np.testing.assert_allclose(ours["elbo"], ours["reconstruction"] - ours["kl"], rtol=1e-6)
 
 
 def test_kinds_are_told_from_the_values_where_none_are_given(x):
@@ -210,6 +238,60 @@ def test_the_command_stopped_goes_on_and_writes_the_table(flags, tmp_path, capsy
     assert manifest["settings"]["over"]["noise_variance"] == [0.1, 0.3]
     assert set(manifest["input"]) == {"visits", "mapping"}
     assert "The best of 2 settings, means of 2 seeds" in capsys.readouterr().out
+
+
+@pytest.fixture
+def swept(monkeypatch) -> list[tuple[Sweep, str]]:
+    """What the command trained, and under which name it kept it."""
+    found = []
+
+    def keeping(*arguments, keeper, **settings):
+        found.append((sweeps.sweep(*arguments, keeper=keeper, **settings), keeper.folder.name))
+        return found[-1][0]
+
+    monkeypatch.setattr(sweeping, "sweeps", SimpleNamespace(**vars(sweeps) | {"sweep": keeping}))
+    return found
+
+
+def test_the_command_trains_what_its_flags_say(tmp_path, swept):
+    """And keeps apart what is trained otherwise, nothing else."""
+    rng = np.random.default_rng(0)
+    code = rng.integers(0, 3, 400)
+    frame = pd.DataFrame(
+        {"a": rng.normal(5.0 * code), "dx_1": code == 1, "dx_2": code == 2, "flag": code < 2}
+    )
+    frame.to_parquet(tmp_path / "own.parquet")
+    words = ["sweep", "--table", tmp_path / "own.parquet", "--seeds", 1, "--widths", 8]
+    words += ["--training.max-epochs", 1, "--mixture.n-init", 2, "--out", tmp_path / "out"]
+    by_kind = ["--likelihood", "by-kind", "--codes", "dx=dx_*"]
+
+    def trained(*more):
+        main([*map(str, [*words, *more])])
+        found, key = swept[-1]
+        return found.configurations[0], found.architecture, key
+
+    as_in_the_study, sizes, first = trained()
+    assert (as_in_the_study.likelihood, sizes.blocks, as_in_the_study.training.batch_size) == (
+        "gaussian",
+        (),
+        32,
+    )
+    robust, sizes, second = trained("--configuration", "robust", "--codes", "dx=dx_*", "--noise", "learned")
+    assert sizes.blocks == (Block("gaussian", 1), Block("categorical", 2), Block("bernoulli", 1))
+    assert (robust.training.input_dropout, robust.noise, robust.widths, robust.n_runs) == (
+        0.5,
+        "learned",
+        (8,),
+        1,
+    )
+    *_, third = trained(*by_kind)
+    *_, renamed = trained(*by_kind[:-1], "diagnosis=dx_*")
+    *_, no_codes = trained(*by_kind[:-2])
+    how, _, quadrature = trained("--responsibilities", "quadrature")
+    assert how.responsibilities == "quadrature"
+    assert renamed == third
+    assert quadrature == first
+    assert len({first, second, third, no_codes}) == 4
 
 
 def test_any_table_can_be_swept_over(tmp_path, capsys):

@@ -105,6 +105,19 @@ def with_settings_file(args: Sequence[str]) -> list[str]:
     return [*given[:n_words], *(word for flag in flags for word in flag), *given[n_words:]]
 
 
+def refuse_repeated(args: Sequence[str]) -> None:
+    """Refuse names of columns by the same flag twice: those of the first would be forgotten.
+
+    Raises:
+        InputError: what to do.
+    """
+    flags = [word.partition("=")[0] for word in args]
+    for flag in ("--columns", "--categories", "--codes"):
+        if (n := flags.count(flag)) > 1:
+            problem = f"{flag}: given {n} times; name all after one: {flag} FIRST SECOND"
+            raise InputError([problem], "settings")
+
+
 def _flags(raw: dict[str, Any], prefix: str) -> list[list[str]]:
     """Return each setting of a TOML table as the words of a flag."""
     flags = []
@@ -226,6 +239,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     try:
+        refuse_repeated(args)
         args = with_settings_file(args)
         with interrupts.remembered():
             app(args).cli(args=args, prog="jvade", description=HELP)

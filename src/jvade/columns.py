@@ -17,6 +17,8 @@ MAX_CATEGORIES = 50
 #: Rows of a category at least: a rarer one counts as none, and no model keeps its name. And known values of a
 #: number: of fewer no model keeps the mean.
 MIN_ROWS = 8
+#: Share of the rows that may have several codes of one variable, by mistake.
+SEVERAL = 0.01
 
 
 class TableError(ValueError):
@@ -222,9 +224,9 @@ def learn(
             stand side by side.
 
     Raises:
-        TableError: a kind or a name that does not exist, codes that stand apart, too many categories or none
-            of `MIN_ROWS` rows, infinite values, or a column that is not what its kind says; never shows a
-            value.
+        TableError: a kind or a name that does not exist, codes that stand apart or of which rows have
+            several, too many categories or none of `MIN_ROWS` rows, infinite values, or a column that is not
+            what its kind says; never shows a value.
     """
     names = table.columns.tolist()
     if not names:
@@ -239,16 +241,42 @@ def learn(
     if wrong := [name for name, kind in kinds.items() if kind not in known]:
         raise TableError(f"kinds: expected one of {', '.join(known)} for {', '.join(map(str, wrong))}")
     if wrong := [name for name in codes if kinds.setdefault(name, "binary") != "binary"]:
-        raise TableError(
-            f"codes: expected binary columns, but kinds has others: {', '.join(map(str, wrong))}"
-        )
+        raise TableError(f"codes: expected 0/1 columns, but others are named: {', '.join(map(str, wrong))}")
     if wrong := [name for name, of in codes.items() if not isinstance(of, str) or not of]:
         raise TableError(f"codes: expected the name of a variable for {', '.join(map(str, wrong))}")
     runs = [of for of, _ in groupby(codes.get(name) for name in names) if of is not None]
     if apart := sorted({of for of in runs if runs.count(of) > 1}):
-        raise TableError(f"codes: those of one variable have to stand side by side: {', '.join(apart)}")
+        problem = "those of one variable have to stand side by side, in the order of the inputs"
+        raise TableError(f"codes: {problem}: {', '.join(apart)}")
     each = [_learn(table.iloc[:, position], name, kinds.get(name)) for position, name in enumerate(names)]
+    _refuse_several(table, codes)
     return Columns(tuple(replace(one, code_of=codes.get(one.name, "")) for one in each))
+
+
+def kinds_of(blocks: Sequence[Block]) -> tuple[dict[Hashable, Kind], dict[Hashable, str]]:
+    """Return kinds and codes, by place, with which `learn` gives columns of these likelihoods."""
+    kinds: dict[Hashable, Kind] = {}
+    codes: dict[Hashable, str] = {}
+    for number, block in enumerate(blocks):
+        places = range(len(kinds), len(kinds) + block.width)
+        kinds |= dict.fromkeys(places, "numeric" if block.likelihood == "gaussian" else "binary")
+        if block.likelihood == "categorical":
+            codes |= dict.fromkeys(places, f"variable {number + 1}")
+    return kinds, codes
+
+
+def _refuse_several(table: pd.DataFrame, codes: Mapping[Hashable, str]) -> None:
+    """Refuse codes of which more than a few rows have several: they are no categories of one variable."""
+    of_each = [codes.get(name) for name in table]
+    for variable in dict.fromkeys(codes.values()):
+        n_codes = np.zeros(len(table))
+        for place in (place for place, of in enumerate(of_each) if of == variable):
+            n_codes += np.nan_to_num(table.iloc[:, place].to_numpy(np.float64, na_value=np.nan))
+        if (n := int((n_codes > 1).sum())) > SEVERAL * len(table):
+            raise TableError(
+                f"codes of {variable}: {n} of {len(table)} rows have two or more, where one at most was "
+                "expected; name no codes of it, and each is a 0/1 column of its own"
+            )
 
 
 def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:

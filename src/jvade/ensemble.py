@@ -166,14 +166,17 @@ def decode(ensemble: Ensemble, z: Float[np.ndarray, "N L"]) -> Float[np.ndarray,
     )
 
 
-def bounds(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, " N"]:
+def bounds(
+    ensemble: Ensemble, x: Rows, weights: Float[np.ndarray, " D"] | None = None
+) -> Float[np.ndarray, " N"]:
     """Return the ELBO of each row in the best run, nats, at weight 1 of its KL terms; else like `place`.
 
     It is the mean over the same `N_DRAWS` draws for every row, so the answer has no randomness of its own.
+    With weights of the columns, see `likelihoods.balanced`, it is no bound.
     """
     half = np.random.default_rng(0).normal(size=(N_DRAWS // 2, ensemble.architecture.latent_dim))
     draws = np.concatenate([half, -half]).astype(np.float32)
-    return _by_blocks(partial(_bounds, ensemble.run(ensemble.best), draws), ensemble, x)
+    return _by_blocks(partial(_bounds, ensemble.run(ensemble.best), draws, weights), ensemble, x)
 
 
 def mixture(
@@ -287,11 +290,13 @@ def _decode(run: Run, z: Array, architecture: Architecture) -> Float[Array, "N D
 
 
 @partial(jax.jit, static_argnames="architecture")
-def _bounds(run: Run, draws: Array, x: Array, architecture: Architecture) -> Float[Array, " N"]:
+def _bounds(
+    run: Run, draws: Array, weights: Array | None, x: Array, architecture: Architecture
+) -> Float[Array, " N"]:
     params, settings = run
 
     def one(noise: Array) -> Array:
         same = jnp.broadcast_to(noise, (len(x), len(noise)))
-        return elbo_terms(params, x, same, architecture, settings).elbo()
+        return elbo_terms(params, x, same, architecture, settings, None, weights).elbo()
 
     return jax.lax.map(one, draws).mean(axis=0)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jvade import clustering, ensemble, health, manifest
 from jvade.checkpoints import Checkpoints
 from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
-from jvade.columns import Column, Columns, Kind, learn
+from jvade.columns import Column, Columns, Kind, kinds_of, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
 from jvade.core.settings import Block, Noise, Responsibilities, unlike, whole
@@ -26,8 +26,6 @@ from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
 NAMED = {"robust": ROBUST, "paper": PAPER}
-#: Batches that an epoch of a small table is cut into, if its batches would else be fewer.
-BATCHES = 16
 #: Rows for each component of a mixture, where there are few of them.
 ROWS_PER_COMPONENT = 10
 #: Seeds are below: as those of NumPy.
@@ -59,6 +57,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         noise: variance of the Gaussian columns: "fixed", or "learned", one for all, or one "by-column".
         noise_variance: of the decoder, in squared standardised units; where it is learned, its start.
         kl_weight: factor of the KL terms in training.
+        balance: how far the variables count alike in training, from 0, as the likelihood has them, to 1,
+            alike but for rare codes; 0 where the noise is learned.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         clip_norm: largest norm of a gradient.
@@ -95,7 +95,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         means_: center of each cluster in the latents, (K, L): likewise, in the best run.
         covariances_: variance of each latent in each cluster, (K, L): likewise.
         n_iter_: epochs of the best run, both stages.
-        history_: a row per run, stage and epoch: losses and terms of the ELBO, nats per row.
+        history_: a row per run, stage and epoch: losses and terms of the ELBO, nats per row, by the
+            likelihood as it is trained, balanced or not.
         health_: how far the clustering can be trusted, with `warnings` that say what to change.
         columns_: what becomes of each column.
         configuration_: every setting of the fit.
@@ -127,6 +128,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         noise: Noise | None = None,
         noise_variance: float | None = None,
         kl_weight: float | None = None,
+        balance: float | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         clip_norm: float | None = None,
@@ -153,6 +155,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.noise = noise
         self.noise_variance = noise_variance
         self.kl_weight = kl_weight
+        self.balance = balance
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
@@ -285,6 +288,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             **given(
                 "noise_variance",
                 "kl_weight",
+                "balance",
                 "learning_rate",
                 "weight_decay",
                 "clip_norm",
@@ -296,8 +300,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         )
         batch_size = given_whole("batch_size").get("batch_size")
         if batch_size == "auto":
-            small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
-            batch_size = min(training.batch_size, small)
+            batch_size = training.for_rows(n_rows).batch_size
         sizes = {"n_init": base.n_runs, "n_components": model.n_clusters, "batch_size": batch_size}
         sizes |= given_whole("n_init", "n_components")
         if problems := [line for name in sizes for line in unlike(name, sizes[name], whole=True, least=1)]:
@@ -484,12 +487,16 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
     how = found.configurations[0].responsibilities  # as in all of them
     one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture, how)
     chosen, seed = found.configurations[lane], found.seeds[lane]
+    kinds, codes = kinds_of(found.architecture.blocks)
     model = VaDE(
         chosen.model.n_clusters,
         configuration=chosen,
         batch_size=chosen.training.batch_size,
+        kinds=kinds or None,
+        codes=codes or None,
         random_state=seed,
     )
+    # Rows come as they came to the sweep: in a 0/1 column a share may stand for what is missing.
     model.columns_ = Columns(tuple(Column(place, "numeric") for place in range(X.shape[1])))
     model.seed_, model.n_features_in_, model.configuration_ = seed, X.shape[1], chosen
     model.checkpoint_ = None

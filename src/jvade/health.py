@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from jvade import ensemble
 from jvade.analysis import stability
 from jvade.clustering import Clustering
+from jvade.core import likelihoods
 from jvade.core.model import Posterior
 from jvade.core.settings import Training
 from jvade.ensemble import Rows
@@ -128,7 +130,12 @@ def _gap_error(clustering: Clustering, few: np.ndarray, n_rows: int) -> float:
     As many are held out as by default: what is asked is an order of magnitude.
     """
     _, n_held_out = Training().split_sizes(n_rows)
-    return float(np.std(ensemble.bounds(clustering.ensemble, few)) / np.sqrt(n_held_out))
+    hyper, architecture = clustering.lanes.hyperparameters, clustering.ensemble.architecture
+    weights = None
+    if balance := float(np.asarray(hyper.balance)[0]):  # the losses are so weighted
+        noise = float(np.asarray(hyper.noise_variance)[0])
+        weights = np.asarray(likelihoods.balanced(jnp.asarray(few), architecture.all_blocks, noise, balance))
+    return float(np.std(ensemble.bounds(clustering.ensemble, few, weights)) / np.sqrt(n_held_out))
 
 
 def _warnings(clustering: Clustering, found: Health, gap_error: float) -> list[str]:

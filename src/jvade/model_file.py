@@ -6,7 +6,7 @@ refused by name of the version that wrote it. Within a format, fields may be add
 what a reader does not know it leaves aside. All else raises `FORMAT`.
 
 Format 2 added likelihoods by kind, noise that is learned, `warmup_epochs` and `mixture_rate`. Format 3 added
-responsibilities by quadrature, and the settings of the training that `ADDED` names.
+responsibilities by quadrature, and 3 and 4 the settings of the training that `ADDED` names.
 """
 
 import hashlib
@@ -42,11 +42,12 @@ from jvade.health import Health
 from jvade.version import __version__
 
 #: Raised where an older reader would misread the file.
-FORMAT = 3
+FORMAT = 4
 #: Settings that each format added, and what they were before it.
 ADDED: dict[int, dict[str, float]] = {
     2: {"warmup_epochs": 0, "mixture_rate": 1.0},
     3: {"annealing_cycles": 1, "pretraining_kl_weight": 1.0, "occupancy_floor": 0.0, "repulsion": 0.0},
+    4: {"balance": 0.0},
 }
 #: Name of the file that `jvade fit` writes in its folder.
 NAME = "model.jvade"
@@ -130,6 +131,10 @@ def card(description: Mapping[str, Any]) -> str:
     health, about = description["health"], description["about"]
     columns = pd.DataFrame(description["columns"])
     kinds = ", ".join(f"{n} {kind}" for kind, n in columns["kind"].value_counts().items())
+    codes: dict[str, list[str]] = {}
+    for column in description["columns"]:
+        if of := column.get("code_of"):
+            codes.setdefault(of, []).append(str(column["name"]))
     shares = ", ".join(f"{100 * share:.1f} %" for share in description["shares"])
     agreement = health["agreement"]
     lines = [
@@ -141,6 +146,7 @@ def card(description: Mapping[str, Any]) -> str:
         "## Data",
         "",
         f"- {len(columns)} columns ({kinds}): {', '.join(map(str, columns['name']))}.",
+        *(f"- codes of {of}: {', '.join(names)}." for of, names in codes.items()),
         *(f"- {name}: {_words(value)}" for name, value in about.items()),
         "- The file holds means, deviations and categories of columns, and shares of clusters: no row.",
         "",
@@ -277,6 +283,7 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     if "codes" not in given and given.get("likelihood") is None:
         # Written when "robust" was Gaussian: a second fit is to be of the same kind.
         given["likelihood"] = description["settings"].get("likelihood", "gaussian")
+    given.setdefault("balance", 0.0)  # likewise, of before it
     for what in ("kinds", "codes"):
         if given.get(what) is not None:  # codes are newer than the first files
             given[what] = dict(given[what])

@@ -106,25 +106,26 @@ def sweep(
     """Train two-stage VaDE with every combination of settings from every seed, and rank the settings.
 
     The rank needs no labels: it falls with the mean over seeds of the validation ELBO at weight 1 of its KL
-    terms, a lower bound of the log-likelihood of rows that no step was taken on, the same for every setting
-    (the seed chooses them). They do choose the epoch, for all settings alike, so the number is a little too
-    good; and their patients may have other visits in the training. The rank says which model explains the
-    visits best, not which clusters are the most useful: look at their number, the smallest share and the
-    agreement of the seeds too. Settings of which a lane failed come last.
+    terms and without balance, a lower bound of the log-likelihood of rows that no step was taken on, the same
+    for every setting (the seed chooses them). They do choose the epoch, by the loss that each setting trains,
+    so the number is a little too good; and their patients may have other visits in the training. The rank
+    says which model explains the visits best, not which clusters are the most useful: look at their number,
+    the smallest share and the agreement of the seeds too. Settings of which a lane failed come last.
 
     Args:
-        x: standardised rows, finite.
+        x: rows, finite: numbers standardised, 0/1 columns as they are.
         over: values to try, by name of a field of `Hyperparameters`: `{"noise_variance": (0.1, 0.3)}`.
         seeds: seeds that each combination is trained from.
-        configuration: gives the settings that are not tried. Every seed is a run of its own, however many it
-            has.
+        configuration: gives the settings that are not tried. Every seed is a run of its own, however many
+            runs it asks for.
         on_block: see `core.fit.fit`.
         keeper: see `core.fit.fit`.
         blocks: kinds of the columns, where the configuration has likelihoods by kind; see `cluster`.
 
     Returns:
         Among others a table with a row per combination and seed: `rank` from 1, `lane`, the settings tried,
-        `seed`, `elbo`, `reconstruction` and `kl` (validation, nats per row), `epochs` (of both stages),
+        `seed`, `elbo`, `reconstruction` and `kl` (validation, nats per row; where inputs are hidden from the
+        encoder, of what it sees), `epochs` (of both stages),
         `converged`, `finite`, `clusters` (those that hold rows), `smallest_share` (of them, percent of the
         rows) and `agreement` (mean adjusted Rand index with the other sound seeds of the setting; NaN if
         there is none). A lane that failed has 0 clusters, and NaN where nothing was measured.
@@ -149,8 +150,12 @@ def sweep(
     every = Ensemble(params, stack.hyperparameters, architecture, None, 0, how)
     labels, _ = ensemble.components(every, rows)
 
-    kept = jnp.arange(len(settings)), found.finetuned.best_epoch
-    best = jax.tree.map(lambda term: term[kept], found.finetuned.history.validation)
+    if any(one.balance for one in each):  # what they were trained by is no bound to compare
+        sizes = architecture, configuration.training
+        best = lanes.validate(rows, params, stack, "fine-tuning", *sizes)
+    else:
+        kept = jnp.arange(len(settings)), found.finetuned.best_epoch
+        best = jax.tree.map(lambda term: term[kept], found.finetuned.history.validation)
     finite = np.asarray(found.sound)
     shares = [100 * np.unique(one, return_counts=True)[1] / len(one) for one in labels]
     ends = [stage for stage in (found.pretrained, found.finetuned) if stage is not None]

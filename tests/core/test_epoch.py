@@ -319,7 +319,7 @@ def slopes_of_epochs(monkeypatch, **settings):
     @jax.jit
     def one_epoch(state):
         seen.clear()
-        after = epoch.run_epoch(state, x, lane, unravel, ARCHITECTURE, training)
+        after = epoch.run_epoch(state, x, lane, unravel, ARCHITECTURE, training, None)
         return after, seen[0]
 
     for _ in range(training.max_epochs):

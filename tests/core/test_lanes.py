@@ -329,6 +329,8 @@ def test_bad_settings_are_refused_with_their_numbers():
         lanes.stack([1, 2], [HYPER])
     with pytest.raises(ValueError, match="n_clusters: a lane asks for 4, the architecture has 3"):
         lanes.init(lanes.stack([1, 2], [HYPER, HYPER._replace(n_clusters=4)]), ARCHITECTURE)
+    with pytest.raises(ValueError, match="balance: expected at least 0, at most 1, got 2"):
+        lanes.stack([1], [HYPER._replace(balance=2)])
     with pytest.raises(ValueError, match="at least 2 rows to split, got 1"):
         Training().split_sizes(1)
     with pytest.raises(ValueError, match=r"validation_fraction: expected above 0, below 1, got 1\.5"):

@@ -80,6 +80,55 @@ def test_every_kind_equals_its_density(x64, noises):
     np.testing.assert_allclose(got, by_hand(x, outputs, noises), rtol=1e-12)
 
 
+@pytest.mark.parametrize("noises", [np.array([0.3] * 3), NOISES])
+def test_weights_are_those_of_the_variables(x64, noises):
+    x, outputs = rows_and_outputs()
+    given = noises[0] if len(set(noises)) == 1 else jnp.asarray(noises)
+    weights = np.array([0.5, 2.0, 1.5, 0.7, 0.7, 0.7, 1.2, 3.0])
+    each, begin = np.zeros(N), 0
+    for width in (1, 1, 1, 3, 1, 1):  # what one variable adds: all by hand, less all but its columns the same
+        apart, columns = outputs.copy(), slice(begin, begin + width)
+        apart[:, columns] = 0.0
+        alone = by_hand(x, outputs, noises) - by_hand(x, apart, noises)
+        base = {1: np.log(0.5), 3: np.log(0.25)}[width]
+        if begin in (0, 6, 7):
+            base = stats.norm.logpdf(x[:, begin], 0, np.sqrt(noises[(0, 6, 7).index(begin)]))
+        each += weights[begin] * (alone + base)
+        begin += width
+    got = likelihoods.log_likelihood(*map(jnp.asarray, (x, outputs)), BLOCKS, given, jnp.asarray(weights))
+    np.testing.assert_allclose(got, each, rtol=1e-10)
+
+
+def test_balanced_variables_cost_the_same_where_nothing_is_known(x64):
+    """Costs by scipy's entropies and NumPy's variance; a rare code is held, a silent column left alone."""
+    rng = np.random.default_rng(0)
+    code, n = rng.choice(4, 500, p=[0.5, 0.3, 0.15, 0.05]), 500
+    rare = np.arange(n) < 2
+    x = np.column_stack(
+        [1.5 * rng.normal(size=n), rare, code % 2, *(code == k for k in (1, 2, 3)), np.zeros((n, 2))]
+    )
+    costs = np.array(
+        [
+            x[:, 0].var() / 0.4,
+            *(stats.entropy([share, 1 - share]) for share in x[:, 1:3].mean(axis=0)),
+            stats.entropy(np.bincount(code)),
+        ]
+    )
+    mean = costs.mean()
+    for balance in (0.0, 0.5, 1.0):
+        got = likelihoods.balanced(jnp.asarray(x), BLOCKS, 0.2, balance)
+        want = np.minimum((mean / costs) ** balance, likelihoods.MOST_WEIGHT)
+        want *= costs.sum() / (want @ costs)
+        np.testing.assert_allclose(got[:6], [*want[:3], *[want[3]] * 3], rtol=1e-6)
+        assert np.isfinite(got).all()
+        np.testing.assert_allclose(want @ costs, costs.sum())  # beside the KL terms nothing changes
+    assert want[1] == pytest.approx(likelihoods.MOST_WEIGHT * want[0] * costs[0] / mean)
+    alike = (want * costs)[[0, 2, 3]]
+    np.testing.assert_allclose(alike, alike[0])
+    alone = likelihoods.balanced(jnp.asarray(x[:, :1]), BLOCKS[:1], 0.2, jnp.nan)
+    assert np.isnan(alone).all()
+
+
 def test_all_outcomes_of_the_discrete_columns_sum_to_one(x64):
     blocks = BLOCKS[1:3]
     _, outputs = rows_and_outputs(1)

@@ -1,5 +1,6 @@
 """What steers the fine-tuning: by integrals and loops, and nothing where it is off or has no reason."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import jax
@@ -9,12 +10,12 @@ import optax
 import pytest
 from scipy import integrate, stats
 
-from jvade.core import epoch, lanes, model, shuffle
+from jvade.core import epoch, lanes, likelihoods, model, shuffle
 from jvade.core import mixture as mixtures
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
 from jvade.core.objective import below_floor, elbo_terms, penalties
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 
 K, L, N = 4, 2, 40
 HYPER = Hyperparameters(
@@ -183,6 +184,68 @@ def test_a_step_of_the_fine_tuning_has_both_and_tells_neither(x64):
     np.testing.assert_allclose(after.best_loss, -held_out.elbo(0.5), rtol=1e-9)
 
 
+KINDS = replace(ARCHITECTURE, blocks=(Block("gaussian", 2), Block("bernoulli", 1), Block("categorical", 2)))
+
+
+def rows_of_kinds(n=100):
+    rng = np.random.default_rng(0)
+    code = rng.choice(3, n, p=[0.6, 0.3, 0.1])
+    flag = rng.random(n) < 0.2
+    return jnp.asarray(np.column_stack([rng.normal(size=(n, 2)), flag, code == 1, code == 2]).astype(float))
+
+
+def test_a_step_of_a_balanced_lane_is_along_the_weighted_bound(x64):
+    hyper = HYPER._replace(clip_norm=1e9, weight_decay=0.0, occupancy_floor=0.0, repulsion=0.0, balance=0.7)
+    training = Training(batch_size=100, max_epochs=1)
+    x, lane = rows_of_kinds(), take_lane(lanes.stack([3], hyper), 0)
+    lane = jax.tree.map(lambda v: v.astype(float) if v.dtype == jnp.float32 else v, lane)
+    params = epoch.init(lane, KINDS)._replace(mixture=draw_mixture())
+    state = epoch.start(params, lane, "fine-tuning", training)
+    after = jax.jit(epoch.run_block, static_argnums=(4, 5))(state, x, lane, jnp.array(1), KINDS, training)
+    key = jax.random.fold_in(epoch.named_key(epoch.named_key(lane.key, "fine-tuning"), "train"), 0)
+    order = shuffle.permute(epoch.named_key(key, "order"), jnp.arange(80), 80)
+    batch = x[epoch.split_row(lane, order, 100)]
+    noise = epoch.draw_noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), 80, L)
+
+    def loss(params, weights):
+        return -jnp.mean(elbo_terms(params, batch, noise, KINDS, hyper, None, weights).elbo())
+
+    weights = likelihoods.balanced(x, KINDS.blocks, 0.4, 0.7)
+    moments = optax.tree_utils.tree_get(after.opt_state, "mu")
+    slope, plain = (jax.jit(jax.grad(loss))(params, w) for w in (weights, jnp.ones(5)))
+    for got, want in zip(jax.tree.leaves(moments), jax.tree.leaves(slope), strict=True):
+        np.testing.assert_allclose(got, 0.1 * want, rtol=1e-5, atol=1e-9)
+    apart = jax.tree.map(lambda one, other: np.abs(one - other).max() / np.abs(one).max(), slope, plain)
+    assert max(jax.tree.leaves(apart)) > 0.1
+    told = jax.tree.map(lambda term: term[0], after.history.train)
+    np.testing.assert_allclose(-told.elbo(), loss(params, weights), rtol=1e-8)
+
+
+@pytest.mark.parametrize("layout", ["map", "vmap"])
+def test_the_bound_as_it_is_can_be_asked_for(x64, layout):
+    """Of a lane without balance it is that of the history; of another, what its best parameters give."""
+    each = [HYPER._replace(occupancy_floor=0.0, repulsion=0.0, balance=b) for b in (0.0, 0.7)]
+    training = Training(batch_size=32, max_epochs=2, input_dropout=0.5, layout=layout)
+    x, stack = rows_of_kinds(), lanes.stack([3, 4], each)
+    params = jax.tree.map(lambda leaf: leaf.astype(float), lanes.init(stack, KINDS))
+    params = params._replace(mixture=jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), draw_mixture()))
+    found = lanes.train(x, params, stack, "fine-tuning", KINDS, training)
+    told = jax.tree.map(lambda term: term[jnp.arange(2), found.best_epoch], found.history.validation)
+    as_it_is = lanes.validate(x, found.params, stack, "fine-tuning", KINDS, training)
+    np.testing.assert_allclose(as_it_is.elbo()[0], told.elbo()[0], rtol=1e-6)
+    np.testing.assert_allclose(as_it_is.gaussian_kl, told.gaussian_kl, rtol=1e-6)
+    # The balanced one, whose hidden inputs are those of the validation: without them, by hand.
+    whole = replace(training, input_dropout=0.0)
+    asked = lanes.validate(x, found.params, stack, "fine-tuning", KINDS, whole).reconstruction[1]
+    lane = take_lane(stack, 1)
+    aside = x[epoch.split_row(lane, jnp.arange(80, 100), 100)]
+    key = epoch.named_key(epoch.named_key(lane.key, "fine-tuning"), "validation")
+    noise = epoch.draw_noise(jax.random.fold_in(key, 0), 20, L)
+    plain = elbo_terms(take_lane(found.params, 1), aside, noise, KINDS, each[1]).reconstruction.mean()
+    np.testing.assert_allclose(asked, plain, rtol=1e-6)
+    assert abs(float(as_it_is.reconstruction[1] - told.reconstruction[1])) > 0.01
+
+
 def trained(each, seeds):
     training = Training(batch_size=32, max_epochs=3, layout="vmap")
     stack = lanes.stack(seeds, each)
@@ -198,7 +261,7 @@ def test_a_lane_alone_is_the_lane_in_a_stack(x64):
     """One without penalties, which has a program without them alone, and one of other sizes with both."""
     each = [
         HYPER._replace(occupancy_floor=0.0, repulsion=0.0),
-        HYPER._replace(latent_dim=3, n_clusters=6, occupancy_floor=0.9),
+        HYPER._replace(latent_dim=3, n_clusters=6, occupancy_floor=0.9, balance=0.5),
     ]
     together = trained(each, [0, 1])
     for seed, one in enumerate(each):
@@ -214,6 +277,7 @@ def test_a_lane_alone_is_the_lane_in_a_stack(x64):
         ([{}, {"occupancy_floor": 0.5}], [[0, 0.5], None]),
         ([{"repulsion": 2.0}, {"occupancy_floor": 0.5}], [[0, 0.5], [2, 0]]),
         ([{"repulsion": float("nan")}], [None, [np.nan]]),
+        ([{"balance": 0.5}, {}], [None, None, [0.5, 0]]),
     ],
 )
 def test_what_is_off_in_all_lanes_is_in_no_program(monkeypatch, each, found):
@@ -228,10 +292,11 @@ def test_what_is_off_in_all_lanes_is_in_no_program(monkeypatch, each, found):
     with pytest.raises(Seen) as seen:
         trained([off._replace(**one) for one in each], [*range(len(each))])
     (hyper,) = seen.value.args
-    for got, want in zip((hyper.occupancy_floor, hyper.repulsion), found, strict=True):
+    found = [*found, *[None] * (3 - len(found))]
+    for got, want in zip((hyper.occupancy_floor, hyper.repulsion, hyper.balance), found, strict=True):
         assert (got is None) == (want is None)
         assert want is None or np.array_equal(got, want, equal_nan=True)
     one = take_lane(hyper, 0)
-    n_on = sum(want is not None for want in found)
+    n_on = sum(want is not None for want in found[:2])
     assert len(penalties(*draw_gamma(), draw_mixture(), one)) == n_on
     assert penalties(*draw_gamma(), None, one) == []  # nor in the pretraining

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Column, Columns, learn
+from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Column, Columns, kinds_of, learn
 from jvade.core.settings import Block
 
 
@@ -154,17 +154,40 @@ def test_codes_of_one_variable_share_a_softmax():
         learn(frame, codes={"nose": "diagnosis"})
     with pytest.raises(ValueError, match="column 'age': expected 0 or 1 in every row of a binary column"):
         learn(frame, codes={"age": "diagnosis", "eye": "diagnosis"})
-    with pytest.raises(ValueError, match="codes: expected binary columns, but kinds has others: eye"):
+    with pytest.raises(ValueError, match="codes: expected 0/1 columns, but others are named: eye"):
         learn(frame, {"eye": "numeric"}, {"eye": "diagnosis"})
     for of in (0, None, "", np.nan):
         with pytest.raises(ValueError, match="codes: expected the name of a variable for skin"):
             learn(frame, codes={"eye": "diagnosis", "skin": of})
     with pytest.raises(
-        ValueError, match="codes: those of one variable have to stand side by side: diagnosis"
+        ValueError, match=r"have to stand side by side, in the order of the inputs: diagnosis"
     ):
         learn(frame, codes={"eye": "diagnosis", "skin": "diagnosis"})
     with pytest.raises(ValueError, match="codes: expected codes by name of a column, got list"):
         learn(frame, codes=["eye"])
+
+
+def test_codes_of_which_rows_have_several_are_refused():
+    """Such as flags of comorbidity; a row in a hundred may be a mistake."""
+    code = np.arange(1000) % 3
+    frame = pd.DataFrame({"eye": code == 0, "skin": code == 1})
+    codes = dict.fromkeys(frame, "diagnosis")
+    frame.loc[frame.index[code == 0][:10], "skin"] = True
+    assert learn(frame, codes=codes).blocks == (Block("categorical", 2),)
+    frame.loc[frame.index[code == 0][:11], "skin"] = True
+    with pytest.raises(ValueError, match="codes of diagnosis: 11 of 1000 rows have two or more"):
+        learn(frame, codes=codes)
+    assert learn(frame).blocks == (Block("bernoulli", 2),)
+
+
+def test_likelihoods_are_those_of_their_kinds():
+    rng = np.random.default_rng(0)
+    code = rng.integers(0, 3, 100)
+    flags = np.column_stack([code == 1, code == 2, rng.random(100) < 0.5])
+    x = pd.DataFrame(np.column_stack([rng.normal(size=100), flags]))
+    blocks = (Block("gaussian", 1), Block("categorical", 2), Block("bernoulli", 1))
+    assert learn(x, *kinds_of(blocks)).blocks == blocks
+    assert kinds_of(()) == ({}, {})
 
 
 def test_new_rows_of_a_binary_column_are_checked():

@@ -52,10 +52,12 @@ def test_a_second_fit_of_one_shape_compiles_nothing(compiled, configuration):
 def test_settings_are_those_of_the_configuration_unless_given():
     assert VaDE(15).resolve(10**6) == ROBUST
     assert VaDE(configuration="paper").resolve(10**6) == PAPER
-    own = VaDE(noise_variance=0.3, max_epochs=9, widths=(8, 4), n_init=2, batch_size=100).resolve(10**6)
+    own = VaDE(
+        noise_variance=0.3, balance=0.4, max_epochs=9, widths=(8, 4), n_init=2, batch_size=100
+    ).resolve(10**6)
     assert own == replace(
         ROBUST,
-        model=ROBUST.model._replace(noise_variance=0.3),
+        model=ROBUST.model._replace(noise_variance=0.3, balance=0.4),
         training=replace(ROBUST.training, max_epochs=9, batch_size=100),
         widths=(8, 4),
         n_runs=2,

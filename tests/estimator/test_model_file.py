@@ -136,6 +136,9 @@ def test_a_file_of_an_earlier_version_is_read(path, tmp_path):
     old = path.stem in ("format1", "format2")
     assert new == ([1, 1.0, 0.0, {0.0}] if old else [2, 0.5, 0.1, {0.5}])
     assert made.responsibilities == ("mean" if old else "quadrature")
+    newest = path.stem == "format4"
+    assert settings.model.balance == (0.4 if newest else 0)
+    assert model.balance == (None if newest else 0)  # a second fit is to be of the same kind
     jvade.save(model, path := tmp_path / "again.jvade")
     np.testing.assert_array_equal(jvade.load(path).predict_proba(rows), model.predict_proba(rows))
 

@@ -45,11 +45,12 @@ def main() -> None:
                 pretraining_kl_weight=0.5,
                 occupancy_floor=0.1,
                 repulsion=0.5,
+                balance=0.4,
             ),
             responsibilities="quadrature",
         ),
         likelihood="by-kind",
-        noise="by-column",
+        noise="fixed",  # "by-column", as formats 2 and 3 have it, goes with no balance
         random_state=0,
         **{**SMALL, "widths": (8,)},
     ).fit(table)

@@ -515,6 +515,7 @@ def test_unknown_mapping_key_and_missing_files_stop_with_code_2(tmp_path, capsys
     [
         (["--visits", "a.csv"], "--visits needs --mapping"),
         (["--mapping", "a.toml"], "--mapping needs --visits"),
+        (["--model.balance", "2"], "--model: balance: expected at least 0, at most 1, got 2.0"),
         (["--model.learning-rate", "0"], "--model.learning-rate: expected a number above 0, got 0.0"),
         (["--model.noise-variance", "nan"], "--model.noise-variance: expected a number above 0, got nan"),
         (["--grid.clusters", "5", "2"], "smaller number first, got 5 2"),

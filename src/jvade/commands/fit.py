@@ -46,13 +46,13 @@ class FitSettings(rows.Source):
         n_runs: runs whose consensus is the answer; of a single run, its own.
         widths: hidden widths of the encoder; the decoder mirrors them.
         likelihood: "gaussian" for all columns, or "by-kind": numbers Gaussian, 0/1 columns Bernoulli, the
-            categories of a column, and the codes of a variable of visits, under a softmax.
+            categories of a column, and the codes of a variable (of visits, or --codes), under a softmax.
         noise: variance of the Gaussian columns: "fixed" at --model.noise-variance, or from there "learned",
             one for all, or one "by-column".
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature"; kept with the model.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
-        training: batches (of a small table smaller ones: an epoch has 16 steps), epochs, split.
+        training: batches (of a small table smaller ones: an epoch has 16 steps or more), epochs, split.
         mixture: how the mixture starts.
     """
 
@@ -79,7 +79,7 @@ class FitSettings(rows.Source):
             InputError: what was expected, and what came.
         """
         rows.check(self.visits, self.mapping, self.table, self.out)
-        problems = self.problems()
+        problems = self.problems(self.likelihood)
         if not self.n_clusters or min(self.n_clusters) < 1:
             problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")
         packages = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,9 @@ class Source:
         table: instead of visits, any table whose columns are the inputs: CSV, Parquet, or a folder of parts.
         columns: the inputs among the columns of --table; all if not given.
         categories: those of them that are categories, though they look like numbers: codes.
-        codes: variables of which 0/1 columns are the codes, so that no row has two; those of one stand side
-            by side. VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*, as in "diagnosis=dx_*".
+        codes: 0/1 columns that are the codes of one variable, side by side, of which a row has one at most,
+            as VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*: "diagnosis=dx_*". Where likelihoods are by kind,
+            they share a softmax.
         tables: where tables are computed.
     """
 
@@ -52,7 +52,7 @@ class Source:
     codes: tuple[str, ...] = ()
     tables: EngineSettings = field(default_factory=EngineSettings)
 
-    def problems(self) -> list[str]:
+    def problems(self, likelihood: str) -> list[str]:
         """Return what is wrong with the inputs that are named of a table, a line for each problem."""
         columns, categories, found = self.columns, self.categories, []
         if self.table is None and (columns or categories or self.codes):
@@ -62,9 +62,12 @@ class Source:
             found.append("--columns: expected each once")
         if columns and (others := set(categories) - set(columns)):
             found.append(f"--categories: not among --columns: {', '.join(sorted(others))}")
+        if self.codes and likelihood != "by-kind":
+            what = "codes share a softmax where likelihoods are by kind"
+            found.append(f"--codes: {what}, here they are {likelihood}; add --likelihood by-kind")
         for one in self.codes:
             variable, _, names = one.partition("=")
-            if not variable or not all(names.split(",")):
+            if not variable.strip() or not all(name.strip() for name in names.split(",")):
                 expected = "expected VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*"
                 found.append(f"--codes: {expected}, got {one!r}")
         return found
@@ -151,7 +154,7 @@ def say(found: Rows, terminal: Terminal) -> None:
 def say_kinds(columns: Columns, terminal: Terminal) -> None:
     """Tell a person what each column is taken for."""
     for kind, words in (("numeric", "numbers"), ("binary", "0/1"), ("categorical", "categories")):
-        if names := [str(column.name) for column in columns.each if column.kind == kind]:
+        if names := [str(one.name) for one in columns.each if one.kind == kind and not one.code_of]:
             terminal.say(f"  {words}: {', '.join(names)}")
     for variable in dict.fromkeys(column.code_of for column in columns.each if column.code_of):
         names = [str(column.name) for column in columns.each if column.code_of == variable]
@@ -203,11 +206,14 @@ def _code_of(codes: Sequence[str], names: Sequence[Hashable]) -> dict[Hashable, 
     """
     found: dict[Hashable, str] = {}
     for one in codes:
-        variable, _, patterns = one.partition("=")
+        variable, _, patterns = (part.strip() for part in one.partition("="))
         for pattern in patterns.split(","):
-            ours = [name for name in names if fnmatchcase(str(name), pattern)]
+            wanted = pattern.strip()
+            ours = [name for name in names if str(name) == wanted]
+            if not ours and wanted.endswith("*"):
+                ours = [name for name in names if str(name).startswith(wanted[:-1])]
             if not ours:
-                raise InputError([f"--codes {variable}: no column '{pattern}' among the inputs"], "settings")
+                raise InputError([f"--codes {variable}: no column '{wanted}' among the inputs"], "settings")
             if twice := [str(name) for name in ours if found.setdefault(name, variable) != variable]:
                 problem = f"codes of {found[twice[0]]} already: {', '.join(twice)}"
                 raise InputError([f"--codes {variable}: {problem}"], "settings")

@@ -33,17 +33,18 @@ class Over:
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         clip_norm: largest norm of a gradient.
-        noise_variance: of the decoder.
+        noise_variance: of the decoder; where it is learned, its start.
         kl_weight: factor of the KL terms in training; the ranking is at 1.
         patience: epochs without a better validation loss before a run stops.
         latent_dim: latents.
-        n_clusters: clusters.
+        n_clusters: clusters of a run; of several runs, as `jvade fit` has them, --model.n-clusters.
         warmup_epochs: epochs of the pretraining over which the KL weight grows.
         mixture_rate: factor of the learning rate of the mixture.
         annealing_cycles: how often the warm-up is gone through.
         pretraining_kl_weight: factor of the KL weight in the pretraining.
         occupancy_floor: least share of a cluster in a batch, as a fraction of an equal share.
         repulsion: what clusters that lie on one another cost, nats a row.
+        balance: how far the variables count alike in the reconstruction, from 0 to 1; the ranking is at 0.
     """
 
     learning_rate: tuple[float, ...] = ()
@@ -60,6 +61,7 @@ class Over:
     pretraining_kl_weight: tuple[float, ...] = ()
     occupancy_floor: tuple[float, ...] = ()
     repulsion: tuple[float, ...] = ()
+    balance: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,14 @@ class SweepSettings(rows.Source):
         configuration: "paper" or "robust": each run is trained as one of its runs. Every flag below overrides
             it.
         widths: hidden widths of the encoder; the decoder mirrors them.
-        likelihood: see `jvade fit`, and so are noise and responsibilities.
-        noise: variance of the Gaussian columns.
-        responsibilities: of a row.
+        likelihood: "gaussian" for all columns, or "by-kind": numbers Gaussian, 0/1 columns Bernoulli, the
+            categories of a column, and the codes of a variable (of visits, or --codes), under a softmax.
+        noise: variance of the Gaussian columns: "fixed" at --model.noise-variance, or from there "learned",
+            one for all, or one "by-column".
+        responsibilities: of a row: at the posterior "mean", or their expectation over q(z|x) by
+            "quadrature".
         model: the settings that are not tried.
-        training: batches, epochs, split.
+        training: batches (of a small table smaller ones: an epoch has 16 steps or more), epochs, split.
         mixture: how the mixture starts.
     """
 
@@ -124,7 +129,7 @@ class SweepSettings(rows.Source):
         rows.check(self.visits, self.mapping, self.table, self.out)
         at_least = {"--seeds": (min(self.seeds, default=-1), 0), "--widths": (min(self.widths, default=0), 1)}
         at_least |= em_limits("--mixture", self.mixture, self.most_clusters)
-        problems = below(at_least) + self.problems()
+        problems = below(at_least) + self.problems(self.likelihood)
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"--seeds: expected each once, got {' '.join(map(str, self.seeds))}")
         try:
@@ -157,15 +162,18 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     if columns.silence:
         terminal.say(f"  warning: {columns.silence}", "yellow")
     folder = RunFolder(settings.out)
-    # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
     # That of the first: a setting of --model that others are tried of need not be one that can.
     configuration = settings.configured(sweeps.combinations(settings.model, settings.values)[0])
+    configuration = replace(configuration, training=settings.training.for_rows(len(table.frame)))
+    # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
     same = replace(
         configuration,
-        training=replace(settings.training, block_epochs=1),
+        training=replace(configuration.training, block_epochs=1),
         responsibilities=Configuration.responsibilities,
     )
-    trained_by, inputs = (settings.values, settings.seeds, same), columns.to_dict()
+    blocks = columns.blocks if settings.likelihood == "by-kind" else ()
+    trained_by = settings.values, settings.seeds, same, blocks
+    inputs = [{**column, "code_of": ""} for column in columns.to_dict()]
     key = manifest.key(source=source, inputs=inputs, settings=[manifest.plain(one) for one in trained_by])
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = Checkpoints(settings.out / PRIVATE / CHECKPOINTS / "sweep" / key[:16])
@@ -178,7 +186,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
                 configuration=configuration,
                 on_block=every(show(terminal), jsonl(settings.out / METRICS)),
                 keeper=kept,
-                blocks=columns.blocks,
+                blocks=blocks,
             )
     except KeyboardInterrupt:
         terminal.say(f"stopped; the same command goes on from what is kept, in {settings.out}")
@@ -188,6 +196,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     folder.finish(
         manifest.of_training(began, seconds, settings, source)
         | {"inputs": [str(column.name) for column in columns.each], "rows": table.lines}
+        | {"resolved": manifest.plain(configuration)}
         | {"warnings": found.failures},
         [*folder.written, METRICS],
     )

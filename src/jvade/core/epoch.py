@@ -14,7 +14,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jvade.core import model, shuffle
+from jvade.core import likelihoods, model, shuffle
 from jvade.core.layout import spread_rows, steps_at_once
 from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms_and_log_gamma, penalties
@@ -180,6 +180,50 @@ def _pass(
     return carry, jax.tree.map(lambda s: jnp.sum(s) / size, sums)
 
 
+def _column_weights(
+    x: Float[Array, "N D"], lane: Lane, architecture: Architecture
+) -> Float[Array, " D"] | None:
+    settings, blocks = lane.hyperparameters, architecture.all_blocks
+    if settings.balance is None:
+        return None
+    return likelihoods.balanced(x, blocks, settings.noise_variance, settings.balance)
+
+
+def _validate(
+    params: Parameters,
+    x: Float[Array, "N D"],
+    lane: Lane,
+    stage_key: Key[Array, ""],
+    column_weights: Float[Array, " D"] | None,
+    architecture: Architecture,
+    training: Training,
+) -> ElboTerms:
+    """Return the mean terms of the validation rows; their noise, and what is hidden, is ever the same."""
+
+    def step(params: Parameters, rows: Any, seen: Any, noise: Any, _: Any) -> tuple[Any, ElboTerms]:
+        settings = architecture, lane.hyperparameters, seen, column_weights
+        return params, elbo_terms_and_log_gamma(params, rows, noise, *settings)[0]
+
+    n_train, _ = training.split_sizes(x.shape[0])
+    positions, key = (n_train, x.shape[0]), named_key(stage_key, "validation")
+    return _pass(params, step, lane, x, key, positions, None, architecture.latent_dim, training)[1]
+
+
+def validate(
+    params: Parameters,
+    x: Float[Array, "N D"],
+    lane: Lane,
+    stage: str,
+    architecture: Architecture,
+    training: Training,
+) -> ElboTerms:
+    """Return the mean terms of the validation rows by the likelihood as it is, whatever trained the lane.
+
+    They are those of the history of `stage` where `balance` is 0.
+    """
+    return _validate(params, x, lane, named_key(lane.key, stage), None, architecture, training)
+
+
 def run_epoch(
     state: TrainState,
     x: Float[Array, "N D"],
@@ -187,6 +231,7 @@ def run_epoch(
     unravel: Callable[[Float[Array, " P"]], Parameters],
     architecture: Architecture,
     training: Training,
+    column_weights: Float[Array, " D"] | None,
 ) -> TrainState:
     """Train on every training row once, then score the validation rows; parameters are one vector.
 
@@ -211,7 +256,9 @@ def run_epoch(
     def mean_loss(
         params: Parameters, rows: Any, seen: Any, noise: Any, weights: Any
     ) -> tuple[Any, ElboTerms]:
-        terms, log_gamma = elbo_terms_and_log_gamma(params, rows, noise, architecture, trained, seen)
+        terms, log_gamma = elbo_terms_and_log_gamma(
+            params, rows, noise, architecture, trained, seen, column_weights
+        )
         mean = jnp.where(weights > 0, loss(terms, trained), 0.0) @ weights
         # What is told, and what early stopping looks at, are the terms: the bound without penalties.
         return sum(penalties(log_gamma, weights, params.mixture, trained), start=mean), terms
@@ -223,9 +270,6 @@ def run_epoch(
         if n_mixture:
             updates = cast(Array, updates).at[-n_mixture:].multiply(hyperparameters.mixture_rate)
         return (optax.apply_updates(params, updates), opt_state), terms
-
-    def score_step(params: Any, *batch: Any) -> tuple[Any, ElboTerms]:
-        return params, mean_loss(unravel(params), *batch)[1]
 
     epoch_key = jax.random.fold_in(named_key(state.key, "train"), state.epoch)
     (params, opt_state), train = _pass(
@@ -239,17 +283,7 @@ def run_epoch(
         architecture.latent_dim,
         training,
     )
-    _, validation = _pass(
-        params,
-        score_step,
-        lane,
-        x,
-        named_key(state.key, "validation"),
-        (n_train, x.shape[0]),
-        None,
-        architecture.latent_dim,
-        training,
-    )
+    validation = _validate(unravel(params), x, lane, state.key, column_weights, architecture, training)
 
     validation_loss = loss(validation, hyperparameters)
     train_loss = loss(train, hyperparameters)
@@ -282,9 +316,10 @@ def run_block(
     """Run epochs until epoch number `until`, or until the lane stops. Where blocks end changes no result."""
     # One vector instead of a dozen arrays: a step is fewer, larger programs, and compiles in less time.
     unravel = ravel_pytree(state.params)[1]
+    weights = _column_weights(x, lane, architecture)
     after = jax.lax.while_loop(
         lambda s: is_active(s, lane, training) & (s.epoch < until),
-        lambda s: run_epoch(s, x, lane, unravel, architecture, training),
+        lambda s: run_epoch(s, x, lane, unravel, architecture, training, weights),
         map_parameters(lambda params: ravel_pytree(params)[0], state),
     )
     return map_parameters(lambda _, vector: unravel(vector), state, after)

@@ -19,6 +19,7 @@ from jvade.core import epoch, model
 from jvade.core import layout as layouts
 from jvade.core.epoch import History, Lane, TrainState
 from jvade.core.model import Parameters
+from jvade.core.objective import ElboTerms
 from jvade.core.settings import Architecture, Hyperparameters, Layout, Training
 
 
@@ -103,8 +104,13 @@ def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, 
 _block = layouts.over_lanes(
     epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"), quickly=True
 )
+_validate = layouts.over_lanes(
+    epoch.validate, (0, None, 0), static_argnames=("stage", "architecture", "training"), quickly=True
+)
 _block_alone = jax.jit(epoch.run_block, static_argnames=("architecture", "training"))
 
+#: Settings of the training that programs do without where no lane has them.
+WITHOUT = ("occupancy_floor", "repulsion", "balance")
 #: Steps of a lane from which a program of its own size pays for its compilation: some 5 s, against 1 to 2 ms
 #: that a step of few latents takes longer when it is padded to 30.
 LONG = 5_000
@@ -182,11 +188,25 @@ def init(lanes: Lane, architecture: Architecture) -> Parameters:
 
 
 def without_what_is_off(lanes: Lane) -> Lane:
-    """Return lanes with None for penalties that none of them has: programs then do without these."""
+    """Return lanes with None for what none of them has: programs then do without it."""
     hyper = lanes.hyperparameters
-    penalties = ("occupancy_floor", "repulsion")
-    off = [name for name in penalties if not np.any(np.asarray(getattr(hyper, name)))]
+    off = [name for name in WITHOUT if not np.any(np.asarray(getattr(hyper, name)))]
     return lanes._replace(hyperparameters=hyper._replace(**dict.fromkeys(off)))
+
+
+def validate(
+    x: Float[Array, "N D"],
+    params: Parameters,
+    lanes: Lane,
+    stage: str,
+    architecture: Architecture,
+    training: Training,
+) -> ElboTerms:
+    """Return the mean terms of every lane's validation rows, an entry a lane; see `epoch.validate`."""
+    settings = {"stage": stage, "architecture": architecture, "training": training}
+    off = dict.fromkeys(WITHOUT)  # none of them has a part in it
+    plain = lanes._replace(hyperparameters=lanes.hyperparameters._replace(**off))
+    return _validate(params, x, plain, layout=training.layout, **settings)
 
 
 def train(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import entr
 from jaxtyping import Array, Float
 
 from jvade.core.settings import Block, Real
@@ -15,14 +16,25 @@ LOG_2PI = math.log(2 * math.pi)
 #: else have a likelihood without bound.
 NOISE_RANGE = (1e-3, 1e2)
 LOG_NOISE_RANGE = (math.log(NOISE_RANGE[0]), math.log(NOISE_RANGE[1]))
+#: Where variables are balanced, none is lifted more than so many times: rows of a rare code would drown all.
+MOST_WEIGHT = 4.0
 
 
 def gaussian(
-    x: Float[Array, "N D"], means: Float[Array, "N D"], noise_variance: Real | Float[Array, " D"]
+    x: Float[Array, "N D"],
+    means: Float[Array, "N D"],
+    noise_variance: Real | Float[Array, " D"],
+    weights: Float[Array, " D"] | None = None,
 ) -> Float[Array, " N"]:
-    """Return sum_d log N(x_d; means_d, noise_variance_d), natural log, per row."""
+    """Return sum_d log N(x_d; means_d, noise_variance_d), times its weight, natural log, per row."""
     n_columns = x.shape[-1]
-    if jnp.size(noise_variance) == 1:
+    if weights is not None:
+        # With weights of 1 the gradient is to the bit what it is without.
+        several = jnp.size(noise_variance) > 1
+        squares = (means - x) ** 2 / noise_variance if several else (means - x) ** 2
+        squares = jnp.sum(weights * squares, axis=-1) / (1.0 if several else noise_variance)
+        logs = jnp.sum(weights * (LOG_2PI + jnp.log(noise_variance)))
+    elif jnp.size(noise_variance) == 1:
         squares = jnp.sum((means - x) ** 2, axis=-1) / noise_variance
         logs = n_columns * (LOG_2PI + jnp.log(noise_variance))
     else:
@@ -31,17 +43,24 @@ def gaussian(
     return -0.5 * (squares + logs)
 
 
-def bernoulli(x: Float[Array, "N D"], logits: Float[Array, "N D"]) -> Float[Array, " N"]:
-    """Return sum_d log Bernoulli(x_d; sigmoid logits_d), natural log, per row."""
-    return jnp.sum(x * logits - jax.nn.softplus(logits), axis=-1)
+def bernoulli(
+    x: Float[Array, "N D"], logits: Float[Array, "N D"], weights: Float[Array, " D"] | None = None
+) -> Float[Array, " N"]:
+    """Return sum_d log Bernoulli(x_d; sigmoid logits_d), times its weight, natural log, per row."""
+    logs = x * logits - jax.nn.softplus(logits)
+    return jnp.sum(logs if weights is None else weights * logs, axis=-1)
 
 
-def categorical(x: Float[Array, "N D"], logits: Float[Array, "N D"]) -> Float[Array, " N"]:
+def categorical(
+    x: Float[Array, "N D"], logits: Float[Array, "N D"], weights: Float[Array, " D"] | None = None
+) -> Float[Array, " N"]:
     """Return log p of one variable of D + 1 categories, natural log; that without a column has logit 0.
 
-    Of a row that has several, which cannot be, the sum of the log p of each: never above 0.
+    Of a row that has several, which cannot be, the sum of the log p of each: never above 0. The columns of
+    one variable have one weight.
     """
-    return jnp.sum(x * logits, axis=-1) - jnp.maximum(1, jnp.sum(x, axis=-1)) * _log_normalizer(logits)
+    logs = jnp.sum(x * logits, axis=-1) - jnp.maximum(1, jnp.sum(x, axis=-1)) * _log_normalizer(logits)
+    return logs if weights is None else weights[0] * logs
 
 
 def log_likelihood(
@@ -49,6 +68,7 @@ def log_likelihood(
     outputs: Float[Array, "N D"],
     blocks: Sequence[Block],
     noise_variances: Real | Float[Array, " G"],
+    weights: Float[Array, " D"] | None = None,
 ) -> Float[Array, " N"]:
     """Return log p(x|z), natural log, per row.
 
@@ -57,16 +77,60 @@ def log_likelihood(
         outputs: of the decoder: means of Gaussian columns, logits of the others.
         blocks: likelihoods of the columns.
         noise_variances: one for all Gaussian columns, or one for each.
+        weights: of the columns, see `balanced`; None: 1, and it is a density.
     """
     total = jnp.zeros((), x.dtype)
     for block, columns, gaussians in _places(blocks):
         part, out = x[:, columns], outputs[:, columns]
+        weight = None if weights is None else weights[columns]
         if block.likelihood == "gaussian":
             own = noise_variances if jnp.size(noise_variances) == 1 else noise_variances[gaussians]  # type: ignore[index]
-            total = total + gaussian(part, out, own)
+            total = total + gaussian(part, out, own, weight)
         else:
-            total = total + {"bernoulli": bernoulli, "categorical": categorical}[block.likelihood](part, out)
+            of_kind = {"bernoulli": bernoulli, "categorical": categorical}[block.likelihood]
+            total = total + of_kind(part, out, weight)
     return total
+
+
+def balanced(
+    x: Float[Array, "N D"], blocks: Sequence[Block], noise_variance: Real, balance: Real
+) -> Float[Array, " D"]:
+    """Return weights of the columns by which the variables count more alike than they do by themselves.
+
+    A variable costs what is not known of it where only the means of the columns are, in nats a row: of a 0/1
+    column and of categories their entropy, of a number its variance over twice the noise variance (beyond
+    what the noise alone costs). Its weight is, up to one factor for all of them,
+
+        (mean cost of a variable / its cost) ^ balance,  at most `MOST_WEIGHT`
+
+    and the factor leaves all variables together as costly as they were: beside the KL terms nothing changes.
+    At 0 the likelihood is as it is, at 1 all variables cost the same, but for rare codes. A column of one
+    value costs nothing, whatever its weight. Without blocks every column is a variable.
+
+    Args:
+        x: all rows of the fit.
+        blocks: likelihoods of the columns.
+        noise_variance: of the Gaussian columns.
+        balance: in [0, 1].
+    """
+    means, each = jnp.mean(x, axis=0), []
+    for block, columns, _ in _places(blocks):
+        p = jnp.clip(means[columns], 0, 1)
+        if block.likelihood == "gaussian":
+            each.append((jnp.var(x[:, columns], axis=0) / (2 * noise_variance), 1))
+        elif block.likelihood == "bernoulli":
+            each.append((entr(p) + entr(1 - p), 1))
+        else:
+            each.append((jnp.sum(entr(p))[None] + entr(jnp.clip(1 - jnp.sum(p), 0, 1)), block.width))
+    costs = jnp.concatenate([cost for cost, _ in each])
+    told = costs > 1e-6
+    mean = jnp.sum(costs) / jnp.maximum(jnp.sum(told), 1)
+    ratios = jnp.where(told, mean / jnp.maximum(costs, 1e-6), 1.0)
+    # 1 to the power of NaN is 1, and a lane that starts with NaN is to be reported.
+    weights = jnp.minimum(ratios**balance, MOST_WEIGHT) + 0 * balance
+    weights = weights * jnp.sum(costs) / jnp.maximum(jnp.sum(weights * costs), 1e-6)
+    widths = np.concatenate([np.full(cost.shape, width) for cost, width in each])
+    return jnp.repeat(weights, widths, total_repeat_length=x.shape[1])
 
 
 def means(outputs: Float[Array, "N D"], blocks: Sequence[Block]) -> Float[Array, "N D"]:

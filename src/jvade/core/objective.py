@@ -53,9 +53,10 @@ def elbo_terms(
     architecture: Architecture,
     hyperparameters: Hyperparameters,
     seen: Float[Array, "N D"] | None = None,
+    weights: Float[Array, " D"] | None = None,
 ) -> ElboTerms:
     """Return the terms of the ELBO of each row, at z = mean + sd * noise."""
-    return elbo_terms_and_log_gamma(params, x, noise, architecture, hyperparameters, seen)[0]
+    return elbo_terms_and_log_gamma(params, x, noise, architecture, hyperparameters, seen, weights)[0]
 
 
 def elbo_terms_and_log_gamma(
@@ -65,6 +66,7 @@ def elbo_terms_and_log_gamma(
     architecture: Architecture,
     hyperparameters: Hyperparameters,
     seen: Float[Array, "N D"] | None = None,
+    weights: Float[Array, " D"] | None = None,
 ) -> tuple[ElboTerms, Float[Array, "N K"]]:
     """Return the terms of the ELBO of each row, at z = mean + sd * noise, and log gamma there.
 
@@ -76,6 +78,8 @@ def elbo_terms_and_log_gamma(
         hyperparameters: `noise_variance`, `latent_dim` and `n_clusters` are read.
         seen: the rows as the encoder sees them, where some inputs are hidden from it; None: all of x. Any q
             gives a bound, so does one that knows less.
+        weights: of the columns in the reconstruction, see `likelihoods.balanced`. None: 1; else it is no
+            bound of the density.
     """
     latent_dim = hyperparameters.latent_dim
     prior = params.prior(architecture.latent_dim)
@@ -96,7 +100,9 @@ def elbo_terms_and_log_gamma(
     entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + posterior.log_variances)
     in_use = mixtures.mask(architecture.latent_dim, latent_dim)
     terms = ElboTerms(
-        reconstruction=likelihoods.log_likelihood(x, decoded, architecture.all_blocks, noise_variances),
+        reconstruction=likelihoods.log_likelihood(
+            x, decoded, architecture.all_blocks, noise_variances, weights
+        ),
         categorical_kl=jnp.sum(gamma * (log_gamma - mixtures.log_weights(prior, n_clusters)), axis=-1),
         gaussian_cross_entropy=-jnp.sum(gamma * expected, axis=-1),
         posterior_entropy=jnp.sum(jnp.where(in_use, entropies, 0.0), axis=-1),

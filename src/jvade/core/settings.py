@@ -2,12 +2,12 @@
 
 `Architecture` and `Training` are static: frozen, hashable, a new value means a new compilation.
 `Hyperparameters` are traced: each lane of a stack has its own, and a sweep over them does not recompile (but
-penalties that no lane has are in no program).
+penalties and a balance that no lane has are in no program).
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from numbers import Real as RealNumber
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,6 +17,9 @@ from jaxtyping import Array, Float, Int
 #: A number, or the same number for every lane of a stack once it is traced.
 Real = float | Float[Array, "*lanes"]
 Count = int | Int[Array, "*lanes"]
+
+#: Batches that an epoch of a small table is cut into, if its batches would else be fewer.
+BATCHES = 16
 
 Layout = Literal["auto", "vmap", "map"]
 Likelihood = Literal["gaussian", "bernoulli", "categorical"]
@@ -31,6 +34,7 @@ def unlike(
     *,
     whole: bool = False,
     least: int | float | None = None,
+    most: int | float | None = None,
     above: int | float | None = None,
     below: int | float | None = None,
     nan: bool = False,
@@ -42,11 +46,13 @@ def unlike(
         value: as a person gave it.
         whole: it has to be a whole number.
         least: it has to be so much at least.
+        most: and so much at most.
         above: it has to be more than that.
         below: and less than that.
         nan: NaN will do.
     """
     limits = [f"at least {least}"] if least is not None else []
+    limits += [f"at most {most}"] if most is not None else []
     limits += [f"above {above}"] if above is not None else []
     limits += [f"below {below}"] if below is not None else []
     is_number = isinstance(value, Integral if whole else RealNumber)
@@ -56,6 +62,7 @@ def unlike(
         and (nan or number == number)
         and not (
             (least is not None and number < least)
+            or (most is not None and number > most)
             or (above is not None and number <= above)
             or (below is not None and number >= below)
         )
@@ -201,6 +208,11 @@ class Training:
         if problems:
             raise ValueError("; ".join(problems))
 
+    def for_rows(self, n_rows: int) -> "Training":
+        """Return it with batches so small that an epoch of so many rows has `BATCHES` of them, or 32 rows."""
+        small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
+        return replace(self, batch_size=min(self.batch_size, small))
+
     def split_sizes(self, n_rows: int) -> tuple[int, int]:
         """Return the number of training and of validation rows, at least one of each.
 
@@ -244,6 +256,9 @@ class Hyperparameters(NamedTuple):
             bound much, that is an early one.
         repulsion: what clusters that lie on one another cost in the fine-tuning, nats a row, >= 0; see
             `objective.penalties`. 0 is off.
+        balance: how far the variables count alike in the reconstruction, in [0, 1]; see
+            `likelihoods.balanced`. 0: as the likelihood has them, 1: alike, but for rare codes. Losses are of
+            the likelihood so weighted, and so is what early stopping looks at.
     """
 
     learning_rate: float = 1e-3
@@ -260,6 +275,7 @@ class Hyperparameters(NamedTuple):
     pretraining_kl_weight: float = 1.0
     occupancy_floor: float = 0.0
     repulsion: float = 0.0
+    balance: float = 0.0
 
     @property
     def finite(self) -> bool:
@@ -281,6 +297,7 @@ class Hyperparameters(NamedTuple):
         for name in (*at_least_0, "repulsion"):
             problems += unlike(name, getattr(self, name), least=0, nan=True)
         problems += unlike("occupancy_floor", self.occupancy_floor, least=0, below=1, nan=True)
+        problems += unlike("balance", self.balance, least=0, most=1, nan=True)
         for name in ("clip_norm", "noise_variance"):
             problems += unlike(name, getattr(self, name), above=0, nan=True)
         for name in ("patience", "latent_dim", "n_clusters", "annealing_cycles"):

@@ -209,6 +209,10 @@ class PaperSettings:
             for flag, value in above_zero.items()
             if not value > 0
         ]
+        try:
+            model.check()
+        except ValueError as error:
+            problems = problems or [f"--model: {error}"]
         if problems:
             raise InputError(problems, "settings")
 
