@@ -326,7 +326,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 #: The pages, and what makes the table of each name.
 PAGES = {
-    HERE / "README.md": TABLES | {"growth_sizes": growth},
+    HERE / "README.md": TABLES | {"growth_sizes": growth, "throughput_one": throughput},
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
         "ablation": ablation,
