@@ -89,6 +89,11 @@ class Configuration:
         if problems:
             raise ValueError("; ".join(problems))
 
+    def of_training(self) -> "Configuration":
+        """Return it without what changes no result of a training: what the state of one is kept under."""
+        training = replace(self.training, block_epochs=1)
+        return replace(self, training=training, responsibilities=Configuration.responsibilities)
+
     def architecture(self, x: Float[np.ndarray, "N D"], blocks: Sequence[Block] = ()) -> Architecture:
         """Return the sizes of a run on these rows; `blocks`: see `cluster`."""
         sizes = x.shape[1], self.model.latent_dim, self.model.n_clusters, self.widths

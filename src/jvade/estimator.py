@@ -459,13 +459,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             return None
         if self.random_state is None:
             raise ValueError("checkpoint: needs a random_state, or no second fit would be the same; give one")
-        # What changes no result is no part of the key.
-        chosen = replace(
-            chosen,
-            training=replace(chosen.training, block_epochs=1),
-            responsibilities=Configuration.responsibilities,
-        )
-        settings = manifest.plain([chosen, self.seed_, numbers, blocks, rows.shape])
+        settings = manifest.plain([chosen.of_training(), self.seed_, numbers, blocks, rows.shape])
         # As it lies in memory, column by column.
         key = manifest.key(
             rows=hashlib.sha256(np.ascontiguousarray(rows.T).data).hexdigest(), settings=settings

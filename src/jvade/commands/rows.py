@@ -66,8 +66,8 @@ class Source:
             what = "codes share a softmax where likelihoods are by kind"
             found.append(f"--codes: {what}, here they are {likelihood}; add --likelihood by-kind")
         for one in self.codes:
-            variable, _, names = one.partition("=")
-            if not variable.strip() or not all(name.strip() for name in names.split(",")):
+            variable, names = _named(one)
+            if not variable or not all(names):
                 expected = "expected VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*"
                 found.append(f"--codes: {expected}, got {one!r}")
         return found
@@ -198,6 +198,12 @@ def _of_table(table: Path, columns: Sequence[str], categories: Sequence[str], co
     return Rows(table.name, frame, row, kinds, _code_of(codes, list(frame)), about, lines)
 
 
+def _named(one: str) -> tuple[str, list[str]]:
+    """Return the variable of VARIABLE=COLUMN,COLUMN, and the columns."""
+    variable, _, names = one.partition("=")
+    return variable.strip(), [name.strip() for name in names.split(",")]
+
+
 def _code_of(codes: Sequence[str], names: Sequence[Hashable]) -> dict[Hashable, str]:
     """Return the variable that a column is one code of, by name of the column.
 
@@ -206,9 +212,8 @@ def _code_of(codes: Sequence[str], names: Sequence[Hashable]) -> dict[Hashable, 
     """
     found: dict[Hashable, str] = {}
     for one in codes:
-        variable, _, patterns = (part.strip() for part in one.partition("="))
-        for pattern in patterns.split(","):
-            wanted = pattern.strip()
+        variable, patterns = _named(one)
+        for wanted in patterns:
             ours = [name for name in names if str(name) == wanted]
             if not ours and wanted.endswith("*"):
                 ours = [name for name in names if str(name).startswith(wanted[:-1])]

@@ -165,14 +165,9 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     # That of the first: a setting of --model that others are tried of need not be one that can.
     configuration = settings.configured(sweeps.combinations(settings.model, settings.values)[0])
     configuration = replace(configuration, training=settings.training.for_rows(len(table.frame)))
-    # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
-    same = replace(
-        configuration,
-        training=replace(configuration.training, block_epochs=1),
-        responsibilities=Configuration.responsibilities,
-    )
     blocks = columns.blocks if settings.likelihood == "by-kind" else ()
-    trained_by = settings.values, settings.seeds, same, blocks
+    # What changes no result is no part of the key: a stopped run goes on with other engines, or other blocks.
+    trained_by = settings.values, settings.seeds, configuration.of_training(), blocks
     inputs = [{**column, "code_of": ""} for column in columns.to_dict()]
     key = manifest.key(source=source, inputs=inputs, settings=[manifest.plain(one) for one in trained_by])
     (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
