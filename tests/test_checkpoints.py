@@ -10,7 +10,7 @@ from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Hyperparameters, Training
 
 ARCHITECTURE = Architecture(4, 3, 2, (8,))
-TRAINING = Training(batch_size=32, max_epochs=6, block_epochs=2)
+TRAINING = Training(batch_size=32, max_epochs=6, epoch_batches=3, block_epochs=2)
 START = MixtureStart(n_rows=100, n_init=2, n_continued=1)
 
 

@@ -452,6 +452,18 @@ def test_the_doctor_says_what_there_is_and_what_it_takes(capsys):
     assert "warning: that is more than there is" in out
 
 
+@pytest.mark.parametrize(
+    ("rows", "seconds"), [(4096, (20 + 40) / 8), (32_768, 60), (65_536, 75), (10**7, 75)]
+)
+def test_the_doctor_counts_the_epochs_of_each_stage_and_their_rows(capsys, monkeypatch, rows, seconds):
+    """An epoch of 32,768 rows, four fifths of them trained on, takes a second; one has 32,768 at most."""
+    monkeypatch.setattr(
+        "jvade.commands.models.time_epochs", lambda *_: {"pretraining": 1.0, "fine-tuning": 1.0}
+    )
+    assert run("doctor", "--json", "--rows", str(rows), "--columns", "5") == 0
+    assert json.loads(capsys.readouterr().out)["needs"]["seconds_at_most"] == pytest.approx(seconds, abs=0.6)
+
+
 def test_the_doctor_times_a_short_training(capsys, monkeypatch):
     monkeypatch.setattr("jvade.commands.models.TIMED_ROWS", 2048)
     assert run("doctor", "--json", "--rows", "2048", "--columns", "5", "--configuration", "paper") == 0

@@ -82,8 +82,10 @@ class Configuration:
             within = "expected 0 where the noise variance is learned: what a number costs is not known then"
             problems.append(f"balance: {within}; got {self.model.balance!r}")
         cycles, n_warming = self.model.annealing_cycles, self.model.warmup_epochs
-        if n_warming * cycles > self.training.max_epochs:
-            most = f"max_epochs, {self.training.max_epochs}"
+        n_epochs = self.training.of_stage(pretraining=True).max_epochs
+        if n_warming * cycles > n_epochs:
+            name = "max_epochs" if n_epochs == self.training.max_epochs else "pretraining_epochs"
+            most = f"{name}, {n_epochs}"
             in_all = f" in each of {cycles} cycles" if cycles > 1 else ""
             problems.append(f"warmup_epochs: expected at most {most}, got {n_warming}{in_all}")
         if problems:
@@ -107,8 +109,9 @@ PAPER = Configuration()
 #: Our best (docs/method.md): what runs agree on that see half of the inputs and have clusters to spare.
 ROBUST = Configuration(
     Hyperparameters(latent_dim=4, n_clusters=15),
-    Training(max_epochs=40, input_dropout=0.5),
-    n_runs=6,
+    Training(max_epochs=40, pretraining_epochs=20, epoch_batches=32, input_dropout=0.5),
+    MixtureStart(max_rows=200_000),
+    n_runs=12,
     likelihood="by-kind",
 )
 
@@ -124,6 +127,7 @@ class Clustering(NamedTuple):
         sound: places of these runs among the lanes.
         fit: both stages of every lane.
         lanes: seed and settings of every lane.
+        training: of every lane.
         failures: what went wrong, a line for each lane that failed; its run has no vote.
         n_clusters: as asked for, or as chosen.
         bics: BIC of every number of clusters that there was to choose from, mean over the runs.
@@ -136,6 +140,7 @@ class Clustering(NamedTuple):
     sound: list[int]
     fit: Fit
     lanes: Lane
+    training: Training
     failures: list[str]
     n_clusters: int
     bics: dict[int, float]
@@ -200,7 +205,7 @@ def cluster(
     if not sound:
         raise TrainingError("; ".join(failures))
     if n_runs == 1:
-        alone = of_lane(rows, found, stack, 0, architecture, configuration.responsibilities)
+        alone = of_lane(rows, found, stack, 0, architecture, configuration)
         return alone._replace(bics=bics)
     best = int(np.argmin(np.asarray(found.finetuned.best_loss)[sound]))
     every = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
@@ -212,7 +217,7 @@ def cluster(
         list(runs), asked, seed, likeness=list(likeness), n_labels=architecture.n_clusters
     )
     made = made._replace(agreed=agreed)
-    return Clustering(labels, support, made, runs, sound, found, stack, failures, asked, bics)
+    return Clustering(labels, support, made, runs, sound, found, stack, training, failures, asked, bics)
 
 
 def of_lane(
@@ -221,7 +226,7 @@ def of_lane(
     stack: Lane,
     lane: int,
     architecture: Architecture,
-    responsibilities: Responsibilities = "mean",
+    configuration: Configuration,
 ) -> Clustering:
     """Return one lane of a stack as a clustering of its own, its clusters in falling order of their rows.
 
@@ -231,7 +236,7 @@ def of_lane(
         stack: the lanes.
         lane: which; a sound one.
         architecture: sizes of the stack.
-        responsibilities: see `Configuration`.
+        configuration: how they were trained, and how rows are placed; hyperparameters are the lane's own.
 
     Raises:
         ValueError: the lane failed, or there is no such lane.
@@ -240,14 +245,15 @@ def of_lane(
         raise ValueError(f"lane: expected a sound one of the {len(stack.key)}, got {lane}")
     every = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
     params, settings = take_lane(every, slice(lane, lane + 1))
-    made = Ensemble(params, settings, architecture, None, 0, responsibilities)
+    made = Ensemble(params, settings, architecture, None, 0, configuration.responsibilities)
     (labels,), (support,) = ensemble.components(made, x)
     order = np.argsort(-np.bincount(labels, minlength=architecture.n_clusters), kind="stable")
     mixture = jax.tree.map(lambda leaf: leaf[:, order], params.mixture)
     made = made._replace(params=params._replace(mixture=mixture))
     labels = np.argsort(order)[labels].astype(np.int16)
     n_clusters = int(settings.n_clusters[0])
-    return Clustering(labels, support, made, labels[None], [lane], found, stack, [], n_clusters, {})
+    how = stack, configuration.training
+    return Clustering(labels, support, made, labels[None], [lane], found, *how, [], n_clusters, {})
 
 
 def history(trained: Trained, lane: int, kl_weight: float) -> pd.DataFrame:

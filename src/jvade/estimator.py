@@ -40,9 +40,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     Columns are brought to one scale by themselves: numbers get a z-score, 0/1 columns stay, categories get a
     0/1 column each. A missing number counts as the mean of the known ones, a missing category as none.
 
-    Every setting that is None is that of the configuration: "robust" takes what six runs of 15 components
-    agree on, with likelihoods by kind (docs/method.md), "paper" is one run with the settings of the study
-    (section 2.3).
+    Every setting that is None is that of the configuration: "robust" takes what twelve short runs of 15
+    components agree on, with likelihoods by kind (docs/method.md), "paper" is one run with the settings of
+    the study (section 2.3).
 
     Args:
         n_clusters: clusters, or several numbers to choose from by BIC of a mixture on the latents.
@@ -63,7 +63,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         weight_decay: of AdamW.
         clip_norm: largest norm of a gradient.
         patience: epochs without a better validation loss before a stage stops.
-        max_epochs: epochs of each stage at most.
+        max_epochs: epochs of each stage at most; those of "robust" have 32 batches at most, and its
+            pretraining 20 of them. For longer ones give a configuration of your own, such as
+            `replace(jvade.ROBUST, training=replace(jvade.ROBUST.training, pretraining_epochs=40))`.
         batch_size: rows of a step; "auto" is that of the configuration, and less where an epoch would have
             fewer than 16 steps, but at least 32.
         validation_fraction: share of the rows held out for early stopping.
@@ -478,8 +480,7 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
     Raises:
         ValueError: there is no such run, or it failed.
     """
-    how = found.configurations[0].responsibilities  # as in all of them
-    one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture, how)
+    one = clustering.of_lane(X, found.fit, found.lanes, lane, found.architecture, found.configurations[0])
     chosen, seed = found.configurations[lane], found.seeds[lane]
     kinds, codes = kinds_of(found.architecture.blocks)
     model = VaDE(

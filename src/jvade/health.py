@@ -13,7 +13,6 @@ from jvade.analysis import stability
 from jvade.clustering import Clustering
 from jvade.core import likelihoods
 from jvade.core.model import Posterior
-from jvade.core.settings import Training
 from jvade.ensemble import Rows
 
 #: Share of the rows below which a cluster is called dead.
@@ -125,11 +124,8 @@ def _run(clustering: Clustering, place: int, x: np.ndarray, overlap: float) -> d
 
 
 def _gap_error(clustering: Clustering, few: np.ndarray, n_rows: int) -> float:
-    """Return the standard error of the mean loss of held out rows, by the spread of the bound over some rows.
-
-    As many are held out as by default: what is asked is an order of magnitude.
-    """
-    _, n_held_out = Training().split_sizes(n_rows)
+    """Return the standard error of the loss of the rows that score an epoch, by its spread over some."""
+    _, n_held_out = clustering.training.epoch_sizes(n_rows)
     hyper, architecture = clustering.lanes.hyperparameters, clustering.ensemble.architecture
     weights = None
     if balance := float(np.asarray(hyper.balance)[0]):  # the losses are so weighted

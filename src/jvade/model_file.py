@@ -6,7 +6,8 @@ refused by name of the version that wrote it. Within a format, fields may be add
 what a reader does not know it leaves aside. All else raises `FORMAT`.
 
 Format 2 added likelihoods by kind, noise that is learned, `warmup_epochs` and `mixture_rate`. Format 3 added
-responsibilities by quadrature, and 3 and 4 the settings of the training that `ADDED` names.
+responsibilities by quadrature, and 3 and 4 the hyperparameters that `ADDED` names. Settings that were None
+before they were there (`pretraining_epochs`, `epoch_batches`) raise none.
 """
 
 import hashlib
@@ -280,10 +281,9 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
         added |= new if number > description["format"] else {}
     if isinstance(given["configuration"], dict):
         given["configuration"] = _configuration(given["configuration"], added)
-    if "codes" not in given and given.get("likelihood") is None:
-        # Written when "robust" was Gaussian: a second fit is to be of the same kind.
-        given["likelihood"] = description["settings"].get("likelihood", "gaussian")
-    given.setdefault("balance", 0.0)  # likewise, of before it
+    elif "epoch_batches" not in description["settings"]["training"]:
+        # Written when "robust" was another: a second fit is to be of the same kind.
+        given["configuration"] = _configuration(description["settings"], added)
     for what in ("kinds", "codes"):
         if given.get(what) is not None:  # codes are newer than the first files
             given[what] = dict(given[what])

@@ -125,10 +125,10 @@ def sweep(
     Returns:
         Among others a table with a row per combination and seed: `rank` from 1, `lane`, the settings tried,
         `seed`, `elbo`, `reconstruction` and `kl` (validation, nats per row; where inputs are hidden from the
-        encoder, of what it sees), `epochs` (of both stages),
-        `converged`, `finite`, `clusters` (those that hold rows), `smallest_share` (of them, percent of the
-        rows) and `agreement` (mean adjusted Rand index with the other sound seeds of the setting; NaN if
-        there is none). A lane that failed has 0 clusters, and NaN where nothing was measured.
+        encoder, of what it sees), `epochs` (of both stages), `converged` (the fine-tuning), `finite`,
+        `clusters` (those that hold rows), `smallest_share` (of them, percent of the rows) and `agreement`
+        (mean adjusted Rand index with the other sound seeds of the setting; NaN if there is none). A lane
+        that failed has 0 clusters, and NaN where nothing was measured.
 
     Raises:
         ValueError: a setting, a value or a seed that cannot be, or rows that are not finite.
@@ -167,7 +167,7 @@ def sweep(
         "reconstruction": np.where(finite, best.reconstruction, np.nan),
         "kl": np.where(finite, best.reconstruction - best.elbo(), np.nan),
         "epochs": sum(np.asarray(stage.n_epochs) for stage in ends),
-        "converged": np.logical_and.reduce([np.asarray(stage.converged) for stage in ends]),
+        "converged": np.asarray(found.finetuned.converged),
         "finite": finite,
         "clusters": np.where(finite, [len(one) for one in shares], 0),
         "smallest_share": np.where(finite, [one.min() for one in shares], np.nan),

@@ -27,6 +27,8 @@ def test_the_named_configurations():
     assert (PAPER.widths, PAPER.n_runs) == ((256,), 1)
     assert ROBUST.n_runs > 1
     assert ROBUST.training.input_dropout > 0
+    assert ROBUST.training.epoch_sizes(10**6) == (32 * 1024, 8 * 1024)  # however large the table
+    assert [ROBUST.training.of_stage(first).max_epochs for first in (True, False)] == [20, 40]
     assert (PAPER.likelihood, ROBUST.likelihood) == ("gaussian", "by-kind")
 
 

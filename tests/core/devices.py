@@ -24,7 +24,9 @@ from jvade.core.settings import Architecture, Hyperparameters, Training
 
 ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
 #: 50 rows of a batch do not divide evenly among four devices.
-TRAINING = Training(batch_size=50, max_epochs=6, input_dropout=0.3, block_epochs=2, layout="vmap")
+TRAINING = Training(
+    batch_size=50, max_epochs=6, input_dropout=0.3, epoch_batches=6, block_epochs=2, layout="vmap"
+)
 
 
 def visits() -> np.ndarray:

@@ -1,5 +1,7 @@
 """An epoch against a plain loop with AdamW written out, and who sees which rows."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +54,7 @@ def plain_adamw(params, gradients, moments, step, hyper):
     return jax.tree.unflatten(tree, [jnp.asarray(leaf) for leaf in new])
 
 
-def plain_training(x, lane, params):
+def plain_training(x, lane, params, n_taken=N_TRAIN, n_scored=N - N_TRAIN):
     """Two epochs, handed the split, the orders and the noises; returns parameters and mean terms."""
     split = np.asarray(shuffle.permute(epoch.named_key(lane.key, "split"), jnp.arange(N), N))
     stage = epoch.named_key(lane.key, "fine-tuning")
@@ -71,29 +73,35 @@ def plain_training(x, lane, params):
         key = jax.random.fold_in(epoch.named_key(stage, "train"), e)
         order = np.asarray(shuffle.permute(epoch.named_key(key, "order"), jnp.arange(N_TRAIN), N_TRAIN))
         sums = np.zeros(4)
-        for i in range(0, N_TRAIN, BATCH):
-            rows = split[order[i : i + BATCH]]
+        for i in range(0, n_taken, BATCH):
+            rows = split[order[i : min(i + BATCH, n_taken)]]
             noise = jax.random.normal(
                 jax.random.fold_in(epoch.named_key(key, "noise"), i // BATCH), (2, BATCH)
             ).T[: len(rows)]
             sums += np.array(terms_of(params, rows, noise)).sum(axis=1)
             gradients, step = slope(params, rows, noise), step + 1
             params = plain_adamw(params, gradients, moments, step, HYPER)
-        rows = split[N_TRAIN:]
+        rows = split[N_TRAIN : N_TRAIN + n_scored]
         noise = jax.random.normal(
             jax.random.fold_in(epoch.named_key(stage, "validation"), 0), (2, len(rows))
         ).T
         scored = np.array(terms_of(params, rows, noise)).mean(axis=1)
-        history.append((sums / N_TRAIN, scored))
+        history.append((sums / n_taken, scored))
     return params, history
 
 
-def test_two_epochs_equal_a_plain_loop(x64):
+@pytest.mark.parametrize(
+    ("epoch_batches", "taken"), [(None, (80, 20)), (2, (64, 16)), (1, (32, 8)), (3, (80, 20))]
+)
+def test_two_epochs_equal_a_plain_loop(x64, epoch_batches, taken):
+    """Over all rows, or as many as two batches have, or one: scored on the same ones every time."""
     x, lane, params = case()
-    state = epoch.start(params, lane, "fine-tuning", TRAINING)
+    training = replace(TRAINING, epoch_batches=epoch_batches)
+    assert training.epoch_sizes(N) == taken
+    state = epoch.start(params, lane, "fine-tuning", training)
     for _ in range(2):
-        state = run_block(state, x, lane, state.epoch + 1, ARCHITECTURE, TRAINING)
-    want, history = plain_training(x, lane, params)
+        state = run_block(state, x, lane, state.epoch + 1, ARCHITECTURE, training)
+    want, history = plain_training(x, lane, params, *taken)
     for got, expected in zip(jax.tree.leaves(state.params), jax.tree.leaves(want), strict=True):
         # The hyperparameters of a lane are float32 numbers; the loop's are Python's.
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
@@ -115,9 +123,9 @@ def test_training_and_validation_rows_are_kept_apart(x64, poisoned):
     def keep(carry, batch, seen, noise, weights):
         return carry, elbo_terms(params, batch, noise, ARCHITECTURE, still)
 
-    spans = {"train": (0, N_TRAIN), "validation": (N_TRAIN, N)}
+    spans = {"train": (0, N_TRAIN, N_TRAIN), "validation": (N_TRAIN, N - N_TRAIN, N - N_TRAIN)}
     for name, span in spans.items():
-        _, terms = epoch._pass(0, keep, lane, x, jax.random.key(0), span, None, 2, TRAINING)
+        _, terms = epoch._pass(0, keep, lane, x, jax.random.key(0), span, None, None, 2, TRAINING)
         seen[name] = bool(np.isfinite(np.array(terms)).all())
     assert seen == {"train": poisoned != "train", "validation": poisoned != "validation"}
     # And the epoch uses these spans: it is frozen, because one of its two scores is not finite.
@@ -138,8 +146,9 @@ def test_the_encoder_misses_a_share_of_the_inputs_and_the_decoder_names_all():
         return (step + 1, batches), ElboTerms(zeros, zeros, zeros, zeros)
 
     def draw(key, training=training):
-        begin = (0, jnp.zeros((3, 2, BATCH, 5)))
-        (_, batches), _ = epoch._pass(begin, keep, lane, x, jax.random.key(key), (0, 80), None, 2, training)
+        begin, means = (0, jnp.zeros((3, 2, BATCH, 5))), epoch._columns(x, lane, ARCHITECTURE, training).means
+        rest = (0, 80, 80), None, means, 2, training
+        (_, batches), _ = epoch._pass(begin, keep, lane, x, jax.random.key(key), *rest)
         rows, seen = np.asarray(batches[:, 0]), np.asarray(batches[:, 1])
         hidden = np.isclose(seen, np.asarray(x).mean(axis=0), atol=1e-6)
         np.testing.assert_array_equal(seen[~hidden], rows[~hidden])
@@ -189,7 +198,7 @@ def start(latents, x=None, **changes):
     x = jnp.asarray(rng.normal(size=(400, 5)), jnp.float32) if x is None else x
     stack = lanes.stack([1], HYPER)
     params = lanes.init(stack, ARCHITECTURE)
-    settings = MixtureStart(latents=latents, n_rows=200, n_init=4)
+    settings = MixtureStart(latents=latents, n_rows=200, n_init=4, **changes)
     return x, fit.start_mixtures(params, x, stack, ARCHITECTURE, TRAINING, settings)
 
 
@@ -201,12 +210,16 @@ def test_a_mixture_started_on_samples_is_wider_than_one_on_means():
     assert spread["samples"] > 2 * spread["means"]
 
 
-def test_validation_rows_have_no_part_in_the_start_of_the_mixture():
-    x, want = start("means")
+@pytest.mark.parametrize(("max_rows", "n_used"), [(None, 320), (1000, 320), (250, 250)])
+def test_validation_rows_have_no_part_in_the_start_of_the_mixture(max_rows, n_used):
+    """Nor have training rows beyond `max_rows`; the one before them has."""
+    x, want = start("means", max_rows=max_rows)
     lane = take_lane(lanes.stack([1], HYPER), 0)
-    validation = epoch.split_row(lane, jnp.arange(320, 400), 400)
-    _, got = start("means", x.at[validation].set(100.0))
+    split = epoch.split_row(lane, jnp.arange(400), 400)
+    _, got = start("means", x.at[split[n_used:]].set(100.0), max_rows=max_rows)
     np.testing.assert_array_equal(got.components.means, want.components.means)
+    _, other = start("means", x.at[split[n_used - 1]].set(100.0), max_rows=max_rows)
+    assert not np.array_equal(other.components.means, want.components.means)
 
 
 def test_a_sweep_keeps_the_type_of_the_field_whatever_comes_first():
@@ -319,7 +332,9 @@ def slopes_of_epochs(monkeypatch, **settings):
     @jax.jit
     def one_epoch(state):
         seen.clear()
-        after = epoch.run_epoch(state, x, lane, unravel, ARCHITECTURE, training, None)
+        after = epoch.run_epoch(
+            state, x, lane, unravel, ARCHITECTURE, training, epoch.ColumnStatistics(None, None)
+        )
         return after, seen[0]
 
     for _ in range(training.max_epochs):

@@ -40,12 +40,14 @@ def assert_same_lane(one, i, other, j, **tolerance):
         np.testing.assert_allclose(np.asarray(a[i], float), np.asarray(b[j], float), **tolerance)
 
 
-@pytest.mark.parametrize("layout", ["vmap", "map"])
-def test_a_lane_in_a_stack_equals_the_lane_alone(x64, layout):
+@pytest.mark.parametrize(
+    ("layout", "epoch_batches"), [("vmap", None), ("map", None), ("vmap", 3), ("map", 3)]
+)
+def test_a_lane_in_a_stack_equals_the_lane_alone(x64, layout, epoch_batches):
     settings = [HYPER, HYPER._replace(noise_variance=0.3), HYPER._replace(learning_rate=1e-2)]
-    together = run(lanes.stack([1, 2, 3], settings), layout=layout)
+    together = run(lanes.stack([1, 2, 3], settings), layout=layout, epoch_batches=epoch_batches)
     for i, hyper in enumerate(settings):
-        alone = run(lanes.stack([i + 1], hyper))
+        alone = run(lanes.stack([i + 1], hyper), epoch_batches=epoch_batches)
         assert int(alone.finetuned.n_epochs[0]) == int(together.finetuned.n_epochs[i])
         assert_same_lane(together.pretrained, i, alone.pretrained, 0)
         assert_same_lane(together.finetuned, i, alone.finetuned, 0)
@@ -254,6 +256,19 @@ def test_best_parameters_are_returned():
     np.testing.assert_allclose(again.best_loss, got.best_loss[0], rtol=1e-5)
 
 
+def test_the_pretraining_may_be_shorter():
+    """It is one of so many epochs, to the bit, and the fine-tuning is as long as ever."""
+    stack = lanes.stack([1, 2], HYPER._replace(patience=50))
+    got = run(stack, max_epochs=4, pretraining_epochs=2)
+    short = run(stack, max_epochs=2)
+    assert got.pretrained.history.train.reconstruction.shape == (2, 2)
+    for a, b in zip(jax.tree.leaves(got.pretrained), jax.tree.leaves(short.pretrained), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert got.finetuned.n_epochs.tolist() == [4, 4]
+    at_most = Training(max_epochs=3, pretraining_epochs=9)
+    assert [at_most.of_stage(one).max_epochs for one in (True, False)] == [3, 3]
+
+
 def test_validation_noise_is_the_same_in_every_epoch_and_training_noise_is_not():
     """With nothing learned, every validation score is the same, and training scores move."""
     still = HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=50)
@@ -284,7 +299,7 @@ def test_every_training_row_is_used_once_an_epoch_and_no_validation_row():
     for e in range(2):
         seen.clear()
         key = jax.random.key(e)
-        epoch._pass(0, step, lane, marks, key, (0, n_train), key, 2, training)
+        epoch._pass(0, step, lane, marks, key, (0, n_train, n_train), key, None, 2, training)
         jax.effects_barrier()
         assert sorted(seen) == sorted(split[:n_train].tolist())
         orders.append(list(seen))
@@ -339,8 +354,9 @@ def test_bad_settings_are_refused_with_their_numbers():
         Architecture(3, latent_dim=0)
     with pytest.raises(ValueError, match="widths: expected one or more whole numbers"):
         Architecture(3, widths=())
-    with pytest.raises(ValueError, match="batch_size: expected a whole number, at least 1, got 0"):
-        Training(batch_size=0)
+    for name in ("batch_size", "pretraining_epochs", "epoch_batches"):
+        with pytest.raises(ValueError, match=f"{name}: expected a whole number, at least 1, got 0"):
+            Training(**{name: 0})
     with pytest.raises(ValueError, match="blocks: width: expected a whole number, at least 1, got 0"):
         Architecture(3, blocks=(Block("gaussian", 3), Block("categorical", 0)))
 

@@ -68,9 +68,11 @@ def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
     found |= {"memory_gb": memory, "needs": {"memory_gb": round(needed / 1e9, 1)}}
     if not settings.quick:
         seconds = time_epochs(NAMED[settings.configuration], settings.columns)
-        epochs = NAMED[settings.configuration].training.max_epochs
-        whole = {stage: one * epochs * settings.rows / TIMED_ROWS for stage, one in seconds.items()}
-        found["needs"] |= {"seconds_at_most": round(sum(whole.values()))}
+        training = NAMED[settings.configuration].training
+        taken, timed = (training.epoch_sizes(n)[0] for n in (max(settings.rows, 2), TIMED_ROWS))
+        epochs = {stage: training.of_stage(stage == "pretraining").max_epochs for stage in seconds}
+        whole = sum(seconds[stage] * epochs[stage] * taken / timed for stage in seconds)
+        found["needs"] |= {"seconds_at_most": round(whole)}
     found["asked"] = asdict(settings)
     if settings.json:
         print(json.dumps(found, indent=1))
@@ -87,7 +89,8 @@ def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
         minutes = needs["seconds_at_most"] / 60
         long = f"{minutes:.0f} min" if minutes >= 2 else f"{needs['seconds_at_most']} s"
         terminal.say(
-            f"  and at most {long} beside start and compilation, if every run uses all of its epochs"
+            f"  and at most {long} of training, if every run uses all of its epochs, beside compilation, the"
+            " start of the mixtures, and placing every row"
         )
     if memory is not None and needed > memory * 1e9:
         terminal.say(

@@ -53,6 +53,18 @@ class TrainState(NamedTuple):
     history: History
 
 
+class ColumnStatistics(NamedTuple):
+    """What a training asks of all rows: found once for many epochs.
+
+    Args:
+        means: what the encoder sees of an input that is hidden; None where none is.
+        weights: in the reconstruction, see `likelihoods.balanced`; None where all count as they are.
+    """
+
+    means: Float[Array, " D"] | None
+    weights: Float[Array, " D"] | None
+
+
 def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     """Return the child of `key` for one use, by name: new uses do not disturb the draws of old ones."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
@@ -123,22 +135,22 @@ def _pass(
     lane: Lane,
     x: Float[Array, "N D"],
     key: Key[Array, ""],
-    positions: tuple[int, int],
+    span: tuple[int, int, int],
     order: Key[Array, ""] | None,
+    means: Float[Array, " D"] | None,
     latent_dim: int,
     training: Training,
 ) -> tuple[Any, ElboTerms]:
-    """Run `step(carry, rows, seen, noise, weights)` over one span of the split; return carry and mean terms.
+    """Run `step(carry, rows, seen, noise, weights)` over a part of the split; return carry and mean terms.
 
-    The last batch is filled up with rows of weight 0, so that every row of the span counts once; the weights
-    of a batch sum to 1. A step returns the carry and the terms of each row: they are summed over the steps
-    place by place, and over the places once, at the end, so that no step waits for sums of its own.
+    A span is where it begins, how long it is, and how many of its rows are taken: the first in `order`, or as
+    the split has them. The last batch is filled up with rows of weight 0, so that each of them counts once;
+    the weights of a batch sum to 1. A step returns the carry and the terms of each row: they are summed over
+    the steps place by place, and over the places once, at the end, so that no step waits for sums of its own.
     `seen` is what the encoder sees of the rows: of an input that is hidden, its mean.
     """
-    first, last = positions
-    size = last - first
+    first, length, size = span
     batch_size = min(training.batch_size, size)
-    means = jnp.mean(x, axis=0) if training.input_dropout else None  # of all rows, as the scaling is
     n_steps = -(-size // batch_size)
     n_drawn = min(steps_at_once(batch_size), n_steps)
 
@@ -152,7 +164,7 @@ def _pass(
         weights = jnp.where(place < size, 1 / n_rows.astype(x.dtype), 0.0)
         place = jnp.minimum(place, size - 1).ravel()
         if order is not None:
-            place = shuffle.permute(order, place, size)
+            place = shuffle.permute(order, place, length)
         index = split_row(lane, first + place, x.shape[0]).reshape(len(steps), batch_size)
         noise = jax.vmap(lambda i: draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim))(steps)
         index, noise, weights = spread_rows((index, noise, weights), axis=1)
@@ -180,13 +192,14 @@ def _pass(
     return carry, jax.tree.map(lambda s: jnp.sum(s) / size, sums)
 
 
-def _column_weights(
-    x: Float[Array, "N D"], lane: Lane, architecture: Architecture
-) -> Float[Array, " D"] | None:
+def _columns(
+    x: Float[Array, "N D"], lane: Lane, architecture: Architecture, training: Training
+) -> ColumnStatistics:
     settings, blocks = lane.hyperparameters, architecture.all_blocks
+    means = jnp.mean(x, axis=0) if training.input_dropout else None  # of all rows, as the scaling is
     if settings.balance is None:
-        return None
-    return likelihoods.balanced(x, blocks, settings.noise_variance, settings.balance)
+        return ColumnStatistics(means, None)
+    return ColumnStatistics(means, likelihoods.balanced(x, blocks, settings.noise_variance, settings.balance))
 
 
 def _validate(
@@ -194,19 +207,21 @@ def _validate(
     x: Float[Array, "N D"],
     lane: Lane,
     stage_key: Key[Array, ""],
-    column_weights: Float[Array, " D"] | None,
+    columns: ColumnStatistics,
     architecture: Architecture,
     training: Training,
 ) -> ElboTerms:
-    """Return the mean terms of the validation rows; their noise, and what is hidden, is ever the same."""
+    """Return the mean terms of the rows that score an epoch; noise, and what is hidden, are ever the same."""
 
     def step(params: Parameters, rows: Any, seen: Any, noise: Any, _: Any) -> tuple[Any, ElboTerms]:
-        settings = architecture, lane.hyperparameters, seen, column_weights
+        settings = architecture, lane.hyperparameters, seen, columns.weights
         return params, elbo_terms_and_log_gamma(params, rows, noise, *settings)[0]
 
-    n_train, _ = training.split_sizes(x.shape[0])
-    positions, key = (n_train, x.shape[0]), named_key(stage_key, "validation")
-    return _pass(params, step, lane, x, key, positions, None, architecture.latent_dim, training)[1]
+    n_train, n_validation = training.split_sizes(x.shape[0])
+    _, n_scored = training.epoch_sizes(x.shape[0])
+    key, latent_dim = named_key(stage_key, "validation"), architecture.latent_dim
+    span = n_train, n_validation, n_scored
+    return _pass(params, step, lane, x, key, span, None, columns.means, latent_dim, training)[1]
 
 
 def validate(
@@ -217,11 +232,12 @@ def validate(
     architecture: Architecture,
     training: Training,
 ) -> ElboTerms:
-    """Return the mean terms of the validation rows by the likelihood as it is, whatever trained the lane.
+    """Return the mean terms of the rows that score an epoch by the likelihood as it is, not as it trained.
 
     They are those of the history of `stage` where `balance` is 0.
     """
-    return _validate(params, x, lane, named_key(lane.key, stage), None, architecture, training)
+    columns = _columns(x, lane, architecture, training)._replace(weights=None)
+    return _validate(params, x, lane, named_key(lane.key, stage), columns, architecture, training)
 
 
 def run_epoch(
@@ -231,15 +247,16 @@ def run_epoch(
     unravel: Callable[[Float[Array, " P"]], Parameters],
     architecture: Architecture,
     training: Training,
-    column_weights: Float[Array, " D"] | None,
+    columns: ColumnStatistics,
 ) -> TrainState:
-    """Train on every training row once, then score the validation rows; parameters are one vector.
+    """Train on an epoch's rows once, then score it; parameters are one vector.
 
     Row order and noise are new in every epoch; the noise of the validation is the same in every epoch,
     and its loss is that of the stage's whole KL weight, so that patience compares like with like. If anything
     went non-finite the state is returned as it was, with `finite` False.
     """
     n_train, _ = training.split_sizes(x.shape[0])
+    n_taken, _ = training.epoch_sizes(x.shape[0])
     mixture = unravel(state.params).mixture
     hyperparameters = lane.hyperparameters.of_stage(pretraining=mixture is None)
     optimizer = _optimizer(hyperparameters)
@@ -257,7 +274,7 @@ def run_epoch(
         params: Parameters, rows: Any, seen: Any, noise: Any, weights: Any
     ) -> tuple[Any, ElboTerms]:
         terms, log_gamma = elbo_terms_and_log_gamma(
-            params, rows, noise, architecture, trained, seen, column_weights
+            params, rows, noise, architecture, trained, seen, columns.weights
         )
         mean = jnp.where(weights > 0, loss(terms, trained), 0.0) @ weights
         # What is told, and what early stopping looks at, are the terms: the bound without penalties.
@@ -278,12 +295,13 @@ def run_epoch(
         lane,
         x,
         named_key(epoch_key, "noise"),
-        (0, n_train),
+        (0, n_train, n_taken),
         named_key(epoch_key, "order"),
+        columns.means,
         architecture.latent_dim,
         training,
     )
-    validation = _validate(unravel(params), x, lane, state.key, column_weights, architecture, training)
+    validation = _validate(unravel(params), x, lane, state.key, columns, architecture, training)
 
     validation_loss = loss(validation, hyperparameters)
     train_loss = loss(train, hyperparameters)
@@ -316,10 +334,10 @@ def run_block(
     """Run epochs until epoch number `until`, or until the lane stops. Where blocks end changes no result."""
     # One vector instead of a dozen arrays: a step is fewer, larger programs, and compiles in less time.
     unravel = ravel_pytree(state.params)[1]
-    weights = _column_weights(x, lane, architecture)
+    columns = _columns(x, lane, architecture, training)
     after = jax.lax.while_loop(
         lambda s: is_active(s, lane, training) & (s.epoch < until),
-        lambda s: run_epoch(s, x, lane, unravel, architecture, training, weights),
+        lambda s: run_epoch(s, x, lane, unravel, architecture, training, columns),
         map_parameters(lambda params: ravel_pytree(params)[0], state),
     )
     return map_parameters(lambda _, vector: unravel(vector), state, after)

@@ -18,7 +18,7 @@ from jvade.core.lanes import Keeper, Progress, Trained
 from jvade.core.layout import over_lanes, place
 from jvade.core.mixture import Mixture, mask
 from jvade.core.model import Assignment, Parameters
-from jvade.core.settings import Architecture, Training
+from jvade.core.settings import Architecture, Training, unlike
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,17 @@ class MixtureStart(EmSettings):
         latents: "samples" fits it to one draw of q(z|x) a row: for the encoder as it is, that is the prior
             of the highest ELBO. "means" fits it to posterior means, which have thin ridges that the
             posterior's own variance blurs (benchmarks/mixture_starts.py compares the two).
+        max_rows: training rows that EM goes on with, of a larger table a random part; None: all of them.
     """
 
     latents: Literal["samples", "means"] = "samples"
+    max_rows: int | None = None
+
+    def check(self) -> None:
+        """Refuse settings that cannot be; see `EmSettings.check`."""
+        super().check()
+        if self.max_rows is not None and (problems := unlike("max_rows", self.max_rows, whole=True, least=1)):
+            raise ValueError("; ".join(problems))
 
 
 class Fit(NamedTuple):
@@ -66,6 +74,7 @@ def _start_one(
     settings: MixtureStart,
 ) -> GmmFit:
     n_train, _ = training.split_sizes(x.shape[0])
+    n_used = n_train if settings.max_rows is None else min(n_train, settings.max_rows)
     n_clusters, latent_dim = lane.hyperparameters.n_clusters, lane.hyperparameters.latent_dim
     posterior = model.encode_rows(params, x, architecture, latent_dim)
     z = posterior.means
@@ -73,8 +82,8 @@ def _start_one(
         noise = draw_noise(named_key(lane.key, "mixture samples"), *z.shape)
         used = mask(architecture.latent_dim, latent_dim)
         z = z + jnp.where(used, jnp.exp(0.5 * posterior.log_variances) * noise, 0.0)
-    z = z[split_row(lane, jnp.arange(n_train), x.shape[0])]
-    few = z[subset(named_key(lane.key, "mixture rows"), n_train, settings.n_rows)]
+    z = z[split_row(lane, jnp.arange(n_used), x.shape[0])]
+    few = z[subset(named_key(lane.key, "mixture rows"), n_used, settings.n_rows)]
     start = gmm.fit_one(
         named_key(lane.key, "mixture"),
         few,
@@ -97,7 +106,7 @@ def start_mixtures(
     training: Training,
     settings: MixtureStart,
 ) -> GmmFit:
-    """Fit each lane's mixture to its latents: on a subset first, then on all training rows.
+    """Fit each lane's mixture to its latents: on a subset first, then on all training rows, or `max_rows`.
 
     Validation rows have no part in it, so that early stopping of the fine-tuning stays honest.
     """

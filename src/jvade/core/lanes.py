@@ -202,7 +202,7 @@ def validate(
     architecture: Architecture,
     training: Training,
 ) -> ElboTerms:
-    """Return the mean terms of every lane's validation rows, an entry a lane; see `epoch.validate`."""
+    """Return the mean terms of the rows that score an epoch, an entry a lane; see `epoch.validate`."""
     settings = {"stage": stage, "architecture": architecture, "training": training}
     off = dict.fromkeys(WITHOUT)  # none of them has a part in it
     plain = lanes._replace(hyperparameters=lanes.hyperparameters._replace(**off))
@@ -232,7 +232,8 @@ def train(
         keeper: keeps the states after every block, and knows those that an earlier run kept: from there
             the stage goes on, to the result it would have had.
     """
-    n_train, _ = training.split_sizes(x.shape[0])
+    training = training.of_stage(pretraining=params.mixture is None)
+    n_taken, _ = training.epoch_sizes(x.shape[0])
     lanes = without_what_is_off(lanes)
     x = layouts.place(x, training.layout)
     states = _start(params, lanes, layout=training.layout, stage=stage, training=training)
@@ -241,7 +242,7 @@ def train(
     active = np.asarray(_active(states, lanes, training))
 
     run = partial(_block, layout=training.layout, architecture=architecture, training=training)
-    n_steps = training.max_epochs * -(-n_train // training.batch_size)
+    n_steps = training.max_epochs * -(-n_taken // training.batch_size)
     if layouts.resolve(training.layout) == "map" and n_steps >= LONG:
         run = partial(_run_unpadded, architecture=architecture, training=training)
 

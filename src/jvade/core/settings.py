@@ -184,6 +184,11 @@ class Training:
             step, in [0, 1); the decoder has to name them all the same (a denoising VAE, Im et al. 2017). Not
             in the study: 0. What several inputs tell together is then worth more than what one tells alone.
             Losses are those of the rows as the encoder sees them; clusters are given to whole rows.
+        pretraining_epochs: epochs of the pretraining at most, where they are fewer than `max_epochs`.
+        epoch_batches: batches of an epoch at most; None, as in the study: it is a pass over the training
+            rows. Of a larger table, every epoch then takes so many batches of its rows, drawn anew, and is
+            scored on as large a part of the rows held out, ever the same: there are no more steps than of a
+            smaller one.
         block_epochs: epochs between two visits to the host (progress, compaction). Changes no result.
         layout: how lanes share the devices: "vmap" (one wide batch over all of them, for accelerators),
             "map" (a program each, as many at a time as there are cores, for CPUs), "auto" (by their kind).
@@ -193,6 +198,8 @@ class Training:
     max_epochs: int = 100
     validation_fraction: float = 0.2
     input_dropout: float = 0.0
+    pretraining_epochs: int | None = None
+    epoch_batches: int | None = None
     block_epochs: int = field(default=5, compare=False)  # no part of the compiled program
     layout: Layout = "auto"
 
@@ -202,6 +209,9 @@ class Training:
             for name in ("batch_size", "max_epochs", "block_epochs")
             for line in unlike(name, getattr(self, name), whole=True, least=1)
         ]
+        for name in ("pretraining_epochs", "epoch_batches"):
+            if getattr(self, name) is not None:
+                problems += unlike(name, getattr(self, name), whole=True, least=1)
         problems += unlike("validation_fraction", self.validation_fraction, above=0, below=1)
         problems += unlike("input_dropout", self.input_dropout, least=0, below=1)
         problems += not_among("layout", self.layout, get_args(Layout))
@@ -213,6 +223,11 @@ class Training:
         small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
         return replace(self, batch_size=min(self.batch_size, small))
 
+    def of_stage(self, pretraining: bool) -> "Training":
+        """Return it with the epochs of a stage."""
+        most = (pretraining and self.pretraining_epochs) or self.max_epochs
+        return replace(self, max_epochs=min(most, self.max_epochs), pretraining_epochs=None)
+
     def split_sizes(self, n_rows: int) -> tuple[int, int]:
         """Return the number of training and of validation rows, at least one of each.
 
@@ -223,6 +238,13 @@ class Training:
             raise ValueError(f"training needs at least 2 rows to split, got {n_rows}")
         n_validation = min(max(1, round(n_rows * self.validation_fraction)), n_rows - 1)
         return n_rows - n_validation, n_validation
+
+    def epoch_sizes(self, n_rows: int) -> tuple[int, int]:
+        """Return how many rows an epoch trains on and how many score it: all of `split_sizes`, or a part."""
+        n_train, n_validation = self.split_sizes(n_rows)
+        most = n_train if self.epoch_batches is None else self.epoch_batches * self.batch_size
+        n_taken = min(n_train, most)
+        return n_taken, -(-n_taken * n_validation // n_train)
 
 
 class Hyperparameters(NamedTuple):

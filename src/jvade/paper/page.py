@@ -162,6 +162,7 @@ def sensitivity(study: Study, show: Show) -> str:
 def pretraining(study: Study, show: Show) -> str:
     """Section 3.4, Fig 3."""
     values = study.outcome("pretraining").values
+    most = study.settings.training.of_stage(pretraining=True).max_epochs
     each = ", ".join(f"{d}: {n}" for d, n in zip(values["latent_dims"], values["epochs"], strict=True))
     return document.page(
         [
@@ -169,7 +170,7 @@ def pretraining(study: Study, show: Show) -> str:
             "### Pretraining (Fig 3)",
             (
                 f"Published: converged after about 10 epochs. Epochs run here, by latents: {each} (at most "
-                f"{study.settings.training.max_epochs}). An epoch of fewer visits has fewer steps."
+                f"{most}). An epoch of fewer visits has fewer steps."
             ),
             show("fig3_pretraining", "Loss of the VAE pretraining"),
             show("fig3_pretraining_terms", "Terms of the ELBO in the pretraining"),
@@ -345,14 +346,18 @@ def robust(study: Study, _: Show) -> str:
         "gaussian": "all inputs Gaussian",
         "by-kind": "numbers Gaussian, 0/1 inputs Bernoulli, the codes of one variable under a softmax",
     }[settings.likelihood]
-    hidden = f"{100 * settings.training.input_dropout:.0f} %"
+    training = settings.training
+    hidden = f"{100 * training.input_dropout:.0f} %"
+    first, then = (training.of_stage(pretraining=one).max_epochs for one in (True, False))
+    size = "" if training.epoch_batches is None else f" of {training.epoch_batches} batches at most"
+    long = f"trained for {first} and {then} epochs{size} at most"
     return document.page(
         [
             "## Robust VaDE (beyond the study)",
             (
                 f"What {values['runs']} of {settings.n_runs} runs with {settings.model.latent_dim} latents"
-                f" and {values['clusters_of_a_run']} clusters each agree on, {hidden} of the inputs hidden"
-                f" from the encoder in the training, {likelihood}.{agreement} About"
+                f" and {values['clusters_of_a_run']} clusters each agree on, {long}, {hidden} of the"
+                f" inputs hidden from the encoder in the training, {likelihood}.{agreement} About"
                 f" {100 * values['doubtful']:.0f} % of the visits have a support below a half: most runs have"
                 " them elsewhere."
             ),

@@ -276,11 +276,7 @@ PRESETS: dict[PresetName, PaperSettings] = {
         training=Training(max_epochs=6),
         mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
         readings=Readings(n_rows=30_000, noise_variances=(1.0,)),
-        robust=replace(
-            ROBUST,
-            training=replace(ROBUST.training, max_epochs=10),
-            mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
-        ),
+        robust=replace(ROBUST, mixture=replace(ROBUST.mixture, n_rows=10_000, n_init=20, n_continued=2)),
     ),
     "full": replace(
         _quick,
@@ -295,8 +291,6 @@ PRESETS: dict[PresetName, PaperSettings] = {
         sensitivity=replace(
             _quick.sensitivity, index_rows=5_000, em=replace(_quick.sensitivity.em, n_rows=20_000)
         ),
-        # Three times the steps of 40 epochs of 200,000 visits.
-        robust=replace(ROBUST, training=replace(ROBUST.training, max_epochs=7, block_epochs=1)),
     ),
     "smoke": replace(
         _quick,
@@ -314,7 +308,9 @@ PRESETS: dict[PresetName, PaperSettings] = {
         mixture=MixtureStart(n_rows=1_000, n_init=4),
         robust=replace(
             ROBUST,
-            training=Training(batch_size=256, max_epochs=2, input_dropout=0.5),
+            training=replace(
+                ROBUST.training, batch_size=64, max_epochs=2, pretraining_epochs=1, epoch_batches=8
+            ),
             mixture=MixtureStart(n_rows=1_000, n_init=4),
             n_runs=2,
         ),

@@ -43,15 +43,13 @@ def device_matrix(study: Study) -> jax.Array:
     )
 
 
-def unfinished(name: str, converged: Mapping[str, bool]) -> list[str]:
-    """Return a warning that names the lanes that the epochs ended, and not their patience."""
+def unfinished(name: str, flag: str, converged: Mapping[str, bool]) -> list[str]:
+    """Return a warning that names the lanes that the epochs of a flag ended, and not their patience."""
     lanes_ = [one for one, done in converged.items() if not done]
     if not lanes_:
         return []
     which = "" if len(converged) == 1 else f" of {', '.join(lanes_)}"
-    return [
-        f"{name}{which} ended at --training.max-epochs, before patience ran out; more epochs may improve it"
-    ]
+    return [f"{name}{which} ended at --training.{flag}, before patience ran out; more epochs may improve it"]
 
 
 def pretrain(study: Study) -> Outcome:
@@ -89,9 +87,10 @@ def pretrain(study: Study) -> Outcome:
         "epochs": np.asarray(trained.n_epochs).tolist(),
     }
     converged = dict(zip(names, np.asarray(trained.converged).tolist(), strict=True))
-    return Outcome(
-        {"fig3_pretraining": own}, values, arrays, warnings=tuple(unfinished("pretraining", converged))
-    )
+    own_flag = settings.training.pretraining_epochs is not None
+    flag = "pretraining-epochs" if own_flag else "max-epochs"
+    warnings = unfinished("pretraining", flag, converged)
+    return Outcome({"fig3_pretraining": own}, values, arrays, warnings=tuple(warnings))
 
 
 def pretrained(study: Study, latent_dim: int) -> Parameters:
@@ -155,7 +154,7 @@ def fine_tune(study: Study) -> Outcome:
         tuple(
             start
             + died(labels, settings.model)
-            + unfinished("fine-tuning", {f"seed {settings.seed}": bool(trained.converged[0])})
+            + unfinished("fine-tuning", "max-epochs", {f"seed {settings.seed}": bool(trained.converged[0])})
         ),
     )
 
