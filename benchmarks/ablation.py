@@ -1,18 +1,18 @@
 """What each part of the robust configuration brings, by measures that need no labels.
 
-    .venv/bin/python benchmarks/ablation.py --likelihood gaussian \
-        --out benchmarks/results/ablation_gaussian.json
+    .venv/bin/python benchmarks/ablation.py --out benchmarks/results/ablation.json
     .venv/bin/python benchmarks/ablation.py --visits FILE --mapping FILE \
-        --variants robust "all columns Gaussian" "paper, six runs of 40 epochs" \
+        --variants robust "all columns Gaussian" "paper, twelve runs of 40 epochs" \
         --out benchmarks/results/ablation_real.json
 
 A variant changes one setting of `clustering.ROBUST`, or with `--likelihood gaussian` of that with Gaussian
-columns (the last is the study's), and clusters the same visits twice, from seeds that share nothing: two
-consensuses of as many runs. Judged are how far the single runs agree, how far the two consensuses do, and
-how many clusters hold a thousandth of the visits: runs that lose their clusters agree too. Where the visits
-are simulated, the highest cross rate of a cluster and the agreement with the planted types are printed last;
-they were seen while we explored. Visits are those of a district that `quality.py` does not report on. What is
-found is kept beside `--out` after every variant: the same command goes on after a stop.
+columns, or with `--earlier` of what it was (the last is the study's), and clusters the same visits twice,
+from seeds that share nothing: two consensuses of as many runs. Judged are how far the single runs agree, how
+far the two consensuses do, how many clusters hold a thousandth of the visits (runs that lose their clusters
+agree too), and how well the clusters lie apart in the inputs. Where the visits are simulated, the highest
+cross rate of a cluster and the agreement with the planted types are printed last; they were seen while we
+explored. Visits are those of a district that `quality.py` does not report on. What is found is kept beside
+`--out` after every variant: the same command goes on after a stop.
 """
 
 import argparse
@@ -30,18 +30,39 @@ from sklearn.metrics import adjusted_rand_score
 
 from jvade import clustering, health
 from jvade.analysis import stability
+from jvade.analysis.indices import Scorer, draw_subset
 from jvade.clustering import PAPER, ROBUST, Configuration
-from jvade.core.settings import Block
+from jvade.core.settings import Block, Training
 from jvade.data.variables import OUTCOME, STUDY_INPUTS
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stages import robust
+
+#: What `robust` was before its runs were short: most of its settings were chosen so.
+EARLIER = replace(ROBUST, training=Training(max_epochs=40, input_dropout=0.5), n_runs=6)
+
+#: Rows that the indices are taken on.
+INDEX_ROWS = 10_000
 
 
 def variants(base: Configuration) -> dict[str, Configuration]:
     """Return what to compare by name: `base`, what one other setting makes of it, and the study's."""
     model, training, mixture = base.model, base.training, base.mixture
+    epochs, first = training.max_epochs, training.of_stage(pretraining=True).max_epochs
+    runs = {6: "six", 12: "twelve"}[base.n_runs]
     return {
         "robust": base,
+        "half as long": replace(
+            base, training=replace(training, max_epochs=epochs // 2, pretraining_epochs=first // 2)
+        ),
+        "twice as long": replace(
+            base, training=replace(training, max_epochs=2 * epochs, pretraining_epochs=2 * first)
+        ),
+        "40 passes over the visits": replace(
+            base, training=replace(training, pretraining_epochs=None, epoch_batches=None)
+        ),
+        "a pretraining as long": replace(base, training=replace(training, pretraining_epochs=None)),
+        "a pretraining of 5 epochs": replace(base, training=replace(training, pretraining_epochs=5)),
+        "six runs": replace(base, n_runs=6),
         "no input hidden": replace(base, training=replace(training, input_dropout=0.0)),
         "a quarter hidden": replace(base, training=replace(training, input_dropout=0.25)),
         "three quarters hidden": replace(base, training=replace(training, input_dropout=0.75)),
@@ -70,8 +91,8 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "all columns Gaussian": replace(base, likelihood="gaussian"),
         "likelihood by kind": replace(base, likelihood="by-kind"),
         "likelihood by kind, noise learned by column": replace(base, likelihood="by-kind", noise="by-column"),
-        "paper, six runs of 40 epochs": replace(
-            PAPER, training=replace(PAPER.training, max_epochs=training.max_epochs), n_runs=6
+        f"paper, {runs} runs of 40 epochs": replace(
+            PAPER, training=replace(PAPER.training, max_epochs=40), n_runs=base.n_runs
         ),
     }
 
@@ -95,6 +116,9 @@ def measure(
         "alive": [health.alive(labels) for labels in answers],
         "largest_share": [float(one.max()) for one in shares],
     }
+    rows = draw_subset(len(x), INDEX_ROWS, 0)
+    indices = Scorer().score(x[rows], [labels[rows] for labels in answers])
+    found |= pd.DataFrame(indices).to_dict("list")
     if district is not None:
         types, crossed = district["planted_type"].to_numpy(), district[OUTCOME].to_numpy(float)
         found["highest_cross_ratio"] = [quality.highest_cross_ratio(labels, crossed) for labels in answers]
@@ -106,10 +130,13 @@ def measure(
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What each part of the robust configuration brings.")
-    names = list(variants(ROBUST))
-    parser.add_argument("--variants", nargs="+", default=names, choices=names)
+    names = list(variants(EARLIER) | variants(ROBUST))
+    parser.add_argument("--variants", nargs="+", default=list(variants(ROBUST)), choices=names)
     parser.add_argument(
         "--likelihood", choices=("by-kind", "gaussian"), default=ROBUST.likelihood, help="of `robust`"
+    )
+    parser.add_argument(
+        "--earlier", action="store_true", help="six runs of 40 passes, as `robust` was chosen"
     )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--cohort", type=int, default=101, help="seed of the simulated district")
@@ -124,7 +151,7 @@ def main() -> None:
     else:
         cohort = quality.draw(options.rows, options.cohort)
         x, district, inputs = cohort.x, cohort.frame, STUDY_INPUTS
-    base = replace(ROBUST, likelihood=options.likelihood)
+    base = replace(EARLIER if options.earlier else ROBUST, likelihood=options.likelihood)
     kept, each = report.Kept(options), variants(base)
     # A setting that is the base's own changes nothing.
     chosen = [one for one in options.variants if one == "robust" or each[one] != each["robust"]]

@@ -223,6 +223,9 @@ def ablation(found: dict[str, Any]) -> str:
             "alive": min(one["alive"]),
             "largest share, %": 100 * sum(one["largest_share"]) / 2,
         }
+        if "silhouette" in one:
+            row |= {"silhouette": sum(one["silhouette"]) / 2}
+            row |= {"Calinski-Harabasz": sum(one["calinski_harabasz"]) / 2}
         if "highest_cross_ratio" in one:
             row |= {"highest cross rate, times overall": sum(one["highest_cross_ratio"]) / 2}
         if "ari" in one:
@@ -232,7 +235,8 @@ def ablation(found: dict[str, Any]) -> str:
     forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree"), ".2f")
     forms |= dict.fromkeys([name for name in rows[0] if name.startswith("ARI")], ".3f")
     forms |= {name: ".1f" for name in rows[0] if name.startswith("highest")}
-    return table(pd.DataFrame(rows), forms | {"largest share, %": ".0f"})
+    forms |= {"silhouette": ".2f", "Calinski-Harabasz": ".0f", "largest share, %": ".0f"}
+    return table(pd.DataFrame(rows), forms)
 
 
 def likeness(found: dict[str, Any]) -> str:
@@ -330,6 +334,7 @@ PAGES = {
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
         "ablation": ablation,
+        "ablation_earlier": ablation,
         "ablation_gaussian": ablation,
         "ablation_kinds": ablation,
         "ablation_real": ablation,
