@@ -349,8 +349,8 @@ def robust(study: Study, _: Show) -> str:
     training = settings.training
     hidden = f"{100 * training.input_dropout:.0f} %"
     first, then = (training.of_stage(pretraining=one).max_epochs for one in (True, False))
-    size = "" if training.epoch_batches is None else f" of {training.epoch_batches} batches at most"
-    long = f"trained for {first} and {then} epochs{size} at most"
+    size = "" if training.epoch_batches is None else f", each of {training.epoch_batches} batches at most"
+    long = f"trained for {first} and then {then} epochs at most{size}"
     return document.page(
         [
             "## Robust VaDE (beyond the study)",
