@@ -84,8 +84,7 @@ class Configuration:
         cycles, n_warming = self.model.annealing_cycles, self.model.warmup_epochs
         n_epochs = self.training.of_stage(pretraining=True).max_epochs
         if n_warming * cycles > n_epochs:
-            name = "max_epochs" if n_epochs == self.training.max_epochs else "pretraining_epochs"
-            most = f"{name}, {n_epochs}"
+            most = f"{self.training.pretraining_bound}, {n_epochs}"
             in_all = f" in each of {cycles} cycles" if cycles > 1 else ""
             problems.append(f"warmup_epochs: expected at most {most}, got {n_warming}{in_all}")
         if problems:

@@ -267,6 +267,8 @@ def test_the_pretraining_may_be_shorter():
     assert got.finetuned.n_epochs.tolist() == [4, 4]
     at_most = Training(max_epochs=3, pretraining_epochs=9)
     assert [at_most.of_stage(one).max_epochs for one in (True, False)] == [3, 3]
+    bounds = [Training(max_epochs=3, pretraining_epochs=n).pretraining_bound for n in (None, 2, 3, 9)]
+    assert bounds == ["max_epochs", "pretraining_epochs", "max_epochs", "max_epochs"]
 
 
 def test_validation_noise_is_the_same_in_every_epoch_and_training_noise_is_not():

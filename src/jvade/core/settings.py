@@ -228,6 +228,12 @@ class Training:
         most = (pretraining and self.pretraining_epochs) or self.max_epochs
         return replace(self, max_epochs=min(most, self.max_epochs), pretraining_epochs=None)
 
+    @property
+    def pretraining_bound(self) -> str:
+        """Name of the setting that bounds the epochs of the pretraining."""
+        is_shorter = self.of_stage(pretraining=True).max_epochs < self.max_epochs
+        return "pretraining_epochs" if is_shorter else "max_epochs"
+
     def split_sizes(self, n_rows: int) -> tuple[int, int]:
         """Return the number of training and of validation rows, at least one of each.
 

@@ -43,13 +43,14 @@ def device_matrix(study: Study) -> jax.Array:
     )
 
 
-def unfinished(name: str, flag: str, converged: Mapping[str, bool]) -> list[str]:
-    """Return a warning that names the lanes that the epochs of a flag ended, and not their patience."""
+def unfinished(name: str, bound: str, converged: Mapping[str, bool]) -> list[str]:
+    """Return a warning that names the lanes that a bound of the epochs ended, and not their patience."""
     lanes_ = [one for one, done in converged.items() if not done]
     if not lanes_:
         return []
     which = "" if len(converged) == 1 else f" of {', '.join(lanes_)}"
-    return [f"{name}{which} ended at --training.{flag}, before patience ran out; more epochs may improve it"]
+    flag = f"--training.{bound.replace('_', '-')}"
+    return [f"{name}{which} ended at {flag}, before patience ran out; more epochs may improve it"]
 
 
 def pretrain(study: Study) -> Outcome:
@@ -87,9 +88,7 @@ def pretrain(study: Study) -> Outcome:
         "epochs": np.asarray(trained.n_epochs).tolist(),
     }
     converged = dict(zip(names, np.asarray(trained.converged).tolist(), strict=True))
-    own_flag = settings.training.pretraining_epochs is not None
-    flag = "pretraining-epochs" if own_flag else "max-epochs"
-    warnings = unfinished("pretraining", flag, converged)
+    warnings = unfinished("pretraining", settings.training.pretraining_bound, converged)
     return Outcome({"fig3_pretraining": own}, values, arrays, warnings=tuple(warnings))
 
 
@@ -154,7 +153,7 @@ def fine_tune(study: Study) -> Outcome:
         tuple(
             start
             + died(labels, settings.model)
-            + unfinished("fine-tuning", "max-epochs", {f"seed {settings.seed}": bool(trained.converged[0])})
+            + unfinished("fine-tuning", "max_epochs", {f"seed {settings.seed}": bool(trained.converged[0])})
         ),
     )
 
