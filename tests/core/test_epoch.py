@@ -210,15 +210,18 @@ def test_a_mixture_started_on_samples_is_wider_than_one_on_means():
     assert spread["samples"] > 2 * spread["means"]
 
 
-@pytest.mark.parametrize(("max_rows", "n_used"), [(None, 320), (1000, 320), (250, 250)])
-def test_validation_rows_have_no_part_in_the_start_of_the_mixture(max_rows, n_used):
+@pytest.mark.parametrize(
+    ("latents", "max_rows", "n_used"),
+    [("means", None, 320), ("means", 1000, 320), ("means", 250, 250), ("samples", 250, 250)],
+)
+def test_validation_rows_have_no_part_in_the_start_of_the_mixture(latents, max_rows, n_used):
     """Nor have training rows beyond `max_rows`; the one before them has."""
-    x, want = start("means", max_rows=max_rows)
+    x, want = start(latents, max_rows=max_rows)
     lane = take_lane(lanes.stack([1], HYPER), 0)
     split = epoch.split_row(lane, jnp.arange(400), 400)
-    _, got = start("means", x.at[split[n_used:]].set(100.0), max_rows=max_rows)
+    _, got = start(latents, x.at[split[n_used:]].set(100.0), max_rows=max_rows)
     np.testing.assert_array_equal(got.components.means, want.components.means)
-    _, other = start("means", x.at[split[n_used - 1]].set(100.0), max_rows=max_rows)
+    _, other = start(latents, x.at[split[n_used - 1]].set(100.0), max_rows=max_rows)
     assert not np.array_equal(other.components.means, want.components.means)
 
 

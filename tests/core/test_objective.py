@@ -196,6 +196,18 @@ def test_assignment_is_deterministic_and_independent_of_batch_mates():
     np.testing.assert_allclose(whole.latents[-N:], part.latents, atol=1e-5)
 
 
+def test_some_rows_of_a_table_are_encoded_as_in_the_whole_of_it(monkeypatch):
+    """In any order, some of them twice, over more than a chunk."""
+    monkeypatch.setattr(model, "CHUNK_ROWS", 8)
+    params = model.init(jax.random.key(0), ARCHITECTURE, L)
+    rows = jax.random.normal(jax.random.key(1), (30, D))
+    taken = jnp.array([29, 0, 7, 7, 3, 12, 28, 1, 16, 4, 5])
+    whole = model.encode_rows(params, rows, ARCHITECTURE, L)
+    some = model.encode_rows(params, rows, ARCHITECTURE, L, taken)
+    for one, all_rows in zip(some, whole, strict=True):
+        np.testing.assert_allclose(one, all_rows[taken], rtol=1e-6)
+
+
 def test_parameters_without_mixture_have_a_standard_normal_prior():
     prior = Parameters({}, {}).prior(3)
     assert prior.means.shape == (1, 3)

@@ -76,13 +76,14 @@ def _start_one(
     n_train, _ = training.split_sizes(x.shape[0])
     n_used = n_train if settings.max_rows is None else min(n_train, settings.max_rows)
     n_clusters, latent_dim = lane.hyperparameters.n_clusters, lane.hyperparameters.latent_dim
-    posterior = model.encode_rows(params, x, architecture, latent_dim)
+    taken = split_row(lane, jnp.arange(n_used), x.shape[0])
+    posterior = model.encode_rows(params, x, architecture, latent_dim, taken)
     z = posterior.means
     if settings.latents == "samples":
-        noise = draw_noise(named_key(lane.key, "mixture samples"), *z.shape)
+        # Drawn for the whole table: what a row has does not depend on which others are taken.
+        noise = draw_noise(named_key(lane.key, "mixture samples"), x.shape[0], architecture.latent_dim)[taken]
         used = mask(architecture.latent_dim, latent_dim)
         z = z + jnp.where(used, jnp.exp(0.5 * posterior.log_variances) * noise, 0.0)
-    z = z[split_row(lane, jnp.arange(n_used), x.shape[0])]
     few = z[subset(named_key(lane.key, "mixture rows"), n_used, settings.n_rows)]
     start = gmm.fit_one(
         named_key(lane.key, "mixture"),

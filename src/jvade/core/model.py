@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jvade.core import likelihoods
 from jvade.core import mixture as mixtures
@@ -164,14 +164,23 @@ def outputs(
 
 
 def encode_rows(
-    params: Parameters, x: Float[Array, "N D"], architecture: Architecture, latent_dim: Count
+    params: Parameters,
+    x: Float[Array, "N D"],
+    architecture: Architecture,
+    latent_dim: Count,
+    rows: Int[Array, " M"] | None = None,
 ) -> Posterior:
-    """Return `encode` of a whole table, in chunks: memory does not grow with the hidden width times N."""
+    """Return `encode` of a table, or of some of its `rows`, as they are named.
+
+    In chunks: memory does not grow with the hidden width times N, nor is there a copy of the rows.
+    """
 
     def one(row: Float[Array, " D"]) -> Posterior:
         return jax.tree.map(lambda leaf: leaf[0], encode(params, row[None], architecture, latent_dim))
 
-    return jax.lax.map(one, x, batch_size=CHUNK_ROWS)
+    if rows is None:
+        return jax.lax.map(one, x, batch_size=CHUNK_ROWS)
+    return jax.lax.map(lambda number: one(x[number]), rows, batch_size=CHUNK_ROWS)
 
 
 @partial(jax.jit, static_argnames="architecture")
