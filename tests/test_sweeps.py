@@ -240,20 +240,22 @@ def test_the_command_stopped_goes_on_and_writes_the_table(flags, tmp_path, capsy
     assert "The best of 2 settings, means of 2 seeds" in capsys.readouterr().out
 
 
+class Asked(Exception):  # noqa: N818
+    """What the command would train, and under which name it would keep it: no training is needed to tell."""
+
+
 @pytest.fixture
-def swept(monkeypatch) -> list[tuple[Sweep, str]]:
-    """What the command trained, and under which name it kept it."""
-    found = []
+def asked(monkeypatch):
+    """Stop the command where the training would begin."""
 
-    def keeping(*arguments, keeper, **settings):
-        found.append((sweeps.sweep(*arguments, keeper=keeper, **settings), keeper.folder.name))
-        return found[-1][0]
+    def stop(x, over, *, seeds, configuration, blocks, keeper, **_):
+        assert (over, list(seeds), x.shape) == ({}, [1], (400, 4))
+        raise Asked(configuration, configuration.architecture(x, blocks), keeper.folder.name)
 
-    monkeypatch.setattr(sweeping, "sweeps", SimpleNamespace(**vars(sweeps) | {"sweep": keeping}))
-    return found
+    monkeypatch.setattr(sweeping, "sweeps", SimpleNamespace(**vars(sweeps) | {"sweep": stop}))
 
 
-def test_the_command_trains_what_its_flags_say(tmp_path, swept):
+def test_the_command_asks_for_what_its_flags_say(tmp_path, asked):
     """And keeps apart what is trained otherwise, nothing else."""
     rng = np.random.default_rng(0)
     code = rng.integers(0, 3, 400)
@@ -266,9 +268,9 @@ def test_the_command_trains_what_its_flags_say(tmp_path, swept):
     by_kind = ["--likelihood", "by-kind", "--codes", "dx=dx_*"]
 
     def trained(*more):
-        main([*map(str, [*words, *more])])
-        found, key = swept[-1]
-        return found.configurations[0], found.architecture, key
+        with pytest.raises(Asked) as found:
+            main([*map(str, [*words, *more])])
+        return found.value.args
 
     as_in_the_study, sizes, first = trained()
     assert (as_in_the_study.likelihood, sizes.blocks, as_in_the_study.training.batch_size) == (
@@ -278,12 +280,8 @@ def test_the_command_trains_what_its_flags_say(tmp_path, swept):
     )
     robust, sizes, second = trained("--configuration", "robust", "--codes", "dx=dx_*", "--noise", "learned")
     assert sizes.blocks == (Block("gaussian", 1), Block("categorical", 2), Block("bernoulli", 1))
-    assert (robust.training.input_dropout, robust.noise, robust.widths, robust.n_runs) == (
-        0.5,
-        "learned",
-        (8,),
-        1,
-    )
+    ours = robust.training.input_dropout, robust.noise, robust.widths, robust.n_runs
+    assert ours == (0.5, "learned", (8,), 1)
     *_, third = trained(*by_kind)
     *_, renamed = trained(*by_kind[:-1], "diagnosis=dx_*")
     *_, no_codes = trained(*by_kind[:-2])
@@ -292,6 +290,8 @@ def test_the_command_trains_what_its_flags_say(tmp_path, swept):
     assert renamed == third
     assert quadrature == first
     assert len({first, second, third, no_codes}) == 4
+    words[words.index("--widths") : words.index("--widths") + 2] = []
+    assert [trained("--configuration", name)[1].widths for name in ("paper", "robust")] == [(256,), (32,)]
 
 
 def test_any_table_can_be_swept_over(tmp_path, capsys):

@@ -41,7 +41,13 @@ def assert_same_lane(one, i, other, j, **tolerance):
 
 
 @pytest.mark.parametrize(
-    ("layout", "epoch_batches"), [("vmap", None), ("map", None), ("vmap", 3), ("map", 3)]
+    ("layout", "epoch_batches"),
+    [
+        ("vmap", None),
+        ("map", 3),
+        pytest.param("map", None, marks=pytest.mark.long),
+        pytest.param("vmap", 3, marks=pytest.mark.long),
+    ],
 )
 def test_a_lane_in_a_stack_equals_the_lane_alone(x64, layout, epoch_batches):
     settings = [HYPER, HYPER._replace(noise_variance=0.3), HYPER._replace(learning_rate=1e-2)]

@@ -186,13 +186,16 @@ def side_by_side(
         calls: positional arguments, and the static ones by name; where these are alike, so are the shapes.
         quickly: compile in less time, to a program that may be a little slower: for those that run shortly.
     """
-    # Compiled here: a thread of the pool would not know of settings that hold in this one, as x64 may.
+    # Compiled here: a thread of the pool does not know of settings that hold in this one. A call has to know
+    # of x64, or what comes from the host would be cut to single precision.
+    x64 = _is_double()
     each = {frozenset(static.items()): (arguments, static) for arguments, static in calls}
     programs = {name: _program(function, *one, quickly) for name, one in each.items()}
 
     def call(one: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
         arguments, static = one
-        return jax.block_until_ready(programs[frozenset(static.items())](*arguments))
+        with jax.enable_x64(x64):
+            return jax.block_until_ready(programs[frozenset(static.items())](*arguments))
 
     with ThreadPoolExecutor(min(len(calls), THREADS)) as pool:
         return list(pool.map(call, calls))
@@ -205,8 +208,8 @@ def _program(function: Any, arguments: tuple[Any, ...], static: dict[str, Any], 
     """
     leaves, structure = jax.tree.flatten(arguments)
     # What a leaf is says what holds in this thread too: under x64 other programs are asked for.
-    x64 = jnp.zeros(0).dtype.itemsize == 8
-    key = (function, frozenset(static.items()), structure, *map(jax.typeof, leaves), x64, quickly)
+    here = _is_double(), getattr(jax.config, "jax_default_device", None)
+    key = (function, frozenset(static.items()), structure, *map(jax.typeof, leaves), here, quickly)
     found = _programs.pop(key, None)
     if found is None:
         _make_room()
@@ -215,6 +218,11 @@ def _program(function: Any, arguments: tuple[Any, ...], static: dict[str, Any], 
     while len(_programs) > MOST_PROGRAMS:
         _programs.pop(next(iter(_programs)))  # the one not used for the longest
     return found
+
+
+def _is_double() -> bool:
+    """Return whether this thread computes in double precision."""
+    return jnp.zeros(0).dtype.itemsize == 8
 
 
 def _options(quickly: bool) -> dict[str, int] | None:
@@ -246,13 +254,10 @@ def _make_room() -> None:
 
 
 def split_lanes(stack: T, n_lanes: int) -> list[T]:
-    """Return each lane of anything stacked; taken apart on the host, as only keys need a program."""
+    """Return each lane of anything stacked; on the host, but for keys, as only these need a program."""
     leaves, structure = jax.tree.flatten(stack)
     plain = [leaf if _is_key(leaf) else np.asarray(leaf) for leaf in leaves]
-    return [
-        jax.device_put(jax.tree.unflatten(structure, [leaf[lane] for leaf in plain]))
-        for lane in range(n_lanes)
-    ]
+    return [jax.tree.unflatten(structure, [leaf[lane] for leaf in plain]) for lane in range(n_lanes)]
 
 
 def stack_lanes(lanes: Sequence[T]) -> T:
