@@ -68,6 +68,7 @@ def test_it_is_left_to_products_where_it_does_not_fit(x64):
         assert not module.fits(x[:20], out_kernel), "few rows"
         assert not module.fits(jnp.zeros((100, 64)), out_kernel), "no room for the bias"
         assert not module.fits(x, jnp.zeros((65, 64)))
+        assert not module.fits(x, out_kernel[:, :32]), "few hidden units"
         assert not module.fits(x.astype(jnp.bfloat16), out_kernel)
 
 

@@ -1,4 +1,4 @@
-"""Encoder and decoder as flax modules: in-256-d and d-256-in with ReLU by default (section 2.3)."""
+"""Encoder and decoder as flax modules: in-256-d and d-256-in with ReLU in the study (section 2.3)."""
 
 from types import ModuleType
 

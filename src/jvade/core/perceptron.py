@@ -1,9 +1,9 @@
 """One hidden layer whose activations never leave the chip: y = relu(x W + b) U^T + c, for NVIDIA GPUs.
 
-The hidden layer is wide (256), what goes in and comes out is narrow. Product by product, a GPU spends most of
-a step of many lanes on writing wide activations to its memory and reading them back. Here a program keeps the
-hidden units of some rows in registers and writes narrow results only; the gradients make the hidden layer
-once more instead of reading it (benchmarks/perceptron.py).
+The hidden layer is wide (256 in the study), what goes in and comes out is narrow. Product by product, a GPU
+spends most of a step of many lanes on writing wide activations to its memory and reading them back. Here a
+program keeps the hidden units of some rows in registers and writes narrow results only; the gradients make
+the hidden layer once more instead of reading it (benchmarks/perceptron.py).
 
 JAX means to drop the language these programs are written in (Pallas for Triton); without it, on other devices
 and with few lanes, the products of `networks` are used. There is no forward mode.
@@ -34,10 +34,11 @@ MANY = 16
 
 
 def fits(x: Float[Array, "N A"], out_kernel: Float[Array, "O H"]) -> bool:
-    """Return whether `perceptron` can be used: a batch of narrow rows, all in single precision."""
+    """Return whether `perceptron` can be used: narrow rows, a wide hidden layer, all in single precision."""
     single = x.dtype == out_kernel.dtype == jnp.float32 and jnp.zeros(0).dtype == jnp.float32
     is_batch = x.ndim == 2 and len(x) >= ROWS
-    return single and is_batch and max(x.shape[1] + 1, len(out_kernel)) <= NARROW
+    is_wide = out_kernel.shape[1] >= UNITS
+    return single and is_batch and is_wide and max(x.shape[1] + 1, len(out_kernel)) <= NARROW
 
 
 @jax.custom_vjp
