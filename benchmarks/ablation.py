@@ -37,8 +37,8 @@ from jvade.data.variables import OUTCOME, STUDY_INPUTS
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stages import robust
 
-#: What `robust` was before its runs were short: most of its settings were chosen so.
-EARLIER = replace(ROBUST, training=Training(max_epochs=40, input_dropout=0.5), n_runs=6)
+#: What `robust` was before its runs were short and narrow: most of its settings were chosen so.
+EARLIER = replace(ROBUST, training=Training(max_epochs=40, input_dropout=0.5), widths=PAPER.widths, n_runs=6)
 
 #: Rows that the indices are taken on.
 INDEX_ROWS = 10_000
@@ -63,6 +63,9 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "a pretraining as long": replace(base, training=replace(training, pretraining_epochs=None)),
         "a pretraining of 5 epochs": replace(base, training=replace(training, pretraining_epochs=5)),
         "six runs": replace(base, n_runs=6),
+        "16 hidden units": replace(base, widths=(16,)),
+        "64 hidden units": replace(base, widths=(64,)),
+        "256 hidden units": replace(base, widths=(256,)),
         "no input hidden": replace(base, training=replace(training, input_dropout=0.0)),
         "a quarter hidden": replace(base, training=replace(training, input_dropout=0.25)),
         "three quarters hidden": replace(base, training=replace(training, input_dropout=0.75)),
@@ -135,9 +138,7 @@ def main() -> None:
     parser.add_argument(
         "--likelihood", choices=("by-kind", "gaussian"), default=ROBUST.likelihood, help="of `robust`"
     )
-    parser.add_argument(
-        "--earlier", action="store_true", help="six runs of 40 passes, as `robust` was chosen"
-    )
+    parser.add_argument("--earlier", action="store_true", help="six runs of 40 passes, 256 hidden units")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--cohort", type=int, default=101, help="seed of the simulated district")
     parser.add_argument("--visits", type=Path)

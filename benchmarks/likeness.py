@@ -5,9 +5,9 @@
 Clusterings by the robust configuration, with either likelihood, each agreed on twice from the same runs: with
 groups that no run joins joined by likeness (`ensemble.likeness`), and by chance. Small tables of 4,000 rows
 with three planted groups. In "A", "B" and "C", age and cost tell them apart, and besides, in "A" a code and a
-level, in "B" a sex and a flag, in "C" a place and a level; all else is noise. "D" is that of
-`examples/scikit_learn.py`: groups that overlap, a cost with a long tail. A district of the quality bench; and
-a visit table of a person's own, by `--visits` and `--mapping`.
+level, in "B" a sex and a flag, in "C" a place and a level; all else is noise. Their batches are those of the
+estimator for so few rows. "D" is that of `examples/scikit_learn.py`: groups that overlap, a cost with a long
+tail. A district of the quality bench; and a visit table of a person's own, by `--visits` and `--mapping`.
 
 How likeness is measured was chosen on other draws of such small tables, on district 101, and on the real
 admissions.
@@ -111,7 +111,8 @@ def tables(options: argparse.Namespace) -> Iterator[Table]:
 
 def measure(table: Table, likelihood: str, seeds: Sequence[int]) -> dict[str, dict[str, float]]:
     """Return how clusterings of several seeds agree with one another and with the types, by either way."""
-    configuration = replace(ROBUST, likelihood=likelihood)
+    training = ROBUST.training.for_rows(len(table.x))  # as the estimator has it
+    configuration = replace(ROBUST, likelihood=likelihood, training=training)
     answers: dict[str, list[np.ndarray]] = {"likeness": [], "chance": []}
     for seed in seeds:
         found = cluster(table.x, table.n_clusters, seed, configuration, blocks=table.blocks)

@@ -32,6 +32,7 @@ def test_the_tables_of_the_pages_are_those_of_the_results(monkeypatch):
     for path, tables in readme.PAGES.items():
         page = path.read_text(encoding="utf-8")
         assert fill(page, BENCHMARKS / "results", tables) == page
+        assert "@@" not in page, "a place to fill"
     page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     other = page.replace("million rows", "rows")
     assert fill(other, BENCHMARKS / "results", readme.PAGES[BENCHMARKS / "README.md"]) == page

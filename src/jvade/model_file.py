@@ -38,7 +38,7 @@ from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Block, Hyperparameters, Training, whole
 from jvade.data.errors import InputError
 from jvade.ensemble import Ensemble
-from jvade.estimator import VaDE
+from jvade.estimator import NAMED, VaDE
 from jvade.health import Health
 from jvade.version import __version__
 
@@ -274,6 +274,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return description, arrays
 
 
+def _is_another(given: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Return whether the named configuration was another when the file was written.
+
+    A second fit is to be of the same kind. Runs of "robust" have become short, then narrow.
+    """
+    widths = list(NAMED[given["configuration"]].widths)
+    narrower = given["widths"] is None and list(settings["widths"]) != widths
+    return narrower or "epoch_batches" not in settings["training"]
+
+
 def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
     given = _known(VaDE, description["given"])
     added: dict[str, Any] = {}
@@ -281,8 +291,7 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
         added |= new if number > description["format"] else {}
     if isinstance(given["configuration"], dict):
         given["configuration"] = _configuration(given["configuration"], added)
-    elif "epoch_batches" not in description["settings"]["training"]:
-        # Written when "robust" was another: a second fit is to be of the same kind.
+    elif _is_another(given, description["settings"]):
         given["configuration"] = _configuration(description["settings"], added)
     for what in ("kinds", "codes"):
         if given.get(what) is not None:  # codes are newer than the first files

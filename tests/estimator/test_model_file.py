@@ -234,6 +234,17 @@ def test_a_file_of_before_likelihoods_by_kind_were_robust_is_fitted_again_as_it_
     assert again.configuration_.training.epoch_batches is None
 
 
+def test_a_file_of_before_robust_had_narrow_networks_is_fitted_again_as_it_was(saved):
+    def before(description, _):
+        description["given"].update(configuration="robust", widths=None)
+        description["settings"]["widths"] = [256]
+
+    rewrite(saved, before)
+    again = jvade.load(saved)
+    assert clone(again).resolve(again.n_rows_) == again.configuration_
+    assert again.configuration_.widths == (256,)
+
+
 def test_the_settings_kept_are_those_of_the_fit(single, table, tmp_path):
     model = clone(single).set_params(max_epochs=2).fit(table[0])
     model.set_params(max_epochs=3, kl_weight=2.0)

@@ -348,6 +348,7 @@ def robust(study: Study, _: Show) -> str:
     }[settings.likelihood]
     training = settings.training
     hidden = f"{100 * training.input_dropout:.0f} %"
+    wide = ", ".join(map(str, settings.widths))
     first, then = (training.of_stage(pretraining=one).max_epochs for one in (True, False))
     size = "" if training.epoch_batches is None else f", each of {training.epoch_batches} batches at most"
     long = f"trained for {first} and then {then} epochs at most{size}"
@@ -355,9 +356,10 @@ def robust(study: Study, _: Show) -> str:
         [
             "## Robust VaDE (beyond the study)",
             (
-                f"What {values['runs']} of {settings.n_runs} runs with {settings.model.latent_dim} latents"
-                f" and {values['clusters_of_a_run']} clusters each agree on, {long}, {hidden} of the"
-                f" inputs hidden from the encoder in the training, {likelihood}.{agreement} About"
+                f"What {values['runs']} of {settings.n_runs} runs with {settings.model.latent_dim} latents,"
+                f" {values['clusters_of_a_run']} clusters and networks of {wide} hidden units each agree on,"
+                f" {long}, {hidden} of the inputs hidden from the encoder in the training,"
+                f" {likelihood}.{agreement} About"
                 f" {100 * values['doubtful']:.0f} % of the visits have a support below a half: most runs have"
                 " them elsewhere."
             ),

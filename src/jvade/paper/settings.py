@@ -97,7 +97,7 @@ class PaperSettings:
         show_all: print every variable of Table 7, not only the published ones and those with a CV of 0.3.
         tables: where tables are computed.
         min_patients: numbers with fewer patients behind them stay blank in every table and figure.
-        widths: hidden widths of the encoder; the decoder mirrors them.
+        widths: hidden widths of the encoder of the study's model; the decoder mirrors them.
         model: the network and its optimiser.
         training: batches, epochs, split.
         mixture: how the mixture starts.
