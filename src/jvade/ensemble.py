@@ -18,7 +18,7 @@ from jvade.analysis import consensus
 from jvade.analysis.consensus import Agreed
 from jvade.core import likelihoods, model
 from jvade.core import mixture as mixtures
-from jvade.core.layout import THREADS, take_lane
+from jvade.core.layout import THREADS, as_precise, take_lane
 from jvade.core.model import Parameters, Posterior
 from jvade.core.objective import elbo_terms
 from jvade.core.settings import Architecture, Hyperparameters, Responsibilities
@@ -241,17 +241,11 @@ def _in_blocks(program: Callable[..., Any], rows: np.ndarray, axis: int) -> Any:
         keep = (slice(None),) * axis + (slice(len(part)),)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[keep], program(filled))
 
-    x64 = jnp.zeros(0).dtype == np.float64
-
-    def elsewhere(begin: int) -> Any:
-        with jax.enable_x64(x64):  # a thread of the pool does not know what holds in this one
-            return block(begin)
-
     # No row is a block too, of which nothing is kept.
     first, *later = range(0, max(len(rows), 1), BLOCK_ROWS)
     found = [block(first)]  # compiled before there are threads
     with ThreadPoolExecutor(THREADS) as pool:
-        found += pool.map(elsewhere, later)
+        found += pool.map(as_precise(block), later)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=axis), *found)
 
 

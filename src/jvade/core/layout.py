@@ -22,6 +22,7 @@ from jaxtyping import Array, Int
 
 from jvade.core.settings import Layout
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: Lanes under way at once under "map": what one of them leaves idle of the cores, the next one takes.
@@ -41,9 +42,13 @@ def on_accelerator() -> bool:
 
 def on_hopper() -> bool:
     """Return whether programs run on one GPU of the kind that was tried: NVIDIA's compute capability 9."""
-    device = getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
-    tried = str(getattr(device, "compute_capability", "")).startswith("9.")
+    tried = str(getattr(_device(), "compute_capability", "")).startswith("9.")
     return tried and jax.sharding.get_abstract_mesh().empty
+
+
+def _device() -> Any:
+    """Return the device that programs run on, where arrays and layout leave it open."""
+    return getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
 
 
 def resolve(layout: Layout) -> Layout:
@@ -186,19 +191,30 @@ def side_by_side(
         calls: positional arguments, and the static ones by name; where these are alike, so are the shapes.
         quickly: compile in less time, to a program that may be a little slower: for those that run shortly.
     """
-    # Compiled here: a thread of the pool does not know of settings that hold in this one. A call has to know
-    # of x64, or what comes from the host would be cut to single precision.
-    x64 = _is_double()
+    # Compiled here: a thread of the pool does not know of settings that hold in this one.
     each = {frozenset(static.items()): (arguments, static) for arguments, static in calls}
     programs = {name: _program(function, *one, quickly) for name, one in each.items()}
 
     def call(one: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
         arguments, static = one
-        with jax.enable_x64(x64):
-            return jax.block_until_ready(programs[frozenset(static.items())](*arguments))
+        return jax.block_until_ready(programs[frozenset(static.items())](*arguments))
 
     with ThreadPoolExecutor(min(len(calls), THREADS)) as pool:
-        return list(pool.map(call, calls))
+        return list(pool.map(as_precise(call), calls))
+
+
+def as_precise(function: Callable[[S], T]) -> Callable[[S], T]:
+    """Return a function that computes in a thread of a pool as precisely as in this one.
+
+    Other threads do not know of x64 here: what comes from the host would be cut to single precision.
+    """
+    x64 = _is_double()
+
+    def call(argument: S) -> T:
+        with jax.enable_x64(x64):
+            return function(argument)
+
+    return call
 
 
 def _program(function: Any, arguments: tuple[Any, ...], static: dict[str, Any], quickly: bool) -> Any:
@@ -208,7 +224,7 @@ def _program(function: Any, arguments: tuple[Any, ...], static: dict[str, Any], 
     """
     leaves, structure = jax.tree.flatten(arguments)
     # What a leaf is says what holds in this thread too: under x64 other programs are asked for.
-    here = _is_double(), getattr(jax.config, "jax_default_device", None)
+    here = _is_double(), _device()
     key = (function, frozenset(static.items()), structure, *map(jax.typeof, leaves), here, quickly)
     found = _programs.pop(key, None)
     if found is None:
