@@ -164,6 +164,24 @@ def test_the_encoder_misses_a_share_of_the_inputs_and_the_decoder_names_all():
     assert not draw(0, TRAINING).any()
 
 
+@pytest.mark.parametrize("width", [1, 5, 6])
+def test_inputs_are_hidden_for_themselves(width):
+    """Those of a pair of columns, of which some share a word of random bits, as often as chance has it."""
+    n, share = 40_000, 0.3
+    hidden = np.asarray(epoch.draw_hidden(jax.random.key(0), n, width, share), float)
+    assert hidden.shape == (n, width)
+    assert abs(hidden.mean(axis=0) - share).max() < 5 * np.sqrt(share * (1 - share) / n)
+    among = np.atleast_2d(np.cov(hidden.T)) / (share * (1 - share))
+    assert abs(among - np.eye(width)).max() < 5 / np.sqrt(n)
+
+
+def test_a_share_of_hardly_none_or_hardly_all_is_neither():
+    some = epoch.draw_hidden(jax.random.key(0), 2**16, 32, 1e-9).mean()
+    most = epoch.draw_hidden(jax.random.key(0), 2**16, 32, 1 - 1e-9).mean()
+    assert 0 < some < 1e-4
+    assert 1 - 1e-4 < most < 1
+
+
 def test_the_bound_of_hidden_inputs_is_taken_on_all_of_them():
     x, _, params = case()
     seen, noise = x.at[:, 2:].set(0.0), jnp.zeros((N, 2))

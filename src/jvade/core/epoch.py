@@ -75,6 +75,14 @@ def draw_noise(key: Key[Array, ""], n_rows: int, latent_dim: int) -> Float[Array
     return jax.random.normal(key, (latent_dim, n_rows)).T
 
 
+def draw_hidden(key: Key[Array, ""], n_rows: int, n_features: int, share: float) -> Bool[Array, "N D"]:
+    """Draw which inputs are hidden, each with a chance of `share`, of 1/65,536 to 65,535/65,536."""
+    # Two inputs have a half each of a word of random bits: drawing them is a large part of a step.
+    words = jax.random.bits(key, (n_rows, -(-n_features // 2)), jnp.uint32)
+    halves = jnp.concatenate([words & 0xFFFF, words >> 16], axis=1)[:, :n_features]
+    return halves < min(max(round(share * 2**16), 1), 2**16 - 1)
+
+
 def split_row(lane: Lane, position: Int[Array, " N"], n_rows: int) -> Int[Array, " N"]:
     """Return the row at `position` of the lane's split: training rows first, then validation rows."""
     return shuffle.permute(named_key(lane.key, "split"), position, n_rows)
@@ -156,7 +164,7 @@ def _pass(
 
     def hidden(step: Int[Array, ""]) -> Bool[Array, "B D"]:
         step_key = jax.random.fold_in(named_key(key, "hidden"), step)
-        return jax.random.bernoulli(step_key, training.input_dropout, (batch_size, x.shape[1]))
+        return draw_hidden(step_key, batch_size, x.shape[1], training.input_dropout)
 
     def draw(steps: Int[Array, " T"]) -> tuple[Array, ...]:
         place = steps[:, None] * batch_size + jnp.arange(batch_size)
