@@ -222,6 +222,7 @@ def _describe(model: VaDE, about: Mapping[str, Any]) -> dict[str, Any]:
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
         "given": given,
         "settings": manifest.plain(model.configuration_),
+        "named": {name: manifest.plain(one) for name, one in NAMED.items() if name == given["configuration"]},
         "columns": model.columns_.to_dict(),
         "n_features": model.n_features_in_,
         "feature_names": None if names is None else list(names),
@@ -274,14 +275,22 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return description, arrays
 
 
-def _is_another(given: dict[str, Any], settings: dict[str, Any]) -> bool:
-    """Return whether the named configuration was another when the file was written.
+def _was(
+    given: dict[str, Any], description: dict[str, Any], settings: Configuration, added: dict[str, Any]
+) -> Configuration | str:
+    """Return the named configuration, or what it was when the file was written: a second fit is of that kind.
 
-    A second fit is to be of the same kind. Runs of "robust" have become short, then narrow.
+    Files that do not say what it was have the settings of the fit.
     """
-    widths = list(NAMED[given["configuration"]].widths)
-    narrower = given["widths"] is None and list(settings["widths"]) != widths
-    return narrower or "epoch_batches" not in settings["training"]
+    name, named = given["configuration"], description.get("named", {})
+    if name in named:
+        was = _configuration(named[name], added)
+        return name if was == NAMED[name] else was
+    try:
+        same = VaDE(**given).resolve(description["rows"]) == settings
+    except ValueError:  # of a parameter that was set after the fit
+        same = False
+    return name if same else settings
 
 
 def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
@@ -291,13 +300,14 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
         added |= new if number > description["format"] else {}
     if isinstance(given["configuration"], dict):
         given["configuration"] = _configuration(given["configuration"], added)
-    elif _is_another(given, description["settings"]):
-        given["configuration"] = _configuration(description["settings"], added)
     for what in ("kinds", "codes"):
         if given.get(what) is not None:  # codes are newer than the first files
             given[what] = dict(given[what])
     if given["widths"] is not None:
         given["widths"] = tuple(given["widths"])
+    settings = _configuration(description["settings"], added)
+    if isinstance(given["configuration"], str):
+        given["configuration"] = _was(given, description, settings, added)
     model = VaDE(**given)
 
     def part(name: str) -> dict[str, np.ndarray]:
@@ -316,7 +326,7 @@ def _build(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> VaDE:
         raise KeyError(*missing)
     agreed = Agreed(**_known(Agreed, part("agreed"))) if part("agreed") else None
     best = int(description["best"])
-    settings = model.configuration_ = _configuration(description["settings"], added)
+    model.configuration_ = settings
     hyperparameters = Hyperparameters(**known)
     model.ensemble_ = Ensemble(params, hyperparameters, architecture, agreed, best, settings.responsibilities)
     _check_shapes(model.ensemble_)

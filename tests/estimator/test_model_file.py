@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -16,7 +17,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import jvade
-from jvade import VaDE, model_file
+from jvade import ROBUST, VaDE, manifest, model_file
+from jvade.core.fit import MixtureStart
 from jvade.data.errors import InputError
 
 #: A model of each format there has been, with rows and what it said of them when it was written.
@@ -223,7 +225,7 @@ def test_what_a_later_version_adds_is_left_aside(saved, fitted, table):
 def test_a_file_of_before_likelihoods_by_kind_were_robust_is_fitted_again_as_it_was(saved):
     def before(description, _):
         description["given"].update(configuration="robust", likelihood=None)
-        del description["given"]["codes"], description["settings"]["likelihood"]
+        del description["named"], description["given"]["codes"], description["settings"]["likelihood"]
         for name in ("pretraining_epochs", "epoch_batches"):  # robust runs are short since
             del description["settings"]["training"][name]
 
@@ -234,15 +236,24 @@ def test_a_file_of_before_likelihoods_by_kind_were_robust_is_fitted_again_as_it_
     assert again.configuration_.training.epoch_batches is None
 
 
-def test_a_file_of_before_robust_had_narrow_networks_is_fitted_again_as_it_was(saved):
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("was", [{}, {"widths": (256,)}, {"mixture": MixtureStart(max_rows=100_000)}])
+def test_a_file_of_when_robust_was_another_is_fitted_again_as_it_was(saved, was, said):
     def before(description, _):
-        description["given"].update(configuration="robust", widths=None)
-        description["settings"]["widths"] = [256]
+        model = VaDE(description["given"]["n_clusters"], kl_weight=2.0)
+        settings = replace(model.resolve(description["rows"]), **was)
+        description.update(given=model.get_params(), settings=manifest.plain(settings))
+        description["named"] = {"robust": manifest.plain(replace(ROBUST, **was))}
+        if not said:  # older files do not say it
+            del description["named"]
 
     rewrite(saved, before)
     again = jvade.load(saved)
     assert clone(again).resolve(again.n_rows_) == again.configuration_
-    assert again.configuration_.widths == (256,)
+    assert (again.configuration == "robust") == (not was)
+    assert all(getattr(again.configuration_, name) == value for name, value in was.items())
+    default = again.set_params(kl_weight=None).resolve(again.n_rows_)
+    assert default.model.kl_weight == (2.0 if was and not said else ROBUST.model.kl_weight)
 
 
 def test_the_settings_kept_are_those_of_the_fit(single, table, tmp_path):

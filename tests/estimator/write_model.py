@@ -50,7 +50,7 @@ def main() -> None:
             responsibilities="quadrature",
         ),
         likelihood="by-kind",
-        noise="fixed",  # "by-column", as formats 2 and 3 have it, goes with no balance
+        noise="fixed",  # as the file of format 4 has it: "by-column" went with no balance then
         random_state=0,
         **{**SMALL, "widths": (8,)},
     ).fit(table)
