@@ -78,9 +78,6 @@ class Configuration:
         if self.noise != "fixed" and not low < self.model.noise_variance < high:
             within = f"where it is learned, it starts between {low:g} and {high:g}"
             problems.append(f"noise_variance: {within}, got {self.model.noise_variance!r}")
-        if self.noise != "fixed" and self.model.balance:
-            within = "expected 0 where the noise variance is learned: what a number costs is not known then"
-            problems.append(f"balance: {within}; got {self.model.balance!r}")
         cycles, n_warming = self.model.annealing_cycles, self.model.warmup_epochs
         n_epochs = self.training.of_stage(pretraining=True).max_epochs
         if n_warming * cycles > n_epochs:

@@ -58,7 +58,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         noise_variance: of the decoder, in squared standardised units; where it is learned, its start.
         kl_weight: factor of the KL terms in training.
         balance: how far the variables count alike in training, from 0, as the likelihood has them, to 1,
-            alike but for rare codes; 0 where the noise is learned.
+            alike but for rare codes.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         clip_norm: largest norm of a gradient.

@@ -162,5 +162,3 @@ def test_rows_that_cannot_be_placed_are_refused(groups, found):
 def test_a_configuration_of_no_run_is_refused():
     with pytest.raises(ValueError, match="n_runs: expected a whole number, at least 1, got 0"):
         Configuration(n_runs=0)
-    with pytest.raises(ValueError, match="balance: expected 0 where the noise variance is learned"):
-        Configuration(PAPER.model._replace(balance=0.5), noise="learned")

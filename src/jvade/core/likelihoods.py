@@ -110,7 +110,7 @@ def balanced(
     Args:
         x: all rows of the fit.
         blocks: likelihoods of the columns.
-        noise_variance: of the Gaussian columns.
+        noise_variance: of the Gaussian columns; where it is learned, the one that it starts from.
         balance: in [0, 1].
     """
     means, each = jnp.mean(x, axis=0), []
