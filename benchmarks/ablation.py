@@ -1,8 +1,8 @@
 """What each part of the robust configuration brings, by measures that need no labels.
 
     .venv/bin/python benchmarks/ablation.py --out benchmarks/results/ablation.json
-    .venv/bin/python benchmarks/ablation.py --visits FILE --mapping FILE \
-        --variants robust "all columns Gaussian" "paper, twelve runs of 40 epochs" \
+    .venv/bin/python benchmarks/ablation.py --earlier --visits FILE --mapping FILE \
+        --variants robust "all columns Gaussian" "paper, six runs of 40 epochs" \
         --out benchmarks/results/ablation_real.json
 
 A variant changes one setting of `clustering.ROBUST`, or with `--likelihood gaussian` of that with Gaussian
@@ -63,6 +63,7 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "a pretraining as long": replace(base, training=replace(training, pretraining_epochs=None)),
         "a pretraining of 5 epochs": replace(base, training=replace(training, pretraining_epochs=5)),
         "six runs": replace(base, n_runs=6),
+        "24 runs": replace(base, n_runs=24),
         "16 hidden units": replace(base, widths=(16,)),
         "64 hidden units": replace(base, widths=(64,)),
         "256 hidden units": replace(base, widths=(256,)),
@@ -75,6 +76,9 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "8 latents": replace(base, model=model._replace(latent_dim=8)),
         "7 clusters a run": replace(base, model=model._replace(n_clusters=7)),
         "25 clusters a run": replace(base, model=model._replace(n_clusters=25)),
+        "a shorter mixture start": replace(
+            base, mixture=replace(mixture, n_init=10, n_continued=1, max_rows=20_000)
+        ),
         "mixture started on means": replace(base, mixture=replace(mixture, latents="means")),
         "KL weight 0.5": replace(base, model=model._replace(kl_weight=0.5)),
         "KL warm-up of 10 epochs": replace(base, model=model._replace(warmup_epochs=10)),
