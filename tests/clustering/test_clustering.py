@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from jvade import clustering, ensemble
+from jvade import clustering, ensemble, health
 from jvade.analysis import consensus
 from jvade.clustering import PAPER, ROBUST, Configuration
 from jvade.core import fit, lanes
@@ -157,6 +157,20 @@ def test_rows_that_cannot_be_placed_are_refused(groups, found):
         ensemble.place(found.ensemble, groups[0][:, :5])
     with pytest.raises(ValueError, match=r"expected a matrix of rows, got shape \(600,\)"):
         clustering.cluster(groups[0][:, 0], 3, 0)
+
+
+def test_balance_goes_with_noise_that_is_learned(groups, small):
+    """Variables are weighed by what they cost at the variance that training starts from."""
+    x, truth = groups
+    x = np.column_stack([x, truth == 0]).astype(np.float32)
+    model = small.model._replace(balance=0.5)
+    both = replace(small, model=model, likelihood="by-kind", noise="by-column", n_runs=1)
+    found = clustering.cluster(x, 3, 0, both)
+    assert found.sound == [0]
+    learned = np.exp(np.asarray(found.ensemble.params.log_noise_variances))
+    assert learned.shape == (1, 6)
+    assert (abs(np.log(learned / model.noise_variance)) > 0.1).any()
+    assert np.isfinite(health.examine(found, x).runs["gap"]).all()
 
 
 def test_a_configuration_of_no_run_is_refused():
