@@ -130,6 +130,45 @@ def test_names_order_of_runs_and_rows_change_nothing():
     np.testing.assert_array_equal(moved.labels, found.labels[order])
 
 
+def test_of_several_subsets_the_median_answers(monkeypatch):
+    """Five subsets, worked by hand: two odd ones, two that nearly agree with the fifth, which answers."""
+    runs = [np.repeat([0, 1, 2, 3], [40, 30, 20, 10])]
+    names = [[0, 0, 1, 1], [0, 1, 1, 0], [0, 1, 2, 3], [0, 1, 2, 2], [0, 1, 1, 1]]
+    linked = []
+
+    def answer(few, *_):
+        name = names[len(linked)]
+        linked.append(few.shape)
+        shares = np.eye(4)[None, : max(name) + 1] * 0.0
+        shares[0, name, np.arange(4)] = 1.0
+        return consensus.Agreed(shares, np.array([name]))
+
+    monkeypatch.setattr(consensus, "_linked", answer)
+    found = consensus.agree(runs, 4, seed=0, n_rows=50, n_draws=5)
+    assert linked == [(1, 50)] * 5
+    each = [np.array(name)[runs[0]] for name in names]
+    alike = np.array([[adjusted_rand_score(a, b) for b in each] for a in each]).sum(axis=1)
+    assert alike.argmax() == 3  # neither the first, the last nor the finest
+    np.testing.assert_array_equal(found.labels, each[3])
+    linked.clear()
+    assert consensus.agree(runs, 4, seed=0, n_rows=100, n_draws=5).labels.max() == 1
+    assert linked == [(1, 100)]  # all rows: there is nothing to draw
+
+
+def test_the_median_varies_less_from_seed_to_seed_than_one_subset():
+    rng = np.random.default_rng(0)
+    runs = noisy(rng.choice(4, 4_000, p=[0.6, 0.3, 0.07, 0.03]), 5, 0.5, rng)
+
+    def spread(n_draws):
+        found = [
+            consensus.agree(runs, 4, seed, n_rows=150, n_draws=n_draws, smallest_share=0.02).labels
+            for seed in range(8)
+        ]
+        return np.mean([adjusted_rand_score(a, b) for i, a in enumerate(found) for b in found[:i]])
+
+    assert spread(9) > spread(1) + 0.02
+
+
 def test_rows_are_placed_one_by_one():
     """Against the definition: the mean share of the members that each run puts where it puts the row."""
     rng = np.random.default_rng(5)

@@ -11,6 +11,10 @@ them would be chance: all are equally far apart. So the vote of a run about two 
 chance in place of a no: that it would put a row of one and a row of the other together, saw it only a part of
 either (`ensemble.likeness`). Votes are added up whatever they are: a border that every run draws, and is
 hardly sure of, gives way before one that most draw and are sure of.
+
+Linkage needs the distances of all pairs, so it is taken over some rows only, and which rows is chance too: it
+moves the smallest clusters, and now and then a large one. So several subsets are linked, and of their answers
+the median is taken: the one that agrees most with the others.
 """
 
 from collections.abc import Sequence
@@ -20,6 +24,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from pandas import factorize
 from scipy.cluster.hierarchy import linkage
+
+from jvade.analysis import stability
 
 
 class Agreed(NamedTuple):
@@ -63,9 +69,7 @@ def assign(
         runs: cluster of each row in each of its runs; the rows may be new.
     """
     kind, few = _kinds(runs)
-    labels = np.argmax(_scores(agreed, few), axis=1).astype(np.int16)
-    owned = [owner[run] == labels for owner, run in zip(agreed.owners, few, strict=True)]
-    support = np.mean(owned, axis=0).astype(np.float32)
+    labels, support = _assign(agreed, few)
     return labels[kind], support[kind]
 
 
@@ -99,6 +103,14 @@ def _kinds(
     return kind, [run[one] for run in runs]
 
 
+def _assign(
+    agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]
+) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    labels = np.argmax(_scores(agreed, runs), axis=1).astype(np.int16)
+    owned = [owner[run] == labels for owner, run in zip(agreed.owners, runs, strict=True)]
+    return labels, np.mean(owned, axis=0).astype(np.float32)
+
+
 def _scores(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:
     scores = np.zeros((len(runs[0]), agreed.shares.shape[1]))
     for shares, run in zip(agreed.shares, runs, strict=True):
@@ -114,6 +126,7 @@ def agree(
     likeness: Sequence[Float[np.ndarray, "C C"]] | None = None,
     n_labels: int | None = None,
     n_rows: int = 5_000,
+    n_draws: int = 5,
     smallest_share: float = 0.004,
 ) -> Consensus:
     """Return the clustering that the runs agree on.
@@ -121,17 +134,20 @@ def agree(
     Average linkage needs the distances of all pairs, so it is taken over a random subset of the rows; from
     there every row is placed by `assign`. The tree is cut until as many groups as asked for are no smaller
     than `smallest_share`; rows of smaller groups, which hardly any run agrees on, are placed like new ones.
+    Of several subsets, the one is taken whose clusters have the highest mean adjusted Rand index with those
+    of the others, over all rows.
 
     Args:
         runs: cluster of each row in each run, numbered from 0.
         n_clusters: clusters of the consensus; fewer where the runs do not tell as many groups apart.
-        seed: of the subset.
+        seed: of the subsets.
         likeness: of each run, the chance in [0, 1] that it puts a row of one of its clusters and a row of
             another together; symmetric, 1 on the diagonal. None: 0, they are apart.
         n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
             as many as these rows show.
-        n_rows: size of the subset.
-        smallest_share: of the subset, below which a group is no cluster; where that is less, half of an equal
+        n_rows: size of a subset.
+        n_draws: subsets; where there are no more rows than a subset has, one will do.
+        smallest_share: of a subset, below which a group is no cluster; where that is less, half of an equal
             share.
 
     Raises:
@@ -143,22 +159,38 @@ def agree(
     n = lengths[0]
     if not 1 <= n_clusters <= n:
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({n}), got {n_clusters}")
-    few = np.sort(np.random.default_rng(seed).choice(n, min(n_rows, n), replace=False))
-    table = np.stack([run[few] for run in runs])
-    groups = _cut(_distances(table, likeness), len(few), n_clusters, min(smallest_share, 0.5 / n_clusters))
-    members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
+    smallest_share = min(smallest_share, 0.5 / n_clusters)
     n_labels = n_labels or 1 + max(int(run.max()) for run in runs)
-    ours = (np.arange(n_labels) == table[:, :, None]).astype(float)  # S x n x C
-    counts = np.einsum("kn,snc->skc", members, ours)
-    shares = counts / members.sum(axis=1)[:, None]
-    agreed = Agreed(shares, np.where(shares.any(axis=1), shares.argmax(axis=1), -1))
-    labels, support = assign(agreed, runs)
+    rng, (kind, few) = np.random.default_rng(seed), _kinds(runs)
+    found = []
+    for _ in range(n_draws if n > n_rows else 1):
+        drawn = kind[np.sort(rng.choice(n, min(n_rows, n), replace=False))]
+        agreed = _linked(np.stack(few)[:, drawn], n_clusters, likeness, n_labels, smallest_share)
+        found.append((agreed, *_assign(agreed, few)))
+    alike = stability.pairwise_ari([labels[kind] for _, labels, _ in found])
+    agreed, labels, support = found[int(alike.sum(axis=1).argmax())]
     # A group whose every row fits another better has none left: its number is taken out.
     left = np.unique(labels)
-    number = np.full(len(members) + 1, -1)
+    number = np.full(agreed.shares.shape[1] + 1, -1)
     number[left] = np.arange(len(left))
     agreed = Agreed(agreed.shares[:, left], number[agreed.owners])
-    return Consensus(agreed, number[labels].astype(np.int16), support)
+    return Consensus(agreed, number[labels].astype(np.int16)[kind], support[kind])
+
+
+def _linked(
+    runs: Int[np.ndarray, "S n"],
+    n_clusters: int,
+    likeness: Sequence[Float[np.ndarray, "C C"]] | None,
+    n_labels: int,
+    smallest_share: float,
+) -> Agreed:
+    """Return what a subset of the rows makes of the runs; see `agree`."""
+    groups = _cut(_distances(runs, likeness), runs.shape[1], n_clusters, smallest_share)
+    members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
+    ours = (np.arange(n_labels) == runs[:, :, None]).astype(float)  # S x n x C
+    counts = np.einsum("kn,snc->skc", members, ours)
+    shares = counts / members.sum(axis=1)[:, None]
+    return Agreed(shares, np.where(shares.any(axis=1), shares.argmax(axis=1), -1))
 
 
 def _distances(
