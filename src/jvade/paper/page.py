@@ -346,6 +346,8 @@ def robust(study: Study, _: Show) -> str:
         "gaussian": "all inputs Gaussian",
         "by-kind": "numbers Gaussian, 0/1 inputs Bernoulli, the codes of one variable under a softmax",
     }[settings.likelihood]
+    if settings.model.balance:
+        likelihood += f", variables balanced by {settings.model.balance:g}"
     training = settings.training
     hidden = f"{100 * training.input_dropout:.0f} %"
     wide = ", ".join(map(str, settings.widths))
