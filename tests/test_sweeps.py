@@ -14,13 +14,13 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 import jvade
-from jvade import ensemble, sweeps
+from jvade import clustering, ensemble, health, sweeps
 from jvade.checkpoints import Checkpoints
 from jvade.cli import main
 from jvade.clustering import Configuration
 from jvade.commands import sweep as sweeping
 from jvade.commands.sweep import Over
-from jvade.core import fit, lanes
+from jvade.core import fit, lanes, likelihoods
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 from jvade.sweeps import Sweep, combinations
@@ -174,6 +174,23 @@ def test_a_sweep_over_balance_is_ranked_by_the_bound_as_it_is(x):
     apart_by = np.abs(ours["reconstruction"] - told.reconstruction)
     assert apart_by[0] < 1e-3 < 0.05 < apart_by[1]
     np.testing.assert_allclose(ours["elbo"], ours["reconstruction"] - ours["kl"], rtol=1e-6)
+
+
+def test_the_health_of_a_run_of_a_sweep_is_by_its_own_balance(x):
+    """And by its own noise variance: the spread of its losses as it was trained by them."""
+    apart = x * np.array([0.3, 1, 1, 2], np.float32)
+    over = {"balance": (0.0, 1.0), "noise_variance": (0.1, 0.5)}
+    found = jvade.sweep(apart, over, seeds=(4,), configuration=CONFIGURATION)
+    _, n_scored = CONFIGURATION.training.epoch_sizes(len(apart))
+    blocks = found.architecture.all_blocks
+    for lane in (0, 3):
+        own = found.configurations[lane].model
+        one = clustering.of_lane(apart, found.fit, found.lanes, lane, found.architecture, CONFIGURATION)
+        weights = likelihoods.balanced(jnp.asarray(apart), blocks, own.noise_variance, own.balance)
+        spread = ensemble.bounds(one.ensemble, apart, np.asarray(weights)).std()
+        error = health._gap_error(one, apart, len(apart))
+        assert error == pytest.approx(spread / np.sqrt(n_scored), rel=1e-5)
+        assert (own.balance > 0) == (abs(np.asarray(weights) - 1).max() > 0.1)
 
 
 def test_kinds_are_told_from_the_values_where_none_are_given(x):

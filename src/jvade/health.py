@@ -127,10 +127,11 @@ def _run(clustering: Clustering, place: int, x: np.ndarray, overlap: float) -> d
 def _gap_error(clustering: Clustering, few: np.ndarray, n_rows: int) -> float:
     """Return the standard error of the loss of the rows that score an epoch, by its spread over some."""
     _, n_held_out = clustering.training.epoch_sizes(n_rows)
-    hyper, architecture = clustering.lanes.hyperparameters, clustering.ensemble.architecture
+    architecture = clustering.ensemble.architecture
+    _, settings = clustering.ensemble.run(clustering.ensemble.best)
     weights = None
-    if balance := float(np.asarray(hyper.balance)[0]):  # the losses are so weighted
-        noise = float(np.asarray(hyper.noise_variance)[0])
+    if balance := float(settings.balance):  # the losses are so weighted
+        noise = float(settings.noise_variance)
         weights = np.asarray(likelihoods.balanced(jnp.asarray(few), architecture.all_blocks, noise, balance))
     return float(np.std(ensemble.bounds(clustering.ensemble, few, weights)) / np.sqrt(n_held_out))
 

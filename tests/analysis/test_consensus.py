@@ -125,34 +125,54 @@ def test_names_order_of_runs_and_rows_change_nothing():
     again = consensus.agree(renamed, 4, seed=0, n_rows=500)
     np.testing.assert_array_equal(found.labels, again.labels)
     np.testing.assert_allclose(found.support, again.support)
+    some, again = (consensus.agree(one, 4, seed=0, n_rows=200) for one in (runs, renamed))
+    np.testing.assert_array_equal(some.labels, again.labels)
+    assert some.agreed.shares.shape == found.agreed.shares.shape
     order = rng.permutation(500)
     moved = consensus.agree([run[order] for run in runs], 4, seed=0, n_rows=500)
     np.testing.assert_array_equal(moved.labels, found.labels[order])
 
 
-def test_of_several_subsets_the_median_answers(monkeypatch):
-    """Five subsets, worked by hand: two odd ones, two that nearly agree with the fifth, which answers."""
-    runs = [np.repeat([0, 1, 2, 3], [40, 30, 20, 10])]
-    names = [[0, 0, 1, 1], [0, 1, 1, 0], [0, 1, 2, 3], [0, 1, 2, 2], [0, 1, 1, 1]]
+def stand_in(monkeypatch, names):
+    """Have each subset answer by its own numbers of the clusters of the only run; return their sizes."""
     linked = []
 
     def answer(few, *_):
-        name = names[len(linked)]
+        name = np.array(names[len(linked)])
         linked.append(few.shape)
-        shares = np.eye(4)[None, : max(name) + 1] * 0.0
-        shares[0, name, np.arange(4)] = 1.0
-        return consensus.Agreed(shares, np.array([name]))
+        shares = (np.arange(name.max() + 1)[:, None] == name).astype(float)[None]
+        return consensus.Agreed(shares, name[None])
 
     monkeypatch.setattr(consensus, "_linked", answer)
-    found = consensus.agree(runs, 4, seed=0, n_rows=50, n_draws=5)
-    assert linked == [(1, 50)] * 5
-    each = [np.array(name)[runs[0]] for name in names]
+    return linked
+
+
+def test_of_several_subsets_the_median_answers_by_rows(monkeypatch):
+    """One cluster of the run has 96 of 100 rows: who cuts it matters more than who joins what of the rest."""
+    run = np.repeat([0, 1, 2, 3, 4], [48, 48, 2, 1, 1])
+    joins, cuts = [0, 0, 1, 1, 2], [0, 1, 1, 2, 2]
+    names = [joins, cuts, [0, 1, 2, 2, 2], [0, 1, 2, 0, 0], [0, 0, 0, 1, 2]]
+    each = [np.array(name)[run] for name in names]
     alike = np.array([[adjusted_rand_score(a, b) for b in each] for a in each]).sum(axis=1)
-    assert alike.argmax() == 3  # neither the first, the last nor the finest
-    np.testing.assert_array_equal(found.labels, each[3])
-    linked.clear()
-    assert consensus.agree(runs, 4, seed=0, n_rows=100, n_draws=5).labels.max() == 1
-    assert linked == [(1, 100)]  # all rows: there is nothing to draw
+    of_kinds = np.array([[adjusted_rand_score(a, b) for b in names] for a in names]).sum(axis=1)
+    assert alike.argmax() != of_kinds.argmax()
+    assert alike.argmax() not in (0, 4)
+    linked = stand_in(monkeypatch, names)
+    found = consensus.agree([run], 3, seed=0, n_rows=50)
+    assert linked == [(1, 50)] * 5
+    np.testing.assert_array_equal(found.labels, each[alike.argmax()])
+
+
+def test_the_median_is_of_those_that_tell_most_clusters_apart(monkeypatch):
+    run = np.repeat([0, 1, 2], [60, 39, 1])
+    stand_in(monkeypatch, [[0, 1, 1], [0, 1, 1], [0, 1, 2], [0, 1, 1], [0, 0, 1]])
+    np.testing.assert_array_equal(consensus.agree([run], 3, seed=0, n_rows=50).labels, run)
+
+
+def test_where_a_subset_has_all_rows_there_is_one(monkeypatch):
+    linked = stand_in(monkeypatch, [[0, 1]] * 5)
+    consensus.agree([np.repeat([0, 1], 50)], 2, seed=0, n_rows=100)
+    assert linked == [(1, 100)]
 
 
 def test_the_median_varies_less_from_seed_to_seed_than_one_subset():
@@ -251,3 +271,8 @@ def test_fewer_groups_than_asked_for(n_clusters):
 def test_bad_input_is_named(runs, n_clusters, words):
     with pytest.raises(ValueError, match=words):
         consensus.agree(runs, n_clusters, seed=0)
+
+
+def test_no_subset_is_refused():
+    with pytest.raises(ValueError, match="n_draws: expected at least 1, got 0"):
+        consensus.agree([np.zeros(3, int)], 1, seed=0, n_draws=0)

@@ -52,6 +52,10 @@ def test_agreement_equals_scikit_learn():
     want = [[adjusted_rand_score(one, two) for two in runs] for one in runs]
     np.testing.assert_allclose(got, want, atol=1e-12)
     assert got[0, 2] > 0.3 > abs(got[0, 1])
+    # Of visits that stand for several, or for none.
+    counts = rng.integers(0, 4, 400)
+    each = [np.repeat(run, counts) for run in runs]
+    np.testing.assert_array_equal(stability.pairwise_ari(runs, counts), stability.pairwise_ari(each))
 
 
 def test_agreement_of_millions_of_visits_does_not_overflow():

@@ -135,7 +135,7 @@ def agree(
     there every row is placed by `assign`. The tree is cut until as many groups as asked for are no smaller
     than `smallest_share`; rows of smaller groups, which hardly any run agrees on, are placed like new ones.
     Of several subsets, the one is taken whose clusters have the highest mean adjusted Rand index with those
-    of the others, over all rows.
+    of the others, over all rows; one that tells fewer clusters apart than another is not.
 
     Args:
         runs: cluster of each row in each run, numbered from 0.
@@ -146,13 +146,15 @@ def agree(
         n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
             as many as these rows show.
         n_rows: size of a subset.
-        n_draws: subsets; where there are no more rows than a subset has, one will do.
+        n_draws: subsets, at least 1; where there are no more rows than a subset has, one will do.
         smallest_share: of a subset, below which a group is no cluster; where that is less, half of an equal
             share.
 
     Raises:
-        ValueError: no run, runs of different lengths, or a number of clusters that cannot be.
+        ValueError: no run, runs of different lengths, or a number of clusters or subsets that cannot be.
     """
+    if n_draws < 1:
+        raise ValueError(f"n_draws: expected at least 1, got {n_draws}")
     lengths = sorted({len(run) for run in runs})
     if len(lengths) != 1 or lengths[0] == 0:
         raise ValueError(f"expected one or more runs over the same rows, got rows: {lengths}")
@@ -165,10 +167,12 @@ def agree(
     found = []
     for _ in range(n_draws if n > n_rows else 1):
         drawn = kind[np.sort(rng.choice(n, min(n_rows, n), replace=False))]
-        agreed = _linked(np.stack(few)[:, drawn], n_clusters, likeness, n_labels, smallest_share)
+        table = np.stack([run[drawn] for run in few])
+        agreed = _linked(table, n_clusters, likeness, n_labels, smallest_share)
         found.append((agreed, *_assign(agreed, few)))
-    alike = stability.pairwise_ari([labels[kind] for _, labels, _ in found])
-    agreed, labels, support = found[int(alike.sum(axis=1).argmax())]
+    alike = stability.pairwise_ari([labels for _, labels, _ in found], np.bincount(kind)).sum(axis=1)
+    n_found = [len(np.unique(labels)) for _, labels, _ in found]
+    agreed, labels, support = found[np.lexsort((-alike, -np.array(n_found)))[0]]
     # A group whose every row fits another better has none left: its number is taken out.
     left = np.unique(labels)
     number = np.full(agreed.shares.shape[1] + 1, -1)

@@ -50,11 +50,18 @@ def summarise(indices: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def pairwise_ari(runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "R R"]:
-    """Return the adjusted Rand index of each pair of runs: 1 the same clusters, 0 as alike as by chance."""
+def pairwise_ari(
+    runs: Sequence[Int[np.ndarray, " N"]], counts: Int[np.ndarray, " N"] | None = None
+) -> Float[np.ndarray, "R R"]:
+    """Return the adjusted Rand index of each pair of runs: 1 the same clusters, 0 as alike as by chance.
+
+    Args:
+        runs: cluster of each visit in each run.
+        counts: how many visits each stands for; None: one.
+    """
     ari = np.eye(len(runs))
     for i, j in combinations(range(len(runs)), 2):
-        ari[i, j] = ari[j, i] = adjusted_rand(overlaps(runs[i], runs[j]))
+        ari[i, j] = ari[j, i] = adjusted_rand(overlaps(runs[i], runs[j], counts=counts))
     return ari
 
 
@@ -64,7 +71,10 @@ def agreements(runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, " pai
 
 
 def overlaps(
-    one: Int[np.ndarray, " N"], two: Int[np.ndarray, " N"], size: int | None = None
+    one: Int[np.ndarray, " N"],
+    two: Int[np.ndarray, " N"],
+    size: int | None = None,
+    counts: Int[np.ndarray, " N"] | None = None,
 ) -> Int[np.ndarray, "K1 K2"]:
     """Return how many visits each cluster of one run shares with each of another, by numbers from 0.
 
@@ -72,10 +82,12 @@ def overlaps(
         one: cluster of each visit in one run, the rows.
         two: in the other, the columns.
         size: clusters of either; None takes the highest number of each.
+        counts: how many visits each stands for; None: one.
     """
     rows, columns = (size, size) if size else (int(one.max()) + 1, int(two.max()) + 1)
     cells = one.astype(np.int64) * columns + two
-    return np.bincount(cells, minlength=rows * columns).reshape(rows, columns)
+    found = np.bincount(cells, counts, minlength=rows * columns)  # sums of counts are exact below 2^53
+    return found.astype(np.int64).reshape(rows, columns)
 
 
 def adjusted_rand(shared: Int[np.ndarray, "K1 K2"]) -> float:
