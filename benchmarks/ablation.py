@@ -38,13 +38,7 @@ from jvade.paper.settings import PaperSettings
 from jvade.paper.stages import robust
 
 #: What `robust` was before its runs were short and narrow: most of its settings were chosen so.
-EARLIER = replace(
-    ROBUST,
-    model=ROBUST.model._replace(balance=0.0),
-    training=Training(max_epochs=40, input_dropout=0.5),
-    widths=PAPER.widths,
-    n_runs=6,
-)
+EARLIER = replace(ROBUST, training=Training(max_epochs=40, input_dropout=0.5), widths=PAPER.widths, n_runs=6)
 
 #: Rows that the indices are taken on.
 INDEX_ROWS = 10_000
@@ -91,7 +85,6 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "four cycles of annealing": replace(base, model=model._replace(warmup_epochs=5, annealing_cycles=4)),
         "low-KL pretraining": replace(base, model=model._replace(pretraining_kl_weight=0.1)),
         "occupancy floor": replace(base, model=model._replace(occupancy_floor=0.1)),
-        "no balance": replace(base, model=model._replace(balance=0.0)),
         "balance 0.25": replace(base, model=model._replace(balance=0.25)),
         "balance 0.5": replace(base, model=model._replace(balance=0.5)),
         "balance 0.5, 25 clusters a run": replace(base, model=model._replace(balance=0.5, n_clusters=25)),

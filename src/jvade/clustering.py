@@ -105,7 +105,7 @@ PAPER = Configuration()
 #: Our best (docs/method.md): what short runs agree on, of narrow networks that see half of the inputs, with
 #: clusters to spare.
 ROBUST = Configuration(
-    Hyperparameters(latent_dim=4, n_clusters=15, balance=0.25),
+    Hyperparameters(latent_dim=4, n_clusters=15),
     Training(max_epochs=40, pretraining_epochs=20, epoch_batches=32, input_dropout=0.5),
     MixtureStart(max_rows=200_000),
     widths=(32,),

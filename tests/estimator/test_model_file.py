@@ -243,7 +243,7 @@ def test_a_file_of_before_likelihoods_by_kind_were_robust_is_fitted_again_as_it_
         lambda one: one,
         lambda one: replace(one, widths=(256,)),
         lambda one: replace(one, mixture=MixtureStart(max_rows=100_000)),
-        lambda one: replace(one, model=one.model._replace(balance=0.0)),
+        lambda one: replace(one, model=one.model._replace(balance=0.25)),
     ],
 )
 def test_a_file_of_when_robust_was_another_is_fitted_again_as_it_was(saved, change, said):
