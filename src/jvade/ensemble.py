@@ -43,7 +43,7 @@ class Ensemble(NamedTuple):
         hyperparameters: of every run, likewise.
         architecture: sizes that hold for all of them.
         agreed: what places rows by the runs; None where a single run is the answer.
-        best: the run of the highest validation ELBO: its latents, bounds and draws stand for all.
+        best: the run of the lowest validation loss: its latents, bounds and draws stand for all.
         responsibilities: of a row: p(c|z) at the posterior "mean", or its expectation over q(z|x) by
             "quadrature" (`mixture.expected_responsibilities`).
     """

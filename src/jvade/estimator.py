@@ -103,8 +103,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         columns_: what becomes of each column.
         configuration_: every setting of the fit.
         checkpoint_: folder that has the state of this fit; None if none is kept.
-        ensemble_: networks and mixtures of all runs; `ensemble_.best` is the run of the highest validation
-            ELBO, whose latents, bounds and draws stand for all.
+        ensemble_: networks and mixtures of all runs; `ensemble_.best` is the run of the lowest validation
+            loss, whose latents, bounds and draws stand for all.
         seed_: that every draw descended from.
         n_features_in_: columns of the fit.
         feature_names_in_: their names, if they had any.
@@ -235,7 +235,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         """Return the ELBO of each row in the best run: a lower bound of its log-density, nats.
 
         It is of the standardised columns, so it compares settings on one table, not tables; and not
-        likelihoods, as a density of 0/1 columns is no probability.
+        likelihoods, as a density of 0/1 columns is no probability. Of variables that were balanced in training
+        it is the bound as it is, which less balance raises.
         """
         return self._ask(ensemble.bounds, X)
 

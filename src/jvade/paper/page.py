@@ -346,10 +346,6 @@ def robust(study: Study, _: Show) -> str:
         "gaussian": "all inputs Gaussian",
         "by-kind": "numbers Gaussian, 0/1 inputs Bernoulli, the codes of one variable under a softmax",
     }[settings.likelihood]
-    if settings.model.balance:
-        likelihood += (
-            f", how much a variable counts evened out by {settings.model.balance:g} (0: not, 1: wholly)"
-        )
     training = settings.training
     hidden = f"{100 * training.input_dropout:.0f} %"
     wide = ", ".join(map(str, settings.widths))
