@@ -178,19 +178,24 @@ def test_a_sweep_over_balance_is_ranked_by_the_bound_as_it_is(x):
 
 def test_the_health_of_a_run_of_a_sweep_is_by_its_own_balance(x):
     """And by its own noise variance: the spread of its losses as it was trained by them."""
-    apart = x * np.array([0.3, 1, 1, 2], np.float32)
+    apart = np.column_stack([x * np.array([0.3, 1, 1, 2]), x[:, 0] > 0]).astype(np.float32)
     over = {"balance": (0.0, 1.0), "noise_variance": (0.1, 0.5)}
-    found = jvade.sweep(apart, over, seeds=(4,), configuration=CONFIGURATION)
+    by_kind = replace(CONFIGURATION, likelihood="by-kind")
+    found = jvade.sweep(apart, over, seeds=(4,), configuration=by_kind)
     _, n_scored = CONFIGURATION.training.epoch_sizes(len(apart))
     blocks = found.architecture.all_blocks
     for lane in (0, 3):
         own = found.configurations[lane].model
-        one = clustering.of_lane(apart, found.fit, found.lanes, lane, found.architecture, CONFIGURATION)
-        weights = likelihoods.balanced(jnp.asarray(apart), blocks, own.noise_variance, own.balance)
-        spread = ensemble.bounds(one.ensemble, apart, np.asarray(weights)).std()
+        one = clustering.of_lane(apart, found.fit, found.lanes, lane, found.architecture, by_kind)
+        weights, others = (
+            np.asarray(likelihoods.balanced(jnp.asarray(apart), blocks, noise, own.balance))
+            for noise in (own.noise_variance, 0.1)
+        )
+        told = [abs(weights - 1).max() > 0.1, abs(weights - others).max() > 0.1]  # balance and noise matter
+        assert told == [lane == 3] * 2
+        spread = ensemble.bounds(one.ensemble, apart, weights).std()
         error = health._gap_error(one, apart, len(apart))
         assert error == pytest.approx(spread / np.sqrt(n_scored), rel=1e-5)
-        assert (own.balance > 0) == (abs(np.asarray(weights) - 1).max() > 0.1)
 
 
 def test_kinds_are_told_from_the_values_where_none_are_given(x):

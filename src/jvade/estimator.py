@@ -235,8 +235,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         """Return the ELBO of each row in the best run: a lower bound of its log-density, nats.
 
         It is of the standardised columns, so it compares settings on one table, not tables; and not
-        likelihoods, as a density of 0/1 columns is no probability. Of variables that were balanced in training
-        it is the bound as it is, which less balance raises.
+        likelihoods, as a density of 0/1 columns is no probability. `balance` has no part in it: balanced
+        training does not aim at this bound, so choose that by how far seeds agree.
         """
         return self._ask(ensemble.bounds, X)
 

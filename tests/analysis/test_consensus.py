@@ -163,10 +163,21 @@ def test_of_several_subsets_the_median_answers_by_rows(monkeypatch):
     np.testing.assert_array_equal(found.labels, each[alike.argmax()])
 
 
-def test_the_median_is_of_those_that_tell_most_clusters_apart(monkeypatch):
-    run = np.repeat([0, 1, 2], [60, 39, 1])
-    stand_in(monkeypatch, [[0, 1, 1], [0, 1, 1], [0, 1, 2], [0, 1, 1], [0, 0, 1]])
-    np.testing.assert_array_equal(consensus.agree([run], 3, seed=0, n_rows=50).labels, run)
+@pytest.mark.parametrize(
+    ("names", "answer"),
+    [
+        # A cluster that one subset of five finds is none; one that three find is.
+        ([[0, 0, 1, 1], [0, 0, 1, 1], [0, 1, 2, 2], [0, 0, 1, 1], [0, 1, 1, 1]], [0, 0, 1, 1]),
+        ([[0, 0, 1, 1], [0, 0, 1, 1], [0, 1, 2, 2], [0, 1, 1, 2], [0, 1, 2, 2]], [0, 1, 2, 2]),
+        # Of the three with three clusters the first two agree; both others are like the third.
+        ([[0, 1, 2, 2], [0, 1, 2, 2], [0, 1, 1, 2], [0, 1, 1, 1], [0, 1, 1, 1]], [0, 1, 2, 2]),
+    ],
+)
+def test_the_answer_has_the_median_number_of_clusters(monkeypatch, names, answer):
+    run = np.repeat([0, 1, 2, 3], [40, 30, 20, 10])
+    stand_in(monkeypatch, names)
+    found = consensus.agree([run], 4, seed=0, n_rows=50)
+    np.testing.assert_array_equal(found.labels, np.array(answer)[run])
 
 
 def test_where_a_subset_has_all_rows_there_is_one(monkeypatch):

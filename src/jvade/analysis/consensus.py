@@ -13,8 +13,8 @@ either (`ensemble.likeness`). Votes are added up whatever they are: a border tha
 hardly sure of, gives way before one that most draw and are sure of.
 
 Linkage needs the distances of all pairs, so it is taken over some rows only, and which rows is chance too: it
-moves the smallest clusters, and now and then a large one. So several subsets are linked, and of their answers
-the median is taken: the one that agrees most with the others.
+moves the smallest clusters, and now and then a large one. So several subsets are linked, and the median of
+their answers is taken: of those with the median number of clusters, the one that agrees most with the others.
 """
 
 from collections.abc import Sequence
@@ -134,8 +134,8 @@ def agree(
     Average linkage needs the distances of all pairs, so it is taken over a random subset of the rows; from
     there every row is placed by `assign`. The tree is cut until as many groups as asked for are no smaller
     than `smallest_share`; rows of smaller groups, which hardly any run agrees on, are placed like new ones.
-    Of several subsets, the one is taken whose clusters have the highest mean adjusted Rand index with those
-    of the others, over all rows; one that tells fewer clusters apart than another is not.
+    That is done for several subsets. Of their answers that have as many clusters as the median of them, the
+    one is taken that has the highest mean adjusted Rand index with the others, over all rows.
 
     Args:
         runs: cluster of each row in each run, numbered from 0.
@@ -170,9 +170,10 @@ def agree(
         table = np.stack([run[drawn] for run in few])
         agreed = _linked(table, n_clusters, likeness, n_labels, smallest_share)
         found.append((agreed, *_assign(agreed, few)))
-    alike = stability.pairwise_ari([labels for _, labels, _ in found], np.bincount(kind)).sum(axis=1)
     n_found = [len(np.unique(labels)) for _, labels, _ in found]
-    agreed, labels, support = found[np.lexsort((-alike, -np.array(n_found)))[0]]
+    usual = [one for one, n in zip(found, n_found, strict=True) if n == sorted(n_found)[len(n_found) // 2]]
+    alike = stability.pairwise_ari([labels for _, labels, _ in usual], np.bincount(kind))
+    agreed, labels, support = usual[int(alike.sum(axis=1).argmax())]
     # A group whose every row fits another better has none left: its number is taken out.
     left = np.unique(labels)
     number = np.full(agreed.shares.shape[1] + 1, -1)
