@@ -69,8 +69,8 @@ def assign(
         runs: cluster of each row in each of its runs; the rows may be new.
     """
     kind, few = _kinds(runs)
-    labels, support = _assign(agreed, few)
-    return labels[kind], support[kind]
+    labels = _labels(agreed, few)
+    return labels[kind], _support(agreed, few, labels)[kind]
 
 
 def memberships(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:
@@ -103,12 +103,15 @@ def _kinds(
     return kind, [run[one] for run in runs]
 
 
-def _assign(
-    agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]
-) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    labels = np.argmax(_scores(agreed, runs), axis=1).astype(np.int16)
+def _labels(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Int[np.ndarray, " N"]:
+    return np.argmax(_scores(agreed, runs), axis=1).astype(np.int16)
+
+
+def _support(
+    agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]], labels: Int[np.ndarray, " N"]
+) -> Float[np.ndarray, " N"]:
     owned = [owner[run] == labels for owner, run in zip(agreed.owners, runs, strict=True)]
-    return labels, np.mean(owned, axis=0).astype(np.float32)
+    return np.mean(owned, axis=0).astype(np.float32)
 
 
 def _scores(agreed: Agreed, runs: Sequence[Int[np.ndarray, " N"]]) -> Float[np.ndarray, "N K"]:
@@ -169,11 +172,13 @@ def agree(
         drawn = kind[np.sort(rng.choice(n, min(n_rows, n), replace=False))]
         table = np.stack([run[drawn] for run in few])
         agreed = _linked(table, n_clusters, likeness, n_labels, smallest_share)
-        found.append((agreed, *_assign(agreed, few)))
-    n_found = [len(np.unique(labels)) for _, labels, _ in found]
-    usual = [one for one, n in zip(found, n_found, strict=True) if n == sorted(n_found)[len(n_found) // 2]]
-    alike = stability.pairwise_ari([labels for _, labels, _ in usual], np.bincount(kind))
-    agreed, labels, support = usual[int(alike.sum(axis=1).argmax())]
+        found.append((agreed, _labels(agreed, few)))
+    n_found = [len(np.unique(labels)) for _, labels in found]
+    median = sorted(n_found)[len(found) // 2]
+    usual = [one for one, number in zip(found, n_found, strict=True) if number == median]
+    alike = stability.pairwise_ari([labels for _, labels in usual], np.bincount(kind))
+    agreed, labels = usual[int(alike.sum(axis=1).argmax())]
+    support = _support(agreed, few, labels)
     # A group whose every row fits another better has none left: its number is taken out.
     left = np.unique(labels)
     number = np.full(agreed.shares.shape[1] + 1, -1)
