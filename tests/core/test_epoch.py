@@ -164,10 +164,11 @@ def test_the_encoder_misses_a_share_of_the_inputs_and_the_decoder_names_all():
     assert not draw(0, TRAINING).any()
 
 
-@pytest.mark.parametrize("width", [1, 5, 6])
-def test_inputs_are_hidden_for_themselves(width):
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.3])
+@pytest.mark.parametrize("width", [1, 6, 37])
+def test_inputs_are_hidden_for_themselves(width, share):
     """Those of a pair of columns, of which some share a word of random bits, as often as chance has it."""
-    n, share = 40_000, 0.3
+    n = 40_000
     hidden = np.asarray(epoch.draw_hidden(jax.random.key(0), n, width, share), float)
     assert hidden.shape == (n, width)
     assert abs(hidden.mean(axis=0) - share).max() < 5 * np.sqrt(share * (1 - share) / n)

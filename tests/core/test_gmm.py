@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from jvade.core import em, gmm
@@ -186,12 +187,30 @@ def test_empty_cluster_gets_no_weight():
 def test_plus_plus_covers_separated_points():
     z = jnp.repeat(jnp.arange(6.0)[:, None] * 100, 20, axis=0)
     for seed in range(10):
-        centers = np.asarray(gmm.draw_centers(jax.random.key(seed), z, 6, 6, 1.0))
+        centers = np.asarray(gmm.draw_centers(jax.random.key(seed), z, 6, 6, True))
         assert sorted(centers[:, 0].tolist()) == [0.0, 100.0, 200.0, 300.0, 400.0, 500.0]
 
 
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("n_rows", [5, 300])
+def test_centers_are_drawn_by_their_distances(apart, n_rows):
+    """The first and the second of many draws, against the chances of either worked out row by row."""
+    rng = np.random.default_rng(0)
+    z, n_draws = rng.normal(size=(n_rows, 3)).astype(np.float32), 20_000
+    draw = jax.jit(jax.vmap(lambda key: gmm.draw_centers(key, jnp.asarray(z), 2, 2, apart)))
+    centers = np.asarray(draw(jax.random.split(jax.random.key(1), n_draws)))
+    rows = (centers[:, :, None, :] == z).all(axis=3).argmax(axis=2)
+    np.testing.assert_array_equal(z[rows], centers)  # each is a row, none of what fills up the table
+    first, second = (np.bincount(column, minlength=n_rows) for column in rows.T)
+    squares = ((z[:, None] - z.astype(float)) ** 2).sum(axis=2)
+    by_distance = (squares / squares.sum(axis=1, keepdims=True)).mean(axis=0)
+    alike = np.full(n_rows, 1 / n_rows)
+    for counts, chance in ((first, alike), (second, by_distance if apart else alike)):
+        assert stats.chisquare(counts, n_draws * chance).pvalue > 1e-4
+
+
 def test_plus_plus_with_fewer_distinct_rows_than_clusters():
-    centers = gmm.draw_centers(jax.random.key(0), jnp.ones((10, 2)), 3, 5, 1.0)
+    centers = gmm.draw_centers(jax.random.key(0), jnp.ones((10, 2)), 3, 5, True)
     np.testing.assert_array_equal(centers, [[1.0, 1.0]] * 3 + [[0.0, 0.0]] * 2)
 
 

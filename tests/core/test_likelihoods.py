@@ -143,6 +143,38 @@ def test_all_outcomes_of_the_discrete_columns_sum_to_one(x64):
         np.testing.assert_allclose(likelihoods.means(jnp.asarray(out[None]), blocks)[0], mean, rtol=1e-10)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("noises", [0.3, [0.3], NOISES])
+def test_gradients_are_those_of_the_density(x64, noises, weighted):
+    """Against automatic differentiation, kind by kind; of a row with several codes of a variable too."""
+    x, outputs = map(jnp.asarray, rows_and_outputs())
+    x = x.at[0, 3:6].set(1.0)
+    weights = jnp.array([0.5, 2.0, 1.5, 0.7, 0.7, 0.7, 1.2, 3.0]) if weighted else None
+    slopes = jnp.asarray(np.random.default_rng(1).normal(size=len(x)))
+
+    def plain(out: jax.Array, variances: jax.Array) -> jax.Array:
+        each = jnp.broadcast_to(variances, 3)
+        parts = (
+            (likelihoods.gaussian, slice(0, 1), (each[:1],)),
+            (likelihoods.bernoulli, slice(1, 3), ()),
+            (likelihoods.categorical, slice(3, 6), ()),
+            (likelihoods.gaussian, slice(6, 8), (each[1:],)),
+        )
+        return sum(
+            of_kind(x[:, at], out[:, at], *more, None if weights is None else weights[at])
+            for of_kind, at, more in parts
+        )
+
+    def whole(out: jax.Array, variances: jax.Array) -> jax.Array:
+        return likelihoods.log_likelihood(x, out, BLOCKS, variances, weights)
+
+    given = outputs, jnp.asarray(noises)
+    got, want = (jax.grad(lambda *a, f=f: slopes @ f(*a), (0, 1))(*given) for f in (whole, plain))
+    for one, other in zip(got, want, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
+
+
 def test_probabilities_far_out_stay_finite():
     x = jnp.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
     blocks = (Block("bernoulli", 2), Block("categorical", 2))

@@ -211,8 +211,12 @@ def em_step(
             joint = _expanded_log_joint(deviations, center, components, n_clusters, latent_dim)
         else:
             joint = log_joint(rows, components, n_clusters, latent_dim).T
-        density = jax.nn.logsumexp(joint, axis=0)
-        sums = moments(deviations, weights * jnp.exp(joint - density), covariance_type)
+        # Exponentials are most of a step: they are taken once, for densities and responsibilities.
+        highest = jnp.max(joint, axis=0)
+        scaled = jnp.exp(joint - highest)
+        of_row = jnp.sum(scaled, axis=0)
+        density = highest + jnp.log(of_row)
+        sums = moments(deviations, scaled * (weights / of_row), covariance_type)
         return sums, jnp.sum(weights * density)
 
     sums, total = sum_blocks(of_block, z)

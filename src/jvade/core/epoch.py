@@ -77,10 +77,14 @@ def draw_noise(key: Key[Array, ""], n_rows: int, latent_dim: int) -> Float[Array
 
 def draw_hidden(key: Key[Array, ""], n_rows: int, n_features: int, share: float) -> Bool[Array, "N D"]:
     """Draw which inputs are hidden, each with a chance of `share`, of 1/65,536 to 65,535/65,536."""
-    # Two inputs have a half each of a word of random bits: drawing them is a large part of a step.
-    words = jax.random.bits(key, (n_rows, -(-n_features // 2)), jnp.uint32)
-    halves = jnp.concatenate([words & 0xFFFF, words >> 16], axis=1)[:, :n_features]
-    return halves < min(max(round(share * 2**16), 1), 2**16 - 1)
+    # Drawing bits is a large part of a step, so an input has no more of a word than the share asks for.
+    n_bits = next((n for n in (1, 2, 4, 8) if float(share * 2**n).is_integer()), 16)
+    per_word = 32 // n_bits
+    words = jax.random.bits(key, (n_rows, -(-n_features // per_word)), jnp.uint32)
+    shifts = n_bits * jnp.arange(per_word, dtype=jnp.uint32)
+    parts = (words[:, None, :] >> shifts[:, None]) & (2**n_bits - 1)
+    parts = parts.reshape(n_rows, -1)[:, :n_features]
+    return parts < min(max(round(share * 2**n_bits), 1), 2**n_bits - 1)
 
 
 def split_row(lane: Lane, position: Int[Array, " N"], n_rows: int) -> Int[Array, " N"]:

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import entr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jvade.core.settings import Block, Real
 
@@ -78,18 +81,58 @@ def log_likelihood(
         blocks: likelihoods of the columns.
         noise_variances: one for all Gaussian columns, or one for each.
         weights: of the columns, see `balanced`; None: 1, and it is a density.
+
+    Returns:
+        It has gradients by outputs and noise variances; those by rows and weights, which are data, are 0.
     """
+    return _log_likelihood(tuple(blocks), x, outputs, jnp.asarray(noise_variances, outputs.dtype), weights)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_likelihood(
+    blocks: tuple[Block, ...],
+    x: Float[Array, "N D"],
+    outputs: Float[Array, "N D"],
+    noises: Float[Array, "*G"],
+    weights: Float[Array, " D"] | None,
+) -> Float[Array, " N"]:
     total = jnp.zeros((), x.dtype)
     for block, columns, gaussians in _places(blocks):
         part, out = x[:, columns], outputs[:, columns]
         weight = None if weights is None else weights[columns]
         if block.likelihood == "gaussian":
-            own = noise_variances if jnp.size(noise_variances) == 1 else noise_variances[gaussians]  # type: ignore[index]
-            total = total + gaussian(part, out, own, weight)
+            total = total + gaussian(part, out, noises if noises.size == 1 else noises[gaussians], weight)
         else:
             of_kind = {"bernoulli": bernoulli, "categorical": categorical}[block.likelihood]
             total = total + of_kind(part, out, weight)
     return total
+
+
+def _differential(
+    blocks: tuple[Block, ...], arguments: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Array, Array]:
+    """Return it, and its differential along outputs and noise variances; rows and weights are data.
+
+    Every kind is an exponential family, whose gradient is the row less its mean. Differentiated, the parts
+    of the columns would be put together one by one: for few hidden units an eighth of a step on a CPU.
+    """
+    x, outputs, noises, weights = arguments
+    _, along_outputs, along_noises, _ = tangents
+    is_gaussian = _are_gaussian(blocks)
+    numbers = np.flatnonzero(is_gaussian)
+    variances = jnp.ones(len(is_gaussian), outputs.dtype).at[numbers].set(noises)
+    factors = (1.0 if weights is None else weights) / variances
+    residuals = x - _expected(outputs, blocks, x)
+    total = jnp.zeros(len(x), outputs.dtype)
+    if not isinstance(along_outputs, SymbolicZero):
+        total = total + jnp.sum(factors * residuals * along_outputs, axis=-1)
+    if not isinstance(along_noises, SymbolicZero):
+        each = (factors * (residuals**2 / variances - 1) / 2)[:, numbers]
+        total = total + each @ jnp.broadcast_to(along_noises, numbers.shape)
+    return _log_likelihood(blocks, *arguments), total
+
+
+_log_likelihood.defjvp(_differential, symbolic_zeros=True)
 
 
 def balanced(
@@ -135,15 +178,35 @@ def balanced(
 
 def means(outputs: Float[Array, "N D"], blocks: Sequence[Block]) -> Float[Array, "N D"]:
     """Return the mean of p(x|z) from the outputs of the decoder."""
+    return _expected(outputs, blocks)
 
-    def one(block: Block, out: Float[Array, "N W"]) -> Float[Array, "N W"]:
+
+def _expected(
+    outputs: Float[Array, "N D"], blocks: Sequence[Block], x: Float[Array, "N D"] | None = None
+) -> Float[Array, "N D"]:
+    """Return the mean of p(x|z); of a variable of which a given row has several codes, that many times it."""
+
+    def log_normalizer(block: Block, columns: slice) -> Array:
+        out = outputs[:, columns]
         if block.likelihood == "gaussian":
-            return out
+            return jnp.zeros_like(out)
         if block.likelihood == "bernoulli":
-            return jax.nn.sigmoid(out)
-        return jnp.exp(out - _log_normalizer(out)[:, None])
+            return jax.nn.softplus(out)
+        norm = _log_normalizer(out)
+        if x is not None:
+            norm = norm - jnp.log(jnp.maximum(1, jnp.sum(x[:, columns], axis=-1)))
+        return jnp.broadcast_to(norm[:, None], out.shape)
 
-    return jnp.concatenate([one(block, outputs[:, columns]) for block, columns, _ in _places(blocks)], axis=1)
+    is_gaussian = _are_gaussian(blocks)
+    if is_gaussian.all():
+        return outputs
+    # Exponentials of all columns at once, when what they are taken of stands side by side.
+    norms = [log_normalizer(block, columns) for block, columns, _ in _places(blocks)]
+    return jnp.where(is_gaussian, outputs, jnp.exp(outputs - jnp.concatenate(norms, axis=1)))
+
+
+def _are_gaussian(blocks: Sequence[Block]) -> Bool[np.ndarray, " D"]:
+    return np.repeat([block.likelihood == "gaussian" for block in blocks], [block.width for block in blocks])
 
 
 def draw(

@@ -92,22 +92,23 @@ def elbo_terms_and_log_gamma(
     noise_variances = params.noise_variances(hyperparameters.noise_variance)
 
     if params.mixture is None:
-        log_gamma = jnp.zeros((x.shape[0], 1))  # the one cluster there is
+        log_gamma = jnp.zeros((1, x.shape[0]))  # the one cluster there is
     else:
-        log_gamma = jax.nn.log_softmax(mixtures.log_joint(z, prior, n_clusters, latent_dim), axis=-1)
+        log_gamma = jax.nn.log_softmax(mixtures.log_joint(z, prior, n_clusters, latent_dim).T, axis=0)
     gamma = jnp.exp(log_gamma)  # Jiang et al. 2017, Eq. (16)
-    expected = mixtures.expected_log_normal(posterior.means, variances, prior, latent_dim)
+    expected = mixtures.expected_log_normal(posterior.means, variances, prior, latent_dim).T
+    log_weights = mixtures.log_weights(prior, n_clusters)[:, None]
     entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + posterior.log_variances)
     in_use = mixtures.mask(architecture.latent_dim, latent_dim)
     terms = ElboTerms(
         reconstruction=likelihoods.log_likelihood(
             x, decoded, architecture.all_blocks, noise_variances, weights
         ),
-        categorical_kl=jnp.sum(gamma * (log_gamma - mixtures.log_weights(prior, n_clusters)), axis=-1),
-        gaussian_cross_entropy=-jnp.sum(gamma * expected, axis=-1),
+        categorical_kl=jnp.sum(gamma * (log_gamma - log_weights), axis=0),
+        gaussian_cross_entropy=-jnp.sum(gamma * expected, axis=0),
         posterior_entropy=jnp.sum(jnp.where(in_use, entropies, 0.0), axis=-1),
     )
-    return terms, log_gamma
+    return terms, log_gamma.T
 
 
 def penalties(
