@@ -120,7 +120,6 @@ def study(paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[
     assert result.pretrained is not None
     by_kmeans, by_mixture, by_vade = [], [], []
     every = Ensemble(result.finetuned.params, stack.hyperparameters, sizes, None, 0)
-    placed = ensemble.components(every, new)
     for lane, seed in enumerate(seeds):
         vae = take_lane(result.pretrained.params, lane)
         latents, elsewhere = (
@@ -132,7 +131,7 @@ def study(paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
         start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], **options)
         by_mixture.append(Found(grid.assign(elsewhere, take_lane(start, 0))))
-        labels, sure = placed[0][lane], placed[1][lane]
+        labels, sure = ensemble.place(every.alone(lane), new)
         bound, failed = -float(result.finetuned.best_loss[lane]), not bool(result.sound[lane])
         by_vade.append(Found(labels, sure, bound, 1, int(failed)))
     return [by_kmeans, by_mixture, by_vade]

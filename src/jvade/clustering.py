@@ -109,7 +109,7 @@ ROBUST = Configuration(
     Training(max_epochs=40, pretraining_epochs=20, epoch_batches=32, input_dropout=0.5),
     MixtureStart(max_rows=200_000),
     widths=(32,),
-    n_runs=12,
+    n_runs=24,
     likelihood="by-kind",
 )
 
@@ -209,7 +209,7 @@ def cluster(
     every = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
     params, settings = take_lane(every, np.array(sound))
     made = Ensemble(params, settings, architecture, None, best, configuration.responsibilities)
-    runs, _ = ensemble.components(made, matrix)
+    runs = ensemble.components(made, matrix)
     likeness = ensemble.likeness(made, matrix, runs, training.input_dropout, seed)
     agreed, labels, support = consensus.agree(
         list(runs), asked, seed, likeness=list(likeness), n_labels=architecture.n_clusters
@@ -244,7 +244,7 @@ def of_lane(
     every = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
     params, settings = take_lane(every, slice(lane, lane + 1))
     made = Ensemble(params, settings, architecture, None, 0, configuration.responsibilities)
-    (labels,), (support,) = ensemble.components(made, x)
+    labels, support = ensemble.place(made, x)
     order = np.argsort(-np.bincount(labels, minlength=architecture.n_clusters), kind="stable")
     mixture = jax.tree.map(lambda leaf: leaf[:, order], params.mixture)
     made = made._replace(params=params._replace(mixture=mixture))

@@ -64,6 +64,11 @@ class Ensemble(NamedTuple):
         """Return networks, mixture and settings of one run."""
         return take_lane((self.params, self.hyperparameters), number)
 
+    def alone(self, number: int) -> "Ensemble":
+        """Return one run as an answer of its own."""
+        params, hyperparameters = take_lane((self.params, self.hyperparameters), slice(number, number + 1))
+        return self._replace(params=params, hyperparameters=hyperparameters, agreed=None, best=0)
+
 
 def place(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
     """Return cluster and support of each row.
@@ -79,14 +84,13 @@ def place(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, " N"], Float[np.
     Raises:
         ValueError: rows that are not finite, or of another width.
     """
-    labels, responsibilities = components(ensemble, x)
     if ensemble.agreed is None:
-        return labels[0], responsibilities[0]
-    return consensus.assign(ensemble.agreed, list(labels))
+        return _by_blocks(partial(_largest, ensemble.run(0), how=ensemble.responsibilities), ensemble, x)
+    return consensus.assign(ensemble.agreed, list(components(ensemble, x)))
 
 
-def components(ensemble: Ensemble, x: Rows) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
-    """Return the component of each row in every run, from 0, and its responsibility; else like `place`."""
+def components(ensemble: Ensemble, x: Rows) -> Int[np.ndarray, "S N"]:
+    """Return the component of each row in every run, from 0; else like `place`."""
     runs = ensemble.params, ensemble.hyperparameters
     program = partial(_components, runs, how=ensemble.responsibilities)
     return _by_blocks(program, ensemble, x, axis=1)
@@ -139,7 +143,7 @@ def memberships(ensemble: Ensemble, x: Rows) -> Float[np.ndarray, "N K"]:
     cluster, of their sum. Else like `place`.
     """
     if ensemble.agreed is not None:
-        return consensus.memberships(ensemble.agreed, list(components(ensemble, x)[0]))
+        return consensus.memberships(ensemble.agreed, list(components(ensemble, x)))
     in_use = int(np.asarray(ensemble.hyperparameters.n_clusters)[0])
     program = partial(_responsibilities, ensemble.run(0), how=ensemble.responsibilities)
     return _by_blocks(program, ensemble, x)[:, :in_use]
@@ -262,13 +266,24 @@ def _responsibilities(
 
 
 @partial(jax.jit, static_argnames=("architecture", "how"))
-def _components(
-    runs: Run, x: Array, architecture: Architecture, how: Responsibilities
-) -> tuple[Array, Array]:
-    def one(run: Run) -> tuple[Array, Array]:
-        gamma = _responsibilities(run, x, architecture, how)
-        # Two numbers a row leave the device, not one for every component.
-        return jnp.argmax(gamma, axis=-1).astype(jnp.int16), jnp.max(gamma, axis=-1)
+def _largest(
+    run: Run, x: Array, architecture: Architecture, how: Responsibilities
+) -> tuple[Int[Array, " N"], Float[Array, " N"]]:
+    gamma = _responsibilities(run, x, architecture, how)
+    # Two numbers a row leave the device, not one for every component.
+    return jnp.argmax(gamma, axis=-1).astype(jnp.int16), jnp.max(gamma, axis=-1)
+
+
+@partial(jax.jit, static_argnames=("architecture", "how"))
+def _components(runs: Run, x: Array, architecture: Architecture, how: Responsibilities) -> Int[Array, "S N"]:
+    def one(run: Run) -> Array:
+        if how == "quadrature":
+            return _largest(run, x, architecture, how)[0]
+        # Of the joint density: which responsibility is the largest does not ask for their sum.
+        params, settings = run
+        z = model.encode(params, x, architecture, settings.latent_dim).means
+        mixture = params.prior(architecture.latent_dim), settings.n_clusters, settings.latent_dim
+        return jnp.argmax(mixtures.log_joint(z, *mixture), axis=-1).astype(jnp.int16)
 
     return jax.lax.map(one, runs)
 

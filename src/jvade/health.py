@@ -87,9 +87,7 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
     """
     sizes = np.bincount(clustering.labels)
     few = ensemble.finite(x[np.linspace(0, len(x) - 1, min(n_rows, len(x))).astype(int)])
-    _, responsibilities = ensemble.components(clustering.ensemble, few)
-    overlaps = (1 - responsibilities.mean(axis=1)).tolist()
-    runs = pd.DataFrame([_run(clustering, place, few, one) for place, one in enumerate(overlaps)])
+    runs = pd.DataFrame([_run(clustering, place, few) for place in range(len(clustering.sound))])
     pairs = stability.agreements(list(clustering.runs))
     found = Health(
         alive(clustering.labels),
@@ -105,7 +103,8 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
     return found._replace(warnings=_warnings(clustering, found, error))
 
 
-def _run(clustering: Clustering, place: int, x: np.ndarray, overlap: float) -> dict[str, object]:
+def _run(clustering: Clustering, place: int, x: np.ndarray) -> dict[str, object]:
+    _, responsibilities = ensemble.place(clustering.ensemble.alone(place), x)
     lane, finetuned = clustering.sound[place], clustering.fit.finetuned
     kl_weight = float(np.asarray(clustering.lanes.hyperparameters.kl_weight)[lane])
     told = nats(ensemble.encode(clustering.ensemble, x, place))
@@ -116,7 +115,7 @@ def _run(clustering: Clustering, place: int, x: np.ndarray, overlap: float) -> d
     return {
         "run": lane + 1,
         "clusters": alive(clustering.runs[place]),
-        "overlap": overlap,
+        "overlap": float(1 - responsibilities.mean()),
         "used_latents": int((told >= USED).sum()),
         "nats": told.tolist(),
         "gap": validation - train,

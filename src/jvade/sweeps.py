@@ -148,7 +148,7 @@ def sweep(
     )
     params, how = found.finetuned.params, configuration.responsibilities
     every = Ensemble(params, stack.hyperparameters, architecture, None, 0, how)
-    labels, _ = ensemble.components(every, rows)
+    labels = ensemble.components(every, rows)
 
     if any(one.balance for one in each):  # what they were trained by is no bound to compare
         sizes = architecture, configuration.training

@@ -34,6 +34,25 @@ def test_rows_are_placed_by_their_average_co_association_with_the_members():
     np.testing.assert_array_equal(found.labels, scores.argmax(axis=1))
 
 
+def test_rows_of_more_runs_than_a_word_can_count_are_told_apart():
+    """Forty runs of 1,000 clusters: the rows that differ in the first or the last run alone among them."""
+    rng = np.random.default_rng(0)
+    runs = list(rng.integers(0, 1000, (40, 300)))
+    for run in runs:
+        run[[1, 2]] = run[0]
+    runs[0][1], runs[-1][2] = 1 + runs[0][0] % 900, 1 + runs[-1][0] % 900
+    shares = rng.random((40, 3, 1000))
+    agreed = consensus.Agreed(shares, shares.argmax(axis=1))
+    want = np.zeros((300, 3))
+    for share, run in zip(shares, runs, strict=True):
+        for row, label in enumerate(run):
+            want[row] += share[:, label]
+    np.testing.assert_allclose(
+        consensus.memberships(agreed, runs), want / want.sum(axis=1, keepdims=True), rtol=1e-12
+    )
+    np.testing.assert_array_equal(consensus.assign(agreed, runs)[0], want.argmax(axis=1))
+
+
 def test_the_support_is_the_share_of_the_runs_that_agree():
     """Two runs name the groups alike, however they cut them; the third has the last rows elsewhere."""
     first = np.repeat([0, 0, 0, 1, 1], 20)

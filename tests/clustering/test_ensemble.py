@@ -28,7 +28,7 @@ def made(request, found, one):
 
 QUESTIONS = {
     "place": ensemble.place,
-    "components": lambda made, x: [part.T for part in ensemble.components(made, x)],
+    "components": lambda made, x: [ensemble.components(made, x).T],
     "memberships": lambda made, x: [ensemble.memberships(made, x)],
     "encode": ensemble.encode,
     "bounds": lambda made, x: [ensemble.bounds(made, x)],
@@ -51,12 +51,14 @@ def test_what_is_said_of_a_row_does_not_depend_on_the_rows_beside_it(made, group
 def test_components_are_those_of_the_core(found, groups):
     """Under the parameters and settings of each run."""
     x = jnp.asarray(groups[0], jnp.float32)
-    labels, responsibilities = ensemble.components(found.ensemble, x)
+    labels = ensemble.components(found.ensemble, x)
     for run, lane in enumerate(found.sound):
+        alone, responsibilities = ensemble.place(found.ensemble.alone(run), x)
         params = take_lane(found.fit.finetuned.params, lane)
         want = fit.assign(params, x, take_lane(found.lanes, lane), found.ensemble.architecture)
         np.testing.assert_array_equal(labels[run], np.argmax(want.responsibilities, axis=1))
-        np.testing.assert_allclose(responsibilities[run], np.max(want.responsibilities, axis=1), rtol=1e-5)
+        np.testing.assert_array_equal(alone, labels[run])
+        np.testing.assert_allclose(responsibilities, np.max(want.responsibilities, axis=1), rtol=1e-5)
 
 
 def test_the_likeness_of_whole_rows_is_that_of_their_responsibilities(found, groups):
@@ -77,13 +79,11 @@ def test_the_likeness_of_whole_rows_is_that_of_their_responsibilities(found, gro
 def test_the_likeness_of_rows_seen_in_part_is_how_often_they_fall_together(found, groups):
     """By draws of pairs of rows, of what is hidden of them, and of a component for each."""
     rng, x, hidden = np.random.default_rng(0), groups[0].astype(np.float32), 0.7
-    labels, _ = ensemble.components(found.ensemble, x)
+    labels = ensemble.components(found.ensemble, x)
     likeness = ensemble.likeness(found.ensemble, x, labels, hidden, 0)
     np.testing.assert_allclose(likeness, likeness.transpose(0, 2, 1), rtol=1e-12)
-    one = found.ensemble._replace(agreed=None)
     for run in range(len(found.sound)):
-        params, settings = take_lane((one.params, one.hyperparameters), slice(run, run + 1))
-        alone = one._replace(params=params, hyperparameters=settings)
+        alone = found.ensemble.alone(run)
         a, b = (int(k) for k in np.argsort(-np.bincount(labels[run], minlength=4))[:2])
         drawn = []
         for k in (a, b):

@@ -95,10 +95,15 @@ def _kinds(
 
     Rows that every run puts in the same clusters are of one kind: of millions there are a few thousand.
     """
-    kind = np.zeros(len(runs[0]), np.int64)
+    kind, n_kinds = np.zeros(len(runs[0]), np.int64), 1
     for run in runs:
-        kind, _ = factorize(kind * (1 + int(run.max(initial=0))) + run)
-    one = np.empty(kind.max(initial=-1) + 1, np.int64)
+        width = 1 + int(run.max(initial=0))
+        if n_kinds * width > np.iinfo(kind.dtype).max:  # no number is left for each that there could be
+            kind, found = factorize(kind)
+            n_kinds = len(found)
+        kind, n_kinds = kind * width + run, n_kinds * width
+    kind, found = factorize(kind)
+    one = np.empty(len(found), np.int64)
     one[kind] = np.arange(len(kind))  # any row of a kind will do
     return kind, [run[one] for run in runs]
 
