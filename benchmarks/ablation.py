@@ -48,7 +48,7 @@ def variants(base: Configuration) -> dict[str, Configuration]:
     """Return what to compare by name: `base`, what one other setting makes of it, and the study's."""
     model, training, mixture = base.model, base.training, base.mixture
     epochs, first = training.max_epochs, training.of_stage(pretraining=True).max_epochs
-    runs = {6: "six", 12: "twelve"}[base.n_runs]
+    runs = {6: "six"}.get(base.n_runs, str(base.n_runs))
     return {
         "robust": base,
         "half as long": replace(
@@ -63,7 +63,7 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "a pretraining as long": replace(base, training=replace(training, pretraining_epochs=None)),
         "a pretraining of 5 epochs": replace(base, training=replace(training, pretraining_epochs=5)),
         "six runs": replace(base, n_runs=6),
-        "24 runs": replace(base, n_runs=24),
+        "twelve runs": replace(base, n_runs=12),
         "16 hidden units": replace(base, widths=(16,)),
         "64 hidden units": replace(base, widths=(64,)),
         "256 hidden units": replace(base, widths=(256,)),

@@ -35,13 +35,13 @@ def test_rows_are_placed_by_their_average_co_association_with_the_members():
 
 
 def test_rows_of_more_runs_than_a_word_can_count_are_told_apart():
-    """Forty runs of 1,000 clusters: the rows that differ in the first or the last run alone among them."""
+    """Forty runs of 1,024 clusters: seven of them fill a word, and would push out what the first one says."""
     rng = np.random.default_rng(0)
-    runs = list(rng.integers(0, 1000, (40, 300)))
+    runs = list(rng.integers(0, 1024, (40, 300)))
     for run in runs:
-        run[[1, 2]] = run[0]
-    runs[0][1], runs[-1][2] = 1 + runs[0][0] % 900, 1 + runs[-1][0] % 900
-    shares = rng.random((40, 3, 1000))
+        run[[1, 2]], run[3] = run[0], 1023
+    runs[0][1], runs[-1][2] = (runs[0][0] + 1) % 1024, (runs[-1][0] + 1) % 1024
+    shares = rng.random((40, 3, 1024))
     agreed = consensus.Agreed(shares, shares.argmax(axis=1))
     want = np.zeros((300, 3))
     for share, run in zip(shares, runs, strict=True):

@@ -25,7 +25,7 @@ def test_the_named_configurations():
     assert PAPER.training == Training(batch_size=1024, max_epochs=100, validation_fraction=0.2)
     assert PAPER.training.input_dropout == 0
     assert (PAPER.widths, PAPER.n_runs) == ((256,), 1)
-    assert (ROBUST.widths, ROBUST.n_runs) == ((32,), 12)
+    assert (ROBUST.widths, ROBUST.n_runs) == ((32,), 24)
     assert ROBUST.training.input_dropout > 0
     assert ROBUST.training.epoch_sizes(10**6) == (32 * 1024, 8 * 1024)  # however large the table
     assert [ROBUST.training.of_stage(first).max_epochs for first in (True, False)] == [20, 40]

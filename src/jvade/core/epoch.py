@@ -78,7 +78,7 @@ def draw_noise(key: Key[Array, ""], n_rows: int, latent_dim: int) -> Float[Array
 def draw_hidden(key: Key[Array, ""], n_rows: int, n_features: int, share: float) -> Bool[Array, "N D"]:
     """Draw which inputs are hidden, each with a chance of `share`, of 1/65,536 to 65,535/65,536."""
     # Drawing bits is a large part of a step, so an input has no more of a word than the share asks for.
-    n_bits = next((n for n in (1, 2, 4, 8) if float(share * 2**n).is_integer()), 16)
+    n_bits = next((n for n in (1, 2, 4, 8) if 0 < share * 2**n == round(share * 2**n)), 16)
     per_word = 32 // n_bits
     words = jax.random.bits(key, (n_rows, -(-n_features // per_word)), jnp.uint32)
     shifts = n_bits * jnp.arange(per_word, dtype=jnp.uint32)

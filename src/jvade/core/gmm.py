@@ -26,7 +26,7 @@ from jvade.core.mixture import mask
 from jvade.core.settings import Count, Layout, unlike
 
 #: Columns that rows stand in where centers are drawn among them.
-N_COLUMNS = 128
+DRAW_COLUMNS = 128
 
 
 @dataclass(frozen=True)
@@ -96,26 +96,25 @@ def draw_centers(
     # Rows stand in columns: a sum down the columns and one along a single column find a place among the
     # weights in a tenth of the time that a running sum over all of them takes a CPU.
     n_rows, n_latents = z.shape
-    shape = -(-n_rows // N_COLUMNS), N_COLUMNS
+    shape = -(-n_rows // DRAW_COLUMNS), DRAW_COLUMNS
     filled = jnp.pad(z, ((0, shape[0] * shape[1] - n_rows), (0, 0))).T.reshape(n_latents, *shape)
     alike = (jnp.arange(shape[0] * shape[1]) < n_rows).astype(z.dtype).reshape(shape)
 
     def pick(i: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        centers, weights = carry
-        weights = jnp.where(jnp.any(weights > 0), weights, alike)
+        centers, nearest = carry
+        weights = jnp.where(apart & (i > 0) & jnp.any(nearest > 0), nearest, alike)
         totals = jnp.cumsum(jnp.sum(weights, axis=0))
         place = places[i] * totals[-1]
-        column = jnp.minimum(jnp.sum(totals < place), N_COLUMNS - 1)
-        before = jnp.where(column > 0, totals[column - 1], 0.0)
-        within = before + jnp.cumsum(jax.lax.dynamic_index_in_dim(weights, column, 1, keepdims=False))
-        row = jnp.sum(within < jnp.minimum(place, within[-1])) * N_COLUMNS + column
-        center = z[row]
+        column = jnp.minimum(jnp.sum(totals < place), DRAW_COLUMNS - 1)
+        place -= jnp.where(column > 0, totals[column - 1], 0.0)
+        within = jnp.cumsum(jax.lax.dynamic_index_in_dim(weights, column, 1, keepdims=False))
+        row = jnp.sum(within < jnp.minimum(place, within[-1])) * DRAW_COLUMNS + column
+        center = z[jnp.minimum(row, n_rows - 1)]
         # Written out: a CPU adds many rows at a time then.
         squares = sum((filled[j] - center[j]) ** 2 for j in range(n_latents))
-        nearest = jnp.where(i == 0, squares * alike, jnp.minimum(weights, squares))
-        return centers.at[i].set(center), jnp.where(apart, nearest, alike)
+        return centers.at[i].set(center), jnp.minimum(nearest, squares * alike)
 
-    begin = jnp.zeros((max_clusters, n_latents), z.dtype), alike
+    begin = jnp.zeros((max_clusters, n_latents), z.dtype), jnp.full_like(alike, jnp.inf)
     centers, _ = jax.lax.fori_loop(0, n_clusters, pick, begin)
     return centers
 
