@@ -114,6 +114,33 @@ def stages(found: dict[str, Any]) -> str:
     return f"Peak memory {found['peak_memory_gb']['median']:.1f} GB.\n\n{table(pd.DataFrame(rows))}"
 
 
+def fit(found: dict[str, Any]) -> str:
+    """Return a table of the parts of a fit, a column for each code."""
+    columns = {f"{name}, {one['runs']} runs, s": one["seconds"] for name, one in found["code"].items()}
+    rows = [
+        {"part": part} | {name: seconds(one[part]) for name, one in columns.items()}
+        for part in next(iter(columns.values()))
+    ]
+    what = f"{found['options']['visits']:,} visits, a fifth of the patients kept aside."
+    return f"{what}\n\n{table(pd.DataFrame(rows))}"
+
+
+def step(found: dict[str, Any]) -> str:
+    """Return a table of what a step is spent on, a column for each lane and stage."""
+    lanes = found["microseconds"]
+    kinds = list(dict.fromkeys(kind for each in lanes.values() for kind in each))
+    kinds.sort(key=lambda kind: kind in ("between programs", "in all"))
+
+    def cell(each: dict[str, dict[str, float]], kind: str) -> str:
+        one, whole = each[kind]["median"], each["in all"]["median"]
+        return f"{one:,.0f}" if kind == "in all" else f"{one:,.0f} ({100 * one / whole:.0f} %)"
+
+    rows = [
+        {"microseconds": kind} | {name: cell(each, kind) for name, each in lanes.items()} for kind in kinds
+    ]
+    return table(pd.DataFrame(rows))
+
+
 def compilation(found: dict[str, Any]) -> str:
     """Return a table of the fits."""
     rows = [{"what": name, "seconds": seconds(one)} for name, one in found["seconds"].items()]
@@ -326,7 +353,7 @@ def _percent(values: Iterable[float]) -> str:
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one
-    for one in (throughput, em, growth, sweep, compilation, predict, handout, stages, distances)
+    for one in (throughput, em, growth, sweep, fit, step, compilation, predict, handout, stages, distances)
 }
 #: The pages, and what makes the table of each name.
 PAGES = {

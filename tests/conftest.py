@@ -33,8 +33,10 @@ def x64():
 
 
 @pytest.fixture
-def compiled():
+def compiled(monkeypatch):
     """The names of the programs that JAX compiles from here on."""
+    # What was compiled before is not to be forgotten in between, for all that other tests have left behind.
+    monkeypatch.setattr("jvade.core.layout.MAPS_SHARE", 0.9)
     names = []
 
     class Collect(logging.Handler):

@@ -40,7 +40,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
     Columns are brought to one scale by themselves: numbers get a z-score, 0/1 columns stay, categories get a
     0/1 column each. A missing number counts as the mean of the known ones, a missing category as none.
 
-    Every setting that is None is that of the configuration: "robust" takes what twelve short runs, each of
+    Every setting that is None is that of the configuration: "robust" takes what 24 short runs, each of
     narrow networks and 15 components, agree on, with likelihoods by kind (docs/method.md), "paper" is one run
     with the settings of the study (section 2.3).
 
