@@ -80,7 +80,7 @@ def profile(
             seconds = time.perf_counter() - begin
         (file,) = Path(folder).rglob("*.xplane.pb")
         planes = list(jax.profiler.ProfileData.from_file(str(file)).planes)
-        kinds, spent = purposes(program.as_text()), Counter[str]()
+        kinds, spent = purposes(program.as_text() or ""), Counter[str]()
         for event in (event for plane in planes for line in plane.lines for event in line.events):
             if event.name in kinds:
                 spent[kinds[event.name]] += event.duration_ns / 1e3
