@@ -48,7 +48,7 @@ def variants(base: Configuration) -> dict[str, Configuration]:
     """Return what to compare by name: `base`, what one other setting makes of it, and the study's."""
     model, training, mixture = base.model, base.training, base.mixture
     epochs, first = training.max_epochs, training.of_stage(pretraining=True).max_epochs
-    runs = {6: "six"}.get(base.n_runs, str(base.n_runs))
+    runs = "six" if base.n_runs == EARLIER.n_runs else base.n_runs
     return {
         "robust": base,
         "half as long": replace(
@@ -138,7 +138,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What each part of the robust configuration brings.")
     names = list(variants(EARLIER) | variants(ROBUST))
-    parser.add_argument("--variants", nargs="+", default=list(variants(ROBUST)), choices=names)
+    parser.add_argument("--variants", nargs="+", choices=names, help="all, if none is named")
     parser.add_argument(
         "--likelihood", choices=("by-kind", "gaussian"), default=ROBUST.likelihood, help="of `robust`"
     )
@@ -159,7 +159,7 @@ def main() -> None:
     base = replace(EARLIER if options.earlier else ROBUST, likelihood=options.likelihood)
     kept, each = report.Kept(options), variants(base)
     # A setting that is the base's own changes nothing.
-    chosen = [one for one in options.variants if one == "robust" or each[one] != each["robust"]]
+    chosen = [one for one in options.variants or each if one == "robust" or each[one] != each["robust"]]
     for name in [one for one in chosen if one not in kept.found]:
         kept.found[name] = measure(x, district, each[name], robust.blocks(inputs))
         print(name, kept.found[name], flush=True)

@@ -17,14 +17,17 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import report
 
+#: Says that a process is to fit, and print what it took.
+ONE = "--one"
 #: Of a fit, in their order.
-PARTS = ("pretraining", "mixture start", "fine-tuning", "consensus", "in all")
+PARTS = ("pretraining", "mixture start", "fine-tuning", "placing and linking", "in all")
 
 
-def fit(n_visits: int, n_runs: int | None) -> None:
+def fit(n_visits: int, n_runs: int | None = None) -> None:
     """Print the seconds of each part of a fit, and its number of runs."""
     import quality
 
@@ -51,10 +54,9 @@ def fit(n_visits: int, n_runs: int | None) -> None:
     print(json.dumps({"runs": configuration.n_runs, "seconds": found}))
 
 
-def measure(source: Path, options: argparse.Namespace) -> dict[str, object]:
+def measure(source: Path, n_visits: int, n_runs: int | None) -> dict[str, Any]:
     """Return what a process of some code prints."""
-    words = ["--visits", str(options.visits), "--one"]
-    words += [] if options.runs is None else ["--runs", str(options.runs)]
+    words = [ONE, str(n_visits), *([] if n_runs is None else [str(n_runs)])]
     environment = os.environ | {"PYTHONPATH": str(source.resolve())}
     done = subprocess.run(
         [sys.executable, __file__, *words], env=environment, check=True, capture_output=True, text=True
@@ -62,29 +64,33 @@ def measure(source: Path, options: argparse.Namespace) -> dict[str, object]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def revision(source: Path) -> str:
+    """Return the revision that some code is of."""
+    words = ["git", "-C", str(source), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Seconds of each part of a robust fit.")
     parser.add_argument("--visits", type=int, default=200_000)
-    parser.add_argument("--runs", type=int, help="runs of the consensus; else those of the configuration")
     parser.add_argument("--before", type=Path, help="folder of the packages of an earlier revision")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    if options.one:
-        fit(options.visits, options.runs)
-        return
-    sources = {"now": Path(__file__).parents[1] / "src"}
+    here = Path(__file__).parents[1] / "src"
+    code = {"now": here}
     if options.before:
-        sources = {"before": options.before} | sources
-    each = {name: [] for name in sources}
+        code = {"before": options.before, "now, as many runs": here} | code
+    each: dict[str, list[dict[str, Any]]] = {name: [] for name in code}
     for _ in range(options.repeats):
-        for name, source in sources.items():
-            each[name].append(measure(source, options))
-            print(name, each[name][-1], flush=True)
+        for name, lines in each.items():
+            n_runs = each["before"][0]["runs"] if name == "now, as many runs" else None
+            lines.append(measure(code[name], options.visits, n_runs))
+            print(name, lines[-1], flush=True)
     found = {
         name: {
+            "revision": revision(code[name]),
             "runs": lines[0]["runs"],
             "seconds": {part: report.spread([line["seconds"][part] for line in lines]) for part in PARTS},
         }
@@ -94,4 +100,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if ONE in sys.argv:
+        fit(*map(int, sys.argv[2:]))
+    else:
+        main()

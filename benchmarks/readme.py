@@ -116,7 +116,10 @@ def stages(found: dict[str, Any]) -> str:
 
 def fit(found: dict[str, Any]) -> str:
     """Return a table of the parts of a fit, a column for each code."""
-    columns = {f"{name}, {one['runs']} runs, s": one["seconds"] for name, one in found["code"].items()}
+    columns = {
+        f"{name} ({one['revision']}), {one['runs']} runs, s": one["seconds"]
+        for name, one in found["code"].items()
+    }
     rows = [
         {"part": part} | {name: seconds(one[part]) for name, one in columns.items()}
         for part in next(iter(columns.values()))

@@ -31,7 +31,7 @@ KINDS = {
     "objective and its gradient": r"jvp",
     "rows, noise and what is hidden": r"gather|shuffle|random|threefry|vmap|bits|shift|xor",
 }
-PRODUCTS, REST, BETWEEN = "products", "optimizer, sums and the rest", "between programs"
+PRODUCTS, REST, BETWEEN = "products", "optimizer, sums, scoring but its layers", "between programs"
 
 
 def purposes(program: str) -> dict[str, str]:
@@ -42,7 +42,7 @@ def purposes(program: str) -> dict[str, str]:
     }
     kinds = {}
     for line in program.splitlines():
-        found = re.match(r"\s+(?:ROOT )?%(\S+) = \S+ ([\w-]+)\(", line)
+        found = re.match(r"\s+(?:ROOT )?%(\S+) = (?:\(.*?\)|\S+) ([\w-]+)\(", line)
         if not found or found[2] in ("while", "call", "conditional"):
             continue
         called = re.search(r"calls=%([\w.-]+)", line)

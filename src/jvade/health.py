@@ -20,7 +20,7 @@ ALIVE = 0.001
 #: Nats about a row that a latent must tell to count as used.
 USED = 0.05
 #: Mean adjusted Rand index of two runs below which their consensus is doubtful too: where two agreed at about
-#: a half, consensuses of twelve agreed at 0.77 to 0.93 (docs/method.md).
+#: a half, consensuses of twelve agreed at 0.77 to 0.93 (docs/method.md); not asked again of 24.
 AGREEMENT = 0.5
 #: Nats per row by which the loss of rows held out may pass that of the rows trained on, and by how many of
 #: its standard errors: of a few hundred rows, chance makes some harder than the others.
