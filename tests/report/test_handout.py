@@ -562,6 +562,8 @@ def attack(made):
             if row["group"] == "destination":
                 crossed = shares.set_index("variable").loc["cross_district"]
                 whole = whole * crossed["overall" if name == "all" else f"cluster{name}"] / 100
+                if np.isnan(whole):
+                    continue  # a share of what is left out tells nothing; the nodes do, if there are any
             shown = share * whole / 100
             cell((name, row["variable"]), shown if np.isnan(shown) else round(shown))
     for row in made.nodes.to_dict("records"):
