@@ -241,15 +241,14 @@ def of_lane(
     """
     if not 0 <= lane < len(stack.key) or not bool(found.sound[lane]):
         raise ValueError(f"lane: expected a sound one of the {len(stack.key)}, got {lane}")
-    every = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
-    params, settings = take_lane(every, slice(lane, lane + 1))
-    made = Ensemble(params, settings, architecture, None, 0, configuration.responsibilities)
+    params, settings = jax.tree.map(np.asarray, (found.finetuned.params, stack.hyperparameters))
+    made = Ensemble(params, settings, architecture, None, 0, configuration.responsibilities).alone(lane)
     labels, support = ensemble.place(made, x)
     order = np.argsort(-np.bincount(labels, minlength=architecture.n_clusters), kind="stable")
-    mixture = jax.tree.map(lambda leaf: leaf[:, order], params.mixture)
-    made = made._replace(params=params._replace(mixture=mixture))
+    mixture = jax.tree.map(lambda leaf: leaf[:, order], made.params.mixture)
+    made = made._replace(params=made.params._replace(mixture=mixture))
     labels = np.argsort(order)[labels].astype(np.int16)
-    n_clusters = int(settings.n_clusters[0])
+    n_clusters = int(settings.n_clusters[lane])
     how = stack, configuration.training
     return Clustering(labels, support, made, labels[None], [lane], found, *how, [], n_clusters, {})
 

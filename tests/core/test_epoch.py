@@ -165,7 +165,7 @@ def test_the_encoder_misses_a_share_of_the_inputs_and_the_decoder_names_all():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.25, 0.3])
-@pytest.mark.parametrize("width", [1, 6, 37])
+@pytest.mark.parametrize("width", [1, 5, 6, 37])
 def test_inputs_are_hidden_for_themselves(width, share):
     """Those of a pair of columns, of which some share a word of random bits, as often as chance has it."""
     n = 40_000

@@ -211,7 +211,7 @@ def em_step(
             joint = _expanded_log_joint(deviations, center, components, n_clusters, latent_dim)
         else:
             joint = log_joint(rows, components, n_clusters, latent_dim).T
-        # Exponentials are most of a step: they are taken once, for densities and responsibilities.
+        # The exponentials, a quarter of a step, are taken once, for densities and responsibilities.
         highest = jnp.max(joint, axis=0)
         scaled = jnp.exp(joint - highest)
         of_row = jnp.sum(scaled, axis=0)
