@@ -499,6 +499,18 @@ def test_bad_visits_stop_with_code_2_and_nothing_written(tmp_path, capsys, chang
         assert value not in err
 
 
+def test_a_run_into_its_own_visits_is_refused(tmp_path, capsys):
+    """Its tables would be read as visits the next time."""
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    visits, mapping = write_visits(tmp_path)
+    visits.rename(parts / "0.csv")
+    code, _, err = run(capsys, *SMOKE, "--visits", parts, "--mapping", mapping, "--out", parts / "results")
+    assert code == 2
+    assert "would become a part of the table" in err
+    assert [path.name for path in parts.iterdir()] == ["0.csv"]
+
+
 def test_unknown_mapping_key_and_missing_files_stop_with_code_2(tmp_path, capsys):
     visits, mapping = write_visits(tmp_path)
     mapping.write_text(mapping.read_text().replace("cost =", "costs ="))

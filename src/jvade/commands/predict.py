@@ -18,6 +18,7 @@ from jvade.commands import rows
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
 from jvade.data.mapping import read_mapping
+from jvade.data.source import check_out
 from jvade.estimator import VaDE
 from jvade.paper.settings import DeviceName
 from jvade.report.folder import MANIFEST
@@ -76,7 +77,7 @@ class PredictSettings:
             joined = [Path(join.file) for join in read_mapping(self.mapping).join]
             read |= {"a table of the mapping": joined}
             for folder in joined:
-                rows.check_out(folder, self.out)
+                check_out(folder, self.out)
         for what, paths in read.items():
             if out in [path.resolve() for path in paths if path is not None]:
                 raise InputError([f"--out: this is {what}; name another file"], "settings")

@@ -19,7 +19,7 @@ from jvade.data.engines import CSV_ENDINGS, EngineSettings, readable, scratch
 from jvade.data.errors import InputError
 from jvade.data.features import load, write_features
 from jvade.data.mapping import read_mapping
-from jvade.data.source import Head, files_of
+from jvade.data.source import Head, check_out, files_of
 from jvade.report.terminal import Terminal
 
 #: Rows in memory at a time, where they are streamed.
@@ -118,17 +118,6 @@ def check(visits: Path | None, mapping: Path | None, table: Path | None, out: Pa
     if (visits is None) != (mapping is None):
         raise InputError(["--visits and --mapping belong together; a --table needs no mapping"], "settings")
     check_out(visits or table, out)
-
-
-def check_out(source: Path | None, out: Path) -> None:
-    """Refuse an output in the folder that a table is read from: it would be read as a part of it.
-
-    Raises:
-        InputError: what to do.
-    """
-    if source is not None and source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
-        problem = f"--out: {out} would become a part of the table {source}; name a place elsewhere"
-        raise InputError([problem], "settings")
 
 
 def learned(found: Rows) -> Columns:

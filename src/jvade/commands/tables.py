@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from jvade import manifest
 from jvade.analysis import fidelity
-from jvade.commands import rows
 from jvade.data import draft, published
 from jvade.data.district import tables
 from jvade.data.engines import EngineSettings, scratch
@@ -17,6 +16,7 @@ from jvade.data.errors import InputError
 from jvade.data.features import read_visits, write_features
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Encoding
+from jvade.data.source import check_out
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
@@ -69,7 +69,7 @@ def features(settings: FeaturesSettings, terminal: Terminal) -> None:
         InputError: the visits, the mapping or the encoding cannot be used; nothing was written.
     """
     began = datetime.now(UTC)
-    rows.check_out(settings.visits, settings.out)
+    check_out(settings.visits, settings.out)
     mapping = read_mapping(settings.mapping)
     encoding = Encoding.read(settings.encoding) if settings.encoding else None
     with scratch(settings.tables) as temp:

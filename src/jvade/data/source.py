@@ -122,6 +122,17 @@ def files_of(path: Path, engine: Engine | None = None) -> tuple[list[Path], list
     return files, heads
 
 
+def check_out(source: Path | None, out: Path) -> None:
+    """Refuse an output in the folder that a table is read from: it would be read as a part of it.
+
+    Raises:
+        InputError: what to do.
+    """
+    if source is not None and source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
+        problem = f"--out: {out} would become a part of the table {source}; name a place elsewhere"
+        raise InputError([problem], "settings")
+
+
 def _files(path: Path) -> list[Path]:
     """Return the file itself, or the parts in a folder."""
     try:

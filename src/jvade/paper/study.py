@@ -7,6 +7,7 @@ from typing import Any
 
 from jvade import manifest
 from jvade.checkpoints import PRIVATE
+from jvade.data.source import check_out
 from jvade.paper import handout, page, report
 from jvade.paper.report import SHARED, ReportSettings
 from jvade.paper.settings import PaperSettings
@@ -76,6 +77,7 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         InputError: the visits or the mapping cannot be used; nothing was written.
         TrainingError: the training went non-finite; finished stages are kept.
     """
+    check_out(settings.visits, settings.folder)
     began, clock = datetime.now(UTC), time.perf_counter()
     source = cohort.describe_source(settings)
     study = Study(settings, RunFolder(settings.folder), terminal, STAGES, source)
