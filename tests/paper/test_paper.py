@@ -459,6 +459,23 @@ def test_own_visits_run_end_to_end(tmp_path, capsys):
     assert str(tmp_path) not in (out / "run.json").read_text()
 
 
+def test_computing_anew_forgets_nothing_before_the_visits_are_read(tmp_path, capsys):
+    visits, mapping = write_visits(tmp_path)
+    args = (*SMOKE, "--visits", visits, "--mapping", mapping, "--out", tmp_path / "run", "--only", "cohort")
+    assert run(capsys, *args)[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    write_visits(tmp_path, change=spoil("years", -4))
+    assert run(capsys, *args, "--no-resume")[0] == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    write_visits(tmp_path)
+    record = tmp_path / "run" / "stages" / "grid.json"  # of an earlier run
+    record.write_text("{}")
+    code, text, _ = run(capsys, *args, "--no-resume")
+    assert code == 0
+    assert "finished already" not in text
+    assert not record.exists()
+
+
 def drop(column):
     return lambda frame: frame.drop(columns=column)
 

@@ -155,14 +155,21 @@ class Study:
             path.unlink()
         shutil.rmtree(self.folder.path / PRIVATE / CHECKPOINTS, ignore_errors=True)
 
-    def bring_up_to_date(self, name: str) -> None:
-        """Compute a stage and keep its outcome, unless a finished one is there."""
-        if self.record(name) is not None:
+    def bring_up_to_date(self, name: str, anew: bool = False) -> None:
+        """Compute a stage and keep its outcome, unless a finished one is there.
+
+        Args:
+            name: of the stage.
+            anew: compute it all the same, and once that has gone well forget what is finished of all stages.
+        """
+        if not anew and self.record(name) is not None:
             return
         # What earlier runs spent on training that is resumed counts as well.
         began, clock = datetime.now(UTC), time.perf_counter() - self.checkpoints(name).seconds
         with self.terminal.step(name):
             found = self.stages[name].compute(self)
+        if anew:
+            self.forget()
         self._keep(name, found, began.isoformat(timespec="seconds"), clock)
         shutil.rmtree(self.folder.path / PRIVATE / CHECKPOINTS / name, ignore_errors=True)
         for warning in found.warnings:

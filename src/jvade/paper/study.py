@@ -82,16 +82,15 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     source = cohort.describe_source(settings)
     study = Study(settings, RunFolder(settings.folder), terminal, STAGES, source)
     names = stages_for(settings.only)
-    if not settings.resume:
-        study.forget()
-    kept = sum(study.record(name) is not None for name in names)
+    kept = sum(study.record(name) is not None for name in names) if settings.resume else 0
     if kept:
         terminal.say(
             f"{kept} of {len(names)} stages are finished already and kept; --no-resume computes them again"
         )
     try:
         for name in names:
-            study.bring_up_to_date(name)
+            # The first of all: what is finished is forgotten once the visits have been read, and not before.
+            study.bring_up_to_date(name, anew=name == "cohort" and not settings.resume)
             if name == "cohort":  # which an earlier run may have kept for settings that ask for fewer
                 settings.check_size(study.outcome("cohort").values["n_visits"])
     except KeyboardInterrupt:
