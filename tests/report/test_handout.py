@@ -21,25 +21,28 @@ from jvade import cli
 from jvade.analysis.disclosure import Rule
 from jvade.analysis.types import Figure
 from jvade.data.variables import Variable
-from jvade.paper import handout, report
+from jvade.paper import handout, report, study
 from jvade.paper.report import ReportSettings, read_types
+from jvade.paper.settings import PRESETS
 from jvade.paper.stage import read_outcome, read_record
 from jvade.paper.stages.cohort import visit_table
+from jvade.report.folder import RunFolder
 from jvade.report.handout import charts
 from jvade.report.handout.charts import Caption
 from jvade.report.handout.content import Cluster
 from jvade.report.handout.page import Page, sheets, words
+from jvade.report.terminal import Terminal
 
 #: Elements that need no end.
 VOID = {"meta", "br", "img", "input", "link", "hr"}
+RUN = ["paper", "--preset", "smoke", "--n-visits", "6000", "--only", "stability", "profiles", "latents"]
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """Return a finished run with few visits: much of it must be left out."""
     folder = tmp_path_factory.mktemp("handout") / "run"
-    only = ["--only", "stability", "profiles", "latents"]
-    cli.main(["paper", "--preset", "smoke", "--n-visits", "6000", "--out", str(folder), *only])
+    cli.main([*RUN, "--out", str(folder)])
     return folder
 
 
@@ -250,11 +253,16 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
     (run / "report" / "of_a_looser_rule.svg").touch()
+    (run / "report" / "cover_letter.txt").touch()
+    said = json.loads((run / "report" / "run.json").read_text())
+    said["files"].append("of_a_looser_rule.svg")
+    (run / "report" / "run.json").write_text(json.dumps(said))
     cli.main(["report", str(run), "--lang", "zh", "--min-patients", "20", "--rounding", "10"])
     said = capsys.readouterr().out
     assert "may be handed on" in said
     assert "had other rules (8 patients, rounded to 5): hand on one only" in " ".join(said.split())
     assert not (run / "report" / "of_a_looser_rule.svg").exists()
+    assert (run / "report" / "cover_letter.txt").exists()
     text = (run / "report" / "report.html").read_text()
     assert "少于 20 名患者" in text
     assert "The clusters" not in text
@@ -281,6 +289,36 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     assert not list(page.parent.glob("[a-z]*.csv"))
     sheet = openpyxl.load_workbook(page.with_suffix(".xlsx"))["flows"]
     assert sheet["A1"].value.startswith("NOT PROTECTED")
+
+
+def test_the_same_run_again_keeps_a_report_unless_its_rule_is_laxer(smoke, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(smoke, run)
+    page, rule = run / "report" / "report.html", {"min_patients": 8, "rounding": 5}
+    cli.main(["report", str(run), "--lang", "zh", "--min-patients", "20"])
+    before = page.read_bytes()
+    cli.main([*RUN, "--out", str(run)])
+    assert page.read_bytes() == before
+    said = " ".join(capsys.readouterr().out.split())
+    assert "report/ is of these stages already and kept" in said
+    assert "Hand on report/" in said
+    page.unlink()
+    cli.main([*RUN, "--out", str(run)])  # part of it is gone
+    assert page.read_bytes() != before
+    for laxer in (["--min-patients", "7"], ["--min-patients", "20", "--rounding", "4"]):
+        cli.main(["report", str(run), *laxer])
+        cli.main([*RUN, "--out", str(run)])
+        assert json.loads((run / "report" / "run.json").read_text())["rule"] == rule
+
+
+def test_the_report_of_a_run_asks_for_no_fewer_patients_than_the_run(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(report, "write", lambda _folder, _ran, settings: written.append(settings.rule()))
+    monkeypatch.setattr(study.Study, "record", lambda _study, name: {"key": name})
+    for asked in (20, 3):
+        settings = replace(PRESETS["smoke"], min_patients=asked)
+        study.hand_on(study.Study(settings, RunFolder(tmp_path), Terminal(), study.STAGES, {}))
+    assert written == [Rule(20, 5), Rule(8, 5)]
 
 
 def test_records_are_counted_where_there_is_no_patient(outcomes, smoke):

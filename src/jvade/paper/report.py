@@ -16,7 +16,7 @@ from jvade.analysis.disclosure import Rule
 from jvade.data import published
 from jvade.data.errors import InputError
 from jvade.paper.stage import read_outcome, read_record
-from jvade.report.folder import RunFolder
+from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.handout.export import png
 from jvade.report.handout.page import Language, Page, sheets
 
@@ -103,6 +103,22 @@ def _rules(run_folder: Path) -> list[Rule]:
         return []
 
 
+def rule_of(run_folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> Rule | None:
+    """Return the rule of the report that a run has of these stages; None if it has no whole one of them."""
+    folder, keys = run_folder / SHARED, {name: record["key"] for name, record in stages.items()}
+    made = _made(folder)
+    whole = made.get("run") == keys and all((folder / name).is_file() for name in made["files"])
+    return Rule(**made["rule"]) if whole else None
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a report; empty if there is none to be read."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
 def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) -> Path:
     """Write page, tables, pictures and manifest; return the page.
 
@@ -136,7 +152,8 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     page = Page(made, settings.lang, date.today().isoformat())
     # A file may be opened where no reader chooses the language, and no browser the font.
     language = "zh" if settings.font and settings.lang != "en" else "en"
-    drawn = {name: str(one) for name, one in Page(made, language, page.made).pictures().items() if one}
+    pictures = Page(made, language, page.made).pictures()
+    drawn = {name: str(one) for name, one in pictures.items() if one}
     try:
         pixels = {name: png(svg, settings.font) for name, svg in drawn.items()}
     except ValueError as error:
@@ -145,9 +162,13 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         rules = [manifest.plain(one) for one in dict.fromkeys([*_rules(run_folder), rule])]
         atomic.write(run_folder / RULES, lambda path: path.write_text(json.dumps(rules), encoding="utf-8"))
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
+    tables, mark = sheets(page), "NOT_PROTECTED_" if settings.not_protected else ""
+    # What an earlier report wrote, by another rule, or may have before it was stopped; and nothing else.
+    earlier = [f"{mark}{name}.{kind}" for name in pictures for kind in ("svg", "png")]
+    for name in (*earlier, *_made(folder.path).get("files", [])):
+        (folder.path / name).unlink(missing_ok=True)
     folder.begin()
     html = folder.text("report.html", page.html())
-    tables, mark = sheets(page), "NOT_PROTECTED_" if settings.not_protected else ""
     for name, table in tables.items():
         folder.table(f"{mark}{name}", table)
     folder.file("report.xlsx", lambda path: _excel(path, tables, settings.not_protected))
@@ -167,9 +188,6 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
             "types": manifest.key(types=[manifest.plain(one) for one in care_types]),
         }
     )
-    for path in folder.path.iterdir():  # of an earlier report, by another rule
-        if path.is_file() and path.name not in folder.written:
-            path.unlink()
     return html
 
 

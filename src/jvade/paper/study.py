@@ -108,13 +108,7 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     with terminal.step("results page"):
         page.write(study, current, drawn)
     if set(handout.STAGES) <= set(current):
-        with terminal.step("report"):
-            stages = {name: study.record(name) for name in handout.STAGES}
-            ran = {"settings": manifest.plain(settings), "stages": stages}
-            warning = report.other_rules(study.folder.path, ReportSettings().rule())
-            report.write(study.folder.path, ran, ReportSettings())
-        if warning:
-            terminal.say(f"  {warning}", "yellow")
+        hand_on(study)
     finish(study, current, began, clock)
     page.summarise(study, current)
     terminal.say(
@@ -122,6 +116,25 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         f"{manifest.peak_memory_gb():.1f} GB at the most. Hand on {SHARED}/; the rest is for you."
     )
     return study.folder
+
+
+def hand_on(study: Study) -> None:
+    """Write the report, by a rule that asks for no fewer patients than the run.
+
+    One of the same stages stays if its rule is as strict: an analyst may have made it by other settings.
+    """
+    root, terminal = study.folder.path, study.terminal
+    stages = {name: study.record(name) or {} for name in handout.STAGES}
+    settings = ReportSettings(min_patients=max(study.settings.min_patients, ReportSettings.min_patients))
+    asked, made = settings.rule(), report.rule_of(root, stages)
+    if made and made.min_patients >= asked.min_patients and made.rounding >= asked.rounding:
+        terminal.say(f"{SHARED}/ is of these stages already and kept; `jvade report` writes it again")
+        return
+    warning = report.other_rules(root, asked)
+    with terminal.step("report"):
+        report.write(root, {"settings": manifest.plain(study.settings), "stages": stages}, settings)
+    if warning:
+        terminal.say(f"  {warning}", "yellow")
 
 
 def draw(study: Study, name: str) -> Iterable[str]:
