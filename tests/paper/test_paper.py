@@ -295,9 +295,13 @@ def test_only_brings_up_to_date_what_is_asked_for(tmp_path, capsys):
     assert "## Data" in (out / "paper.md").read_text()
     code, text, _ = run(capsys, *SMOKE, "--out", out, "--only", "cohort")
     assert "1 of 1 stages are finished already" in text
+    assert "report/" not in text
+    (out / "report").mkdir()  # of other stages
     code, text, _ = run(capsys, *SMOKE, "--out", out, "--only", "cohort", "--no-resume")
     assert code == 0
     assert "finished already" not in text
+    assert "report/ is of an earlier run and not of this one." in text
+    assert "Hand on" not in text
     code, _, err = run(capsys, *SMOKE, "--out", out, "--only", "cohort", "--kmeans-clusters", "5000")
     assert code == 2
     assert "too few for 5000 clusters" in err

@@ -107,13 +107,16 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         drawn = {name: list(draw(study, name)) for name in current}
     with terminal.step("results page"):
         page.write(study, current, drawn)
+    stale = (settings.folder / SHARED).is_dir()
+    handed_on = f"{SHARED}/ is of an earlier run and not of this one." if stale else ""
     if set(handout.STAGES) <= set(current):
         hand_on(study)
+        handed_on = f"Hand on {SHARED}/; the rest is for you."
     finish(study, current, began, clock)
     page.summarise(study, current)
     terminal.say(
         f"\nStart with {settings.folder / 'paper.html'}; {time.perf_counter() - clock:.0f} s, "
-        f"{manifest.peak_memory_gb():.1f} GB at the most. Hand on {SHARED}/; the rest is for you."
+        f"{manifest.peak_memory_gb():.1f} GB at the most. {handed_on}".rstrip()
     )
     return study.folder
 
