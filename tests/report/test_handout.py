@@ -311,6 +311,20 @@ def test_the_same_run_again_keeps_a_report_unless_its_rule_is_laxer(smoke, tmp_p
         assert json.loads((run / "report" / "run.json").read_text())["rule"] == rule
 
 
+def test_a_run_whose_report_cannot_be_made_is_finished(smoke, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(smoke, run)
+    (run / "report" / "report.html").unlink()  # so that it is written again
+    with monkeypatch.context() as patched:
+        patched.setattr(handout, "make", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            cli.main([*RUN, "--out", str(run)])
+    ran = json.loads((run / "run.json").read_text())
+    assert ran["shareable"] == []
+    assert "run.json" not in ran["files"]
+    cli.main(["report", str(run)])
+
+
 def test_the_report_of_a_run_asks_for_no_fewer_patients_than_the_run(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(report, "write", lambda _folder, _ran, settings: written.append(settings.rule()))

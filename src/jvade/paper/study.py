@@ -1,7 +1,7 @@
 """The study from end to end: stages in order, what is kept of earlier runs, figures, page, manifest."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from jvade.paper.stages import (
     stability,
     training,
 )
-from jvade.report.folder import RunFolder
+from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.terminal import Terminal
 
 __all__ = ["STAGES", "run", "stages_for"]
@@ -109,10 +109,11 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         page.write(study, current, drawn)
     stale = (settings.folder / SHARED).is_dir()
     handed_on = f"{SHARED}/ is of an earlier run and not of this one." if stale else ""
+    finish(study, current, began, clock)  # first, so that a report that cannot be made spoils no run
     if set(handout.STAGES) <= set(current):
         hand_on(study)
         handed_on = f"Hand on {SHARED}/; the rest is for you."
-    finish(study, current, began, clock)
+        finish(study, current, began, clock, [f"{SHARED}/"])
     page.summarise(study, current)
     terminal.say(
         f"\nStart with {settings.folder / 'paper.html'}; {time.perf_counter() - clock:.0f} s, "
@@ -147,14 +148,16 @@ def draw(study: Study, name: str) -> Iterable[str]:
         yield title
 
 
-def finish(study: Study, current: list[str], began: datetime, clock: float) -> None:
+def finish(
+    study: Study, current: list[str], began: datetime, clock: float, shareable: Sequence[str] = ()
+) -> None:
     """Write the manifest: from here on the folder is a finished run of the stages it names."""
     records = {name: study.record(name) or {} for name in current}
     root = study.folder.path
     beside = [*(root / RECORDS).glob("*.jsonl"), *root.glob(report.RULES)]
     files = sorted(
         {file for record in records.values() for file in record["files"]}
-        | {*study.folder.written, *(path.relative_to(root).as_posix() for path in beside)}
+        | {*study.folder.written, *(path.relative_to(root).as_posix() for path in beside)} - {MANIFEST}
     )
     values = study.outcome("cohort").values
     study.folder.finish(
@@ -182,7 +185,7 @@ def finish(study: Study, current: list[str], began: datetime, clock: float) -> N
             "warnings": [
                 f"{name}: {text}" for name, record in records.items() for text in record["warnings"]
             ],
-            "shareable": [f"{SHARED}/"] if set(handout.STAGES) <= set(current) else [],
+            "shareable": list(shareable),
             "private": [file for file in files if file.startswith(PRIVATE)],
         },
         [file for file in files if not file.startswith(PRIVATE)],
