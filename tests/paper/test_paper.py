@@ -24,8 +24,9 @@ from jvade.core.layout import take_lane
 from jvade.data.variables import Account, Variable, VisitTable
 from jvade.paper import study
 from jvade.paper.settings import PRESETS, PaperSettings
-from jvade.paper.stages.cohort import describe_source, variables
+from jvade.paper.stages.cohort import Cohort, describe_source, variables
 from jvade.paper.stages.grid import doubtful
+from jvade.paper.stages.profiles import _described, printed
 from jvade.report.folder import RunFolder
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -349,6 +350,17 @@ def test_a_variable_that_few_patients_have_is_blank_in_table_2():
     unknown = VisitTable(frame.drop(columns="patient"), inputs, (), Account(5, 0, (), 5))
     got = variables(unknown, dataclasses.replace(PRESETS["smoke"], min_patients=2)).set_index("variable")
     assert got.loc["rare", "mean"] == 40
+
+
+def test_a_place_that_no_visit_has_has_no_row_in_table_7():
+    """Codes of one's own: a row of the study's would say 0 %, and mean nothing."""
+    zones = pd.Series(["north", "outer", None, "south"], dtype="category")
+    frame = pd.DataFrame({"cross_district": [True, False, True, True], "zone": zones, "destination": None})
+    table = VisitTable(frame, (), ("zone", "destination"), Account(4, 0, (), 4))
+    assert [row.variable for row in printed(table)] == ["cross_district", "outer"]
+    columns, _ = _described(Cohort(table, None, None, None))
+    assert columns["outer"].tolist() == [0, 1, 0, 0]
+    assert columns.columns.tolist() == ["cross_district", "outer"]
 
 
 def test_a_stage_brings_what_it_needs():

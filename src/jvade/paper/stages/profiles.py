@@ -16,7 +16,8 @@ from jvade.paper.stages import cohort
 from jvade.paper.stages.cohort import Cohort
 from jvade.report.figures import clusters
 
-#: Rows that Table 7 has beside the inputs: an extra column, its group, and words for each of its values.
+#: Rows that Table 7 has beside the inputs: an extra column, its group, and words for each of its values. They
+#: are the study's: a column with codes of one's own may have none of them.
 DESCRIBED = {
     "zone": (
         "residence",
@@ -47,13 +48,18 @@ def printed(table: VisitTable) -> list[Row]:
         for v in (CROSS_DISTRICT, *table.inputs)
         if v.group != "residence"
     ]
-    for extra, (group, values) in DESCRIBED.items():
-        if extra in table.extras:
-            unit = "percent" if extra == "zone" else "percent of cross-district visits"
-            rows += [Row(group, value, unit, 100.0) for value in values]
+    for extra, (group, _) in DESCRIBED.items():
+        unit = "percent" if extra == "zone" else "percent of cross-district visits"
+        rows += [Row(group, value, unit, 100.0) for value in present(table, extra)]
     order = {name: place for place, name in enumerate(published.load("table7_profiles")["variable"])}
     later = [*GROUPS, *dict.fromkeys(row.group for row in rows)]
     return sorted(rows, key=lambda row: (later.index(row.group), order.get(row.variable, len(order))))
+
+
+def present(table: VisitTable, extra: str) -> list[str]:
+    """Return the values of `DESCRIBED` that the visits have."""
+    values = DESCRIBED[extra][1] if extra in table.extras else ()
+    return [value for value in values if np.any(table.frame[extra] == value)]
 
 
 def described(study: Study) -> tuple[pd.DataFrame, list[Row]]:
@@ -66,11 +72,10 @@ def _described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
     columns = {
         row.variable: frame[row.variable].to_numpy(np.float32) for row in rows if row.variable in frame
     }
-    for extra, (_, values) in DESCRIBED.items():
-        if extra in visits.table.extras:
-            counted = np.ones(len(frame), bool) if extra == "zone" else visits.table.outcome
-            for value in values:
-                columns[value] = np.where(counted, np.asarray(frame[extra] == value), np.nan)
+    for extra in DESCRIBED:
+        counted = np.ones(len(frame), bool) if extra == "zone" else visits.table.outcome
+        for value in present(visits.table, extra):
+            columns[value] = np.where(counted, np.asarray(frame[extra] == value), np.nan)
     return pd.DataFrame(columns), rows
 
 
