@@ -24,7 +24,7 @@ from jvade.core.layout import take_lane
 from jvade.data.variables import Account, Variable, VisitTable
 from jvade.paper import study
 from jvade.paper.settings import PRESETS, PaperSettings
-from jvade.paper.stages.cohort import Cohort, describe_source, variables
+from jvade.paper.stages.cohort import Cohort, describe_source, read, variables
 from jvade.paper.stages.grid import doubtful
 from jvade.paper.stages.profiles import _described, printed
 from jvade.report.folder import RunFolder
@@ -473,6 +473,15 @@ def test_own_visits_run_end_to_end(tmp_path, capsys):
     assert got["input"]["visits"]["name"] == "visits.csv"
     assert len(got["input"]["visits"]["sha256"]) == 64
     assert str(tmp_path) not in (out / "run.json").read_text()
+
+
+def test_a_code_of_few_rows_of_ones_own_is_pooled(tmp_path):
+    visits, mapping = write_visits(tmp_path, change=spoil("home", "SENTINEL", range(7)))
+    mapping.write_text(MAPPING + '[subdistrict]\ncolumn = "home"\n')
+    settings = PaperSettings(visits=visits, mapping=mapping)
+    assert {*read(settings)[0].levels["subdistrict"]} == {"a", "b", "other"}
+    table, _, _ = read(dataclasses.replace(settings, min_patients=7))
+    assert {*table.levels["subdistrict"]} == {"a", "b", "SENTINEL"}
 
 
 def test_computing_anew_forgets_nothing_before_the_visits_are_read(tmp_path, capsys):

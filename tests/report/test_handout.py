@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from html.parser import HTMLParser
 
@@ -411,6 +411,50 @@ def bare(outcomes, labels, patients=None):
         "profiles": outcomes["profiles"],
         "stability": stability,
     }
+
+
+def with_codes(outcomes, **codes):
+    """Return outcomes of visits in two clusters that also know these codes: zone, destination, a ward."""
+    visits = outcomes["cohort"].frames["visits"]
+    labels = 1 + np.random.default_rng(0).integers(0, 2, len(visits))
+    given = bare(outcomes, labels, visits["patient"].to_numpy())
+    cohort = given["cohort"]
+    frame = cohort.frames["visits"].assign(**codes)
+    inputs = [Variable(name, name, "residence", "binary") for name in codes if name.startswith("ward")]
+    extras = [name for name in codes if not name.startswith("ward")]
+    values = {"inputs": [*cohort.values["inputs"], *map(asdict, inputs)], "extras": extras}
+    given["cohort"] = replace(cohort, frames={"visits": frame}, values=cohort.values | values)
+    return given
+
+
+@pytest.mark.parametrize("column", ["zone", "destination", "ward"])
+def test_a_code_of_few_patients_has_no_name(outcomes, smoke, column):
+    visits = outcomes["cohort"].frames["visits"]
+    patients, crossed = visits["patient"].to_numpy(), visits["cross_district"].to_numpy(bool)
+    few = np.isin(patients, np.unique(patients[crossed])[:4])
+    names = ("north", "east", "south")
+    places = np.where(few, "SENTINEL", np.array([*names, "west"])[patients % 4])
+    if column == "ward":
+        codes = {f"ward_{name}": (places == name).astype(np.uint8) for name in ("SENTINEL", *names)}
+    else:
+        codes = {"zone": "here", column: places}
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    given = with_codes(outcomes, **codes)
+    made = handout.make(given, ran, Rule(), read_types(None))
+    page = Page(made, "both", "")
+    tables = "".join(table.to_csv() for table in sheets(page).values())
+    assert "SENTINEL" not in page.html() + tables
+    assert any(name in tables for name in names)
+    if column != "ward":
+        assert "left out" in made.nodes["node"].tolist()
+        assert "不予公布" in tables
+        for key, (low, high) in attack(made).items():
+            assert high - low >= made.rule.min_patients - 1 - 1e-6, key
+    for cluster in made.clusters:  # no zero of it decides on a type either
+        assert np.isnan([cluster.figures[name].value for name in codes if "SENTINEL" in name]).all()
+    # Where nothing is left out, all is there.
+    free = Page(handout.make(given, ran, Rule(1, 1), read_types(None)), "en", "")
+    assert "SENTINEL" in sheets(free)["flows" if column != "ward" else "profiles"].to_csv()
 
 
 @pytest.mark.parametrize(("n_clusters", "n_visits"), [(1, 1500), (2, 1500), (3, 21)])

@@ -355,6 +355,12 @@ class Protected:
         """Return the patients of a cell as published; NaN where it is left out, 0 where it is empty."""
         return self._published(self.counts.patients, dimensions)
 
+    def untold(self) -> set[tuple[str, str]]:
+        """Return the values of dimensions that visits have, and of which no number is published."""
+        cells = list(zip(self.counts.cells, self.hidden.tolist(), strict=True))
+        published = {one for cell, out in cells if not out for one in cell}
+        return {one for cell, _ in cells for one in cell} - published
+
     def share(self, of: Mapping[str, str], **dimensions: str) -> float:
         """Return a cell as a percentage of another; of published counts, NaN where one is left out."""
         whole = self.visits(**of)

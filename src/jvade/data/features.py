@@ -60,6 +60,7 @@ def read_visits(
     mapping: Mapping,
     levels: Levels | None = None,
     settings: EngineSettings | None = None,
+    min_rows: int = 1,
 ) -> VisitTable:
     """Read a table of visits.
 
@@ -68,6 +69,7 @@ def read_visits(
         mapping: which column plays which part.
         levels: `VisitTable.levels` of an earlier file, to get exactly the inputs it had.
         settings: where the table is computed.
+        min_rows: of a code that gets an input; rarer ones are pooled.
 
     Returns:
         The visits that passed the filters and the checks and have a cost, in the order of the file.
@@ -77,7 +79,7 @@ def read_visits(
     """
     with scratch(settings) as folder:
         out = folder / "features.parquet"
-        features = write_features(path, mapping, out, levels, settings)
+        features = write_features(path, mapping, out, levels, settings, min_rows)
         return load(out, features)
 
 
@@ -92,13 +94,13 @@ def write_features(
     """Write the features of a table of visits, in original units, as Parquet (Spark: a folder of parts).
 
     Args:
-        path: as for `read_visits`, and so are `mapping`, `levels` and `settings`.
+        path: as for `read_visits`, and so are `mapping`, `levels`, `settings` and `min_rows`.
         mapping: which column plays which part.
         out: the file to write: `row`, `patient` (a number that says nothing about who it is), the inputs
             (0/1 ones as booleans), `cross_district` and the extras.
         levels: of an earlier file.
         settings: where the table is computed.
-        min_rows: of a code that gets an input; rarer ones are pooled.
+        min_rows: of a code that gets an input.
 
     Raises:
         InputError: as `read_visits`; nothing was written.

@@ -22,8 +22,15 @@ from jvade.report.handout.content import Cluster, Fact, Handout
 #: A flag of each visit, as a dimension.
 NO, YES = "no", "yes"
 HOME, ELSEWHERE, UNKNOWN, NONE = "home", "elsewhere", "unknown", "none"
+UNKNOWN_PLACE = "unknown destination"
+#: Places that are no codes of the visits.
+NO_CODES = (HOME, ELSEWHERE, UNKNOWN, NONE, UNKNOWN_PLACE)
 #: Dimensions of the flows.
 ORIGIN, DESTINATION, LEVEL = "origin", "destination", "level"
+#: Groups of the profile whose names are codes of the visits: that of a code of few patients may tell of them.
+CODED = ("residence", "destination", "further")
+#: What all places are called together of which no number is published.
+LEFT_OUT = "left out"
 #: A fact tells a cluster from all visits by at least so many standard deviations; so many are told.
 LEAST_EFFECT, MOST_FACTS = 0.1, 5
 #: Visits from which a mean is told to a tenth; 1 over it is less than that.
@@ -50,6 +57,9 @@ def make(
     published = disclosure.publish(disclosure.count(counted.dimensions, counted.families, patients), rule)
     profile, spreads = _profile(table, counted, published)
     shown = [name.removeprefix("cluster") for name in profile if name.startswith("cluster")]
+    codes, untold = profile.loc[profile["group"].isin(CODED), "variable"], published.untold()
+    unnamed = profile["variable"].isin([name for name in codes if counted.of[name] in untold])
+    profile.loc[unnamed, [*(f"cluster{name}" for name in shown), "overall"]] = np.nan  # zeros among them
     figures = {
         name: {
             row["variable"]: Figure(row[f"cluster{name}"], row["overall"])
@@ -74,6 +84,7 @@ def make(
     # The run's own order is that of exact rates. The labels alone say what it is replaced by.
     rng = np.random.default_rng(np.frombuffer(hashlib.sha256(labels.tobytes()).digest(), np.uint32))
     clusters, new = _numbered([clusters[i] for i in rng.permutation(len(clusters))], by_rate)
+    profile = profile.loc[~unnamed]
     profile = profile.rename(columns={f"cluster{old}": f"cluster{name}" for old, name in new.items()})
     order = [f"cluster{cluster.name}" for cluster in clusters]
     profile = profile.reindex(columns=[*(name for name in profile if name not in order), *order])
@@ -88,7 +99,9 @@ def make(
         hexagons["cluster"] = hexagons["cluster"].replace({int(old): int(name) for old, name in new.items()})
     moved = latents.tables.get("cluster_traversal")
     if moved is not None:
-        moved = moved.loc[moved["cluster"].astype(str).isin(shown)]
+        moved = moved.loc[
+            moved["cluster"].astype(str).isin(shown) & moved["variable"].isin(profile["variable"])
+        ]
         moved = moved.assign(cluster=moved["cluster"].astype(str).replace(new))
         moved = moved.sort_values("cluster", key=lambda names: names.astype(int), kind="stable")
     return Handout(
@@ -182,7 +195,7 @@ class Tables:
         places[1:-1] = [f"{name}_" if name in (HOME, ELSEWHERE) else name for name in places[1:-1]]
         codes = np.where(crossed, (going.codes + 1) if going else len(places) - 1, 0)
         if going and UNKNOWN in going.values:
-            places[1 + list(going.values).index(UNKNOWN)] = "unknown destination"
+            places[1 + list(going.values).index(UNKNOWN)] = UNKNOWN_PLACE
         self.dimensions[DESTINATION] = Dimension(codes, places)
         self.families.append(("cluster", OUTCOME, DESTINATION))
         self.of |= {value: (DESTINATION, value) for value in profiles.DESCRIBED["destination"][1]}
@@ -331,7 +344,11 @@ def _facts(figures: Mapping[str, Figure], spreads: Mapping[str, float]) -> list[
 def _flows(
     counted: Tables, published: Protected, clusters: Sequence[str | None]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return flows and nodes of all visits and of each cluster, as published."""
+    """Return flows and nodes of all visits and of each cluster, as published.
+
+    Places of which no number is published have no name either: together they are one node.
+    """
+    places = {one for one in published.untold() if one[0] in (ORIGIN, DESTINATION) and one[1] not in NO_CODES}
     steps = [(0, ORIGIN), (1, DESTINATION), (2, counted.level)]
     steps = [(step, name) for step, name in steps if name in counted.dimensions]
     nodes, flows = [], []
@@ -341,17 +358,23 @@ def _flows(
             for value in counted.dimensions[name].values:
                 visits = published.visits(**of, **{name: value})
                 if visits != 0:
-                    nodes.append((cluster or "all", step, value, counted.labels.get(value, value), visits))
+                    node = LEFT_OUT if (name, value) in places else value
+                    nodes.append((cluster or "all", step, node, counted.labels.get(node, node), visits))
         for (step, one), (_, two) in pairwise(steps):
             for a in counted.dimensions[one].values:
                 for b in counted.dimensions[two].values:
                     visits = published.visits(**of, **{one: a, two: b})
                     if visits != 0:
-                        flows.append((cluster or "all", step + 1, a, b, visits))
+                        ends = [LEFT_OUT if end in places else end[1] for end in ((one, a), (two, b))]
+                        flows.append((cluster or "all", step + 1, *ends, visits))
     return (
-        pd.DataFrame(flows, columns=pd.Index(["cluster", "step", "from_node", "to_node", "visits"])),
-        pd.DataFrame(nodes, columns=pd.Index(["cluster", "step", "node", "label", "visits"])),
+        _table(flows, ("cluster", "step", "from_node", "to_node", "visits")),
+        _table(nodes, ("cluster", "step", "node", "label", "visits")),
     )
+
+
+def _table(lines: Sequence[tuple], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(lines, columns=pd.Index(columns)).drop_duplicates(ignore_index=True)
 
 
 def _hexagons(hexagons: pd.DataFrame, shown: Sequence[int], rule: Rule) -> pd.DataFrame:

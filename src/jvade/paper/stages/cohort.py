@@ -55,7 +55,12 @@ def describe_source(settings: PaperSettings) -> dict[str, Any]:
 def read(settings: PaperSettings) -> tuple[VisitTable, np.ndarray | None, dict[str, int]]:
     """Read or simulate the visits; return them, their planted types, and counts of the simulation."""
     if settings.visits is not None and settings.mapping is not None:
-        table = read_visits(settings.visits, read_mapping(settings.mapping), settings=settings.tables)
+        table = read_visits(
+            settings.visits,
+            read_mapping(settings.mapping),
+            settings=settings.tables,
+            min_rows=settings.min_patients,  # a rare code may be a person, and tables have its name
+        )
         return table, None, {}
     with scratch(settings.tables) as temp:
         district = temp / "district"

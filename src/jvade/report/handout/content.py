@@ -32,7 +32,7 @@ class Cluster:
         name: its number.
         visits: rounded.
         patients: rounded; NaN where unknown.
-        figures: of its profile, by variable.
+        figures: of its profile, by variable; NaN of a code that has no row there, for few patients have it.
         facts: those that tell it apart most, the strongest first.
         care_type: the type it is of; None if no type of the list fits.
         undecided: whether one might fit, if figures were told that are left out.
@@ -60,7 +60,8 @@ class Handout:
         patients: all of them, rounded; NaN where unknown.
         clusters: that may be shown, by number.
         left_out: how many have too few patients to be shown.
-        profile: a row per variable: group, variable, label, unit, a column per cluster, overall, cv.
+        profile: a row per variable: group, variable, label, unit, a column per cluster, overall, cv; no row
+            of a code of which no number may be told.
         flows: a row per flow and cluster ("all" among them): cluster, from_node, to_node, step (1: from
             residence, 2: to the level), visits; NaN where left out.
         nodes: a row per node: cluster, step (0 residence, 1 destination, 2 level), node, label, visits.

@@ -296,10 +296,10 @@ class Page:
         groups = dict(zip(profile["variable"], profile["group"], strict=True))
         for group in ("institution", "diagnosis", "residence"):
             own = {
-                name: figure.value
-                for name, figure in cluster.figures.items()
+                name: cluster.figures[name].value
+                for name in groups
                 if groups[name] == group
-                and not math.isnan(figure.value)
+                and not math.isnan(cluster.figures[name].value)
                 and not name.startswith("subdistrict")
             }
             # Only where all of the group may be told, and its most frequent beats "none of these".
