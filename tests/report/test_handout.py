@@ -457,6 +457,33 @@ def test_a_code_of_few_patients_has_no_name(outcomes, smoke, column):
     assert "SENTINEL" in sheets(free)["flows" if column != "ward" else "profiles"].to_csv()
 
 
+def test_the_less_common_of_many_places_are_together(outcomes, smoke):
+    visits = outcomes["cohort"].frames["visits"]
+    rng, ran = np.random.default_rng(0), json.loads((smoke / "run.json").read_text())["settings"]
+    n_places = 300
+    of_patient = np.minimum(rng.geometric(0.15, 1 + visits["patient"].max()), n_places)
+    zones = np.char.add("zone ", of_patient.astype(str))[visits["patient"]].astype(object)
+    going = np.char.add("hospital ", rng.integers(0, n_places, len(visits)).astype(str)).astype(object)
+    going[rng.random(len(visits)) < 0.1] = None
+    made = handout.make(
+        with_codes(outcomes, zone=zones, destination=going), ran, Rule(1, 1), read_types(None)
+    )
+    nodes = made.nodes.query("cluster == 'all'").set_index("node")["visits"]
+    crossed = visits["cross_district"].to_numpy(bool)
+    counts = pd.Series(zones).value_counts()
+    kept = {name: nodes[name] for name in nodes.index if name.startswith("zone")}
+    assert kept == counts.head(11).to_dict()
+    assert made.nodes.query("cluster == 'all' and step == 1").shape[0] == 1 + 11 + 2
+    others = made.nodes.query("cluster == 'all' and node == 'other places'").set_index("step")["visits"]
+    assert others[0] == counts.iloc[11:].sum()
+    assert others[1] + nodes.filter(like="hospital").sum() + nodes["unknown destination"] == crossed.sum()
+    text = Page(made, "both", "").html()
+    assert "the others are put together" in text
+    assert "其余合并" in text
+    few = Page(handout.make(with_codes(outcomes, zone=zones), ran, Rule(), read_types(None)), "both", "")
+    assert "the others are put together" in few.html()
+
+
 @pytest.mark.parametrize(("n_clusters", "n_visits"), [(1, 1500), (2, 1500), (3, 21)])
 def test_visits_that_know_little_have_a_report_too(outcomes, smoke, n_clusters, n_visits):
     labels = 1 + np.arange(n_visits) % n_clusters  # of 21 visits, no cluster has enough to be shown

@@ -23,8 +23,10 @@ from jvade.report.handout.content import Cluster, Fact, Handout
 NO, YES = "no", "yes"
 HOME, ELSEWHERE, UNKNOWN, NONE = "home", "elsewhere", "unknown", "none"
 UNKNOWN_PLACE = "unknown destination"
+#: All but the most common of more places than there may be: to protect hundreds of them would not end.
+OTHERS, MOST_PLACES = "other places", 12
 #: Places that are no codes of the visits.
-NO_CODES = (HOME, ELSEWHERE, UNKNOWN, NONE, UNKNOWN_PLACE)
+NO_CODES = (HOME, ELSEWHERE, UNKNOWN, NONE, UNKNOWN_PLACE, OTHERS)
 #: Dimensions of the flows.
 ORIGIN, DESTINATION, LEVEL = "origin", "destination", "level"
 #: Groups of the profile whose names are codes of the visits: that of a code of few patients may tell of them.
@@ -186,8 +188,8 @@ class Tables:
         crossed = table.outcome
         self.dimensions[OUTCOME] = Dimension(crossed.astype(np.int64), [NO, YES])
         self.of[OUTCOME] = (OUTCOME, YES)
-        going = (
-            _codes(frame[DESTINATION].to_numpy(object), profiles.DESCRIBED[DESTINATION][1])
+        going = (  # of the visits that go anywhere
+            _codes(frame[DESTINATION].where(crossed).to_numpy(object), profiles.DESCRIBED[DESTINATION][1])
             if DESTINATION in table.extras
             else None
         )
@@ -253,13 +255,18 @@ def _exclusive(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
 
 
 def _codes(words: np.ndarray, first: Iterable[str]) -> Dimension:
-    """Return a column of words as a dimension: some in their order, then the others by name."""
+    """Return a column of words as a dimension: some in their order, the others by name, the rest of many."""
     found, names = pd.factorize(words)
-    first = list(first)
+    names, first = [str(name) for name in names], list(first)
+    if len(names) > MOST_PLACES:
+        visits = dict(zip(names, np.bincount(found[found >= 0]).tolist(), strict=True))
+        common = sorted(names, key=lambda name: (-visits[name], name))[: MOST_PLACES - 1]
+        names = [name if name in common else OTHERS for name in names]
     order = sorted(
-        map(str, names), key=lambda name: (first.index(name) if name in first else len(first), name)
+        {*names},
+        key=lambda name: (first.index(name) if name in first else len(first), name == OTHERS, name),
     )
-    place = np.array([order.index(str(name)) for name in names] + [len(order)], np.int64)
+    place = np.array([order.index(name) for name in names] + [len(order)], np.int64)
     return Dimension(place[found], [*order, UNKNOWN] if (found < 0).any() else order)
 
 

@@ -433,7 +433,8 @@ class Page:
             ]
         else:
             lines = [self._sentence("unprotected")]
-        more = [] if handout.has_patients else ["no_patients"]
+        more = ["pooled"] * bool((handout.nodes["node"] == "other places").any())
+        more += [] if handout.has_patients else ["no_patients"]
         more += ["groups", "causes"] + ["simulated"] * bool(handout.about["simulated"])
         return lines + [self._sentence(key) for key in more]
 
