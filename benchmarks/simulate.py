@@ -19,7 +19,7 @@ from jvade import manifest
 from jvade.data.district import tables
 
 
-def measure(n_visits: int, seed: int) -> dict[str, float]:
+def measure(n_visits: int, seed: int) -> dict[str, float | None]:
     """Write one district and return what it cost."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()

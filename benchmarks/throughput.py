@@ -70,7 +70,7 @@ def prepare(name: str, task: Task) -> float:
     return call()[0]
 
 
-def call() -> tuple[float, np.ndarray, float]:
+def call() -> tuple[float, np.ndarray, float | None]:
     """Return the seconds and losses of one call of this process's program, and the peak memory in GB."""
     begin = time.perf_counter()
     losses = _run()
@@ -97,7 +97,7 @@ def measure(runs: Sequence[tuple[str, Task]], repeats: int) -> list[dict[str, An
 
 
 def describe(
-    name: str, task: Task, first: float, calls: Sequence[tuple[float, np.ndarray, float]]
+    name: str, task: Task, first: float, calls: Sequence[tuple[float, np.ndarray, float | None]]
 ) -> dict[str, Any]:
     """Return what the calls of one program show."""
     seconds, losses, memory = zip(*calls, strict=True)

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import re
-import resource
 import sys
 from datetime import datetime
 from functools import cache
@@ -115,7 +114,7 @@ def of_training(began: datetime, seconds: dict[str, float], settings: Any, sourc
         "jvade": __version__,
         "began": began.isoformat(timespec="seconds"),
         "seconds": seconds,
-        "peak_memory_gb": round(peak_memory_gb(), 2),
+        "peak_memory_gb": peak_memory_gb(),
         "device": device(),
         "versions": versions(),
         "settings": plain(settings),
@@ -123,12 +122,16 @@ def of_training(began: datetime, seconds: dict[str, float], settings: Any, sourc
     }
 
 
-def peak_memory_gb() -> float:
-    """Return the largest resident memory of this process so far, in 10^9 bytes."""
+def peak_memory_gb() -> float | None:
+    """Return the largest resident memory of this process, in 10^9 bytes; None where it is not counted."""
     status = Path("/proc/self/status")
     if status.exists():  # where `ru_maxrss` counts the process that started this one too
         peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
         if peak is not None:
-            return int(peak[1]) * 1024 / 1e9
+            return round(int(peak[1]) * 1024 / 1e9, 2)
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has none
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e9, 2)

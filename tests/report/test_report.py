@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from jvade.manifest import fingerprint
+from jvade.manifest import fingerprint, peak_memory_gb
 from jvade.report.figures import clusters, grid, training
 from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.terminal import Terminal
@@ -131,6 +132,14 @@ def test_fingerprint_follows_content(tmp_path):
     assert fingerprint(one)["sha256"] != fingerprint(two)["sha256"]
     assert fingerprint(one)["bytes"] == 1
     assert fingerprint(tmp_path)["bytes"] == 2
+
+
+def test_a_system_that_counts_no_memory_is_no_error(monkeypatch):
+    assert peak_memory_gb() > 0
+    monkeypatch.setattr("jvade.manifest.Path.exists", lambda path: False)  # /proc, which is Linux's
+    assert peak_memory_gb() > 0
+    monkeypatch.setitem(sys.modules, "resource", None)  # which Windows lacks
+    assert peak_memory_gb() is None
 
 
 def test_plain_lines_where_there_is_no_terminal(monkeypatch):

@@ -191,7 +191,7 @@ class Study:
             "key": self.key(name),
             "began": began,
             "seconds": round(time.perf_counter() - clock, 2),
-            "peak_memory_gb": round(manifest.peak_memory_gb(), 2),
+            "peak_memory_gb": manifest.peak_memory_gb(),
             "tables": list(found.tables),
             "frames": list(found.frames),
             "values": found.values,

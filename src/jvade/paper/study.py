@@ -115,9 +115,11 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         handed_on = f"Hand on {SHARED}/; the rest is for you."
         finish(study, current, began, clock, [f"{SHARED}/"])
     page.summarise(study, current)
+    memory = manifest.peak_memory_gb()
     terminal.say(
-        f"\nStart with {settings.folder / 'paper.html'}; {time.perf_counter() - clock:.0f} s, "
-        f"{manifest.peak_memory_gb():.1f} GB at the most. {handed_on}".rstrip()
+        f"\nStart with {settings.folder / 'paper.html'}; {time.perf_counter() - clock:.0f} s"
+        + ("" if memory is None else f", {memory:.1f} GB at the most")
+        + f". {handed_on}".rstrip()
     )
     return study.folder
 
@@ -160,6 +162,7 @@ def finish(
         | {*study.folder.written, *(path.relative_to(root).as_posix() for path in beside)} - {MANIFEST}
     )
     values = study.outcome("cohort").values
+    peaks = [peak for record in records.values() if (peak := record["peak_memory_gb"]) is not None]
     study.folder.finish(
         {
             "jvade": manifest.versions()["jvade"],
@@ -169,7 +172,7 @@ def finish(
                 | {"this run": round(time.perf_counter() - clock, 2)}
             ),
             "complete": list(STAGES) == current,
-            "peak_memory_gb": max(record["peak_memory_gb"] for record in records.values()),
+            "peak_memory_gb": max(peaks, default=None),
             "device": manifest.device(),
             "versions": manifest.versions(),
             "seed": study.settings.seed,
