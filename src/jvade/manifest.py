@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jvade.data.files import inside
 from jvade.data.mapping import read_mapping
 from jvade.version import __version__
 
@@ -67,8 +68,8 @@ def device() -> dict[str, Any]:
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Return name, size in bytes and SHA-256 of a file, or of every file of a folder in order of name."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    """Return name, size in bytes and SHA-256 of a file, or of the parts of a table in a folder, by name."""
+    files = inside(path) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

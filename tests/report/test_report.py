@@ -132,6 +132,12 @@ def test_fingerprint_follows_content(tmp_path):
     assert fingerprint(one)["sha256"] != fingerprint(two)["sha256"]
     assert fingerprint(one)["bytes"] == 1
     assert fingerprint(tmp_path)["bytes"] == 2
+    # What no table is read from is no part of it: a file browser, and Spark, leave such files.
+    before = fingerprint(tmp_path)
+    (tmp_path / ".DS_Store").write_text("x")
+    (tmp_path / "_temporary").mkdir()
+    (tmp_path / "_temporary" / "c.csv").write_text("x")
+    assert fingerprint(tmp_path) == before
 
 
 def test_a_system_that_counts_no_memory_is_no_error(monkeypatch):

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from jvade.data.engines import CSV_ENDINGS, RESERVED, Engine, readable
 from jvade.data.errors import InputError
+from jvade.data.files import inside
 
 ENDINGS = (*CSV_ENDINGS, ".parquet")
 NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
@@ -146,15 +147,10 @@ def _files(path: Path) -> list[Path]:
             known = " or ".join(ENDINGS)
             raise InputError([f"unsupported kind of file; save the table as {known}"], path.name)
         return [path]
-    # What starts so is no part: _SUCCESS, .crc, metadata, nor is what lies in _temporary.
-    inside = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and not any(name[0] in "._" for name in file.relative_to(path).parts)
-    ]
+    found = inside(path)
     for endings in (CSV_ENDINGS, (".parquet",)):
-        parts = [file for file in inside if file.name.endswith(endings)]
-        if parts and len(parts) < len(inside):
+        parts = [file for file in found if file.name.endswith(endings)]
+        if parts and len(parts) < len(found):
             advice = "keep only the parts of one table, all CSV or all Parquet"
             raise InputError([f"a folder of files of several kinds; {advice}"], path.name)
         if parts:
