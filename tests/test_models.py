@@ -184,7 +184,7 @@ def test_a_table_without_rows_is_refused(own, fitted, tmp_path, capsys):
     [
         ("fit/run.json", "this is a file of the run of the model"),
         ("fit/private/labels.parquet", "this is a file of the run of the model"),
-        ("placed.xlsx", "expected a name in .parquet or .csv, got placed.xlsx"),
+        ("placed.xlsx", "expected a name in .parquet or .csv (.pq, .tsv and .txt will do), got placed.xlsx"),
         ("own.parquet", "this is the table itself"),
         ("fit/model.jvade", "this is the model"),
         ("fit/../fit/model.jvade.md", "this is the card of the model"),
@@ -227,9 +227,11 @@ def test_nothing_is_written_into_the_table_or_over_the_mapping(own, fitted, tmp_
 def test_a_file_named_csv_is_csv(own, fitted, tmp_path):
     words = ("predict", "--model", fitted, "--table", own / "own.parquet", "--also", "memberships", "--out")
     assert run(*words, tmp_path / "placed.parquet") == 0
-    assert run(*words, tmp_path / "placed.csv") == 0
-    want, got = pd.read_parquet(tmp_path / "placed.parquet"), pd.read_csv(tmp_path / "placed.csv")
-    pd.testing.assert_frame_equal(got, want, check_dtype=False, rtol=1e-5)
+    want = pd.read_parquet(tmp_path / "placed.parquet")
+    for name, sep in (("placed.csv", ","), ("placed.TSV", "\t"), ("placed.txt", "\t")):
+        assert run(*words, tmp_path / name) == 0
+        got = pd.read_csv(tmp_path / name, sep=sep)
+        pd.testing.assert_frame_equal(got, want, check_dtype=False, rtol=1e-5)
     assert want["cluster"].dtype == np.int32
 
 
@@ -238,12 +240,14 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
     frame = pd.read_parquet(own / "own.parquet")
     frame.to_csv(tmp_path / "own.csv", index=False, sep=";")
     frame.to_csv(tmp_path / "own.csv.gz", index=False)
+    frame.to_csv(tmp_path / "OWN.TSV", index=False, sep="\t")
+    (tmp_path / "OWN.CSV.GZ").write_bytes((tmp_path / "own.csv.gz").read_bytes())
     (tmp_path / "parts").mkdir()
     frame[:500].to_csv(tmp_path / "parts" / "0.csv", index=False)
     frame[500:].to_csv(tmp_path / "parts" / "1.csv", index=False)
     words = ("predict", "--model", fitted)
     assert run(*words, "--table", own / "own.parquet", "--out", tmp_path / "want.parquet") == 0
-    for name in ("own.csv", "own.csv.gz", "parts"):
+    for name in ("own.csv", "own.csv.gz", "OWN.TSV", "OWN.CSV.GZ", "parts"):
         assert run(*words, "--table", tmp_path / name, "--out", tmp_path / "placed.parquet") == 0
         pd.testing.assert_frame_equal(*map(pd.read_parquet, tmp_path.glob("*.parquet")))
     (tmp_path / "none.csv").write_text("")

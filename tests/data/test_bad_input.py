@@ -2,10 +2,12 @@
 
 import dataclasses
 import gzip
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from jvade.data.engines import on_spark
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits
 
@@ -137,7 +139,7 @@ def test_files_that_cannot_be_read(visits, mapping, write, tmp_path):
         "plain.csv.gz": "cannot be read as CSV",
         "cut.csv.gz": "cannot be read as CSV",
         "twice.csv": "column 'COST' occurs twice",
-        "book.xlsx": "unsupported kind of file; save the table as .csv or .csv.gz or .parquet",
+        "book.xlsx": "unsupported kind of file; save the table as .csv or .csv.gz or .tsv",
     }
     for name, content in cases.items():
         path = tmp_path / name
@@ -148,7 +150,7 @@ def test_files_that_cannot_be_read(visits, mapping, write, tmp_path):
     assert "no such file" in message(tmp_path / "none.csv", mapping)
     assert "a folder of files of several kinds" in message(tmp_path, mapping)
     (tmp_path / "empty").mkdir()
-    assert "a folder without files ending in .csv, .csv.gz, .parquet" in message(tmp_path / "empty", mapping)
+    assert "a folder without files ending in .csv, .csv.gz, .tsv" in message(tmp_path / "empty", mapping)
 
 
 def test_a_file_without_a_header_is_refused_before_its_rows_are_listed_as_columns(visits, mapping, tmp_path):
@@ -156,3 +158,9 @@ def test_a_file_without_a_header_is_refused_before_its_rows_are_listed_as_column
     path = tmp_path / "visits.csv"
     visits.to_csv(path, index=False, header=False)
     assert "numbers or dates instead of column names" in message(path, mapping)
+
+
+def test_spark_takes_no_packed_file_for_text():
+    assert on_spark._address(Path("/parts/a.CSV.gz")) == "file:///parts/a.CSV.gz"
+    with pytest.raises(InputError, match=r"b\.csv\.GZ: Spark unpacks \.gz in small letters only; rename it"):
+        on_spark._address(Path("/parts/b.csv.GZ"))

@@ -17,6 +17,7 @@ from jvade.columns import TableError
 from jvade.commands import rows
 from jvade.data.engines import EngineSettings
 from jvade.data.errors import InputError
+from jvade.data.files import ENDINGS, ends, is_csv, is_packed
 from jvade.data.mapping import read_mapping
 from jvade.data.source import check_out
 from jvade.estimator import VaDE
@@ -33,9 +34,9 @@ class PredictSettings:
 
     Args:
         model: file that `jvade fit` wrote (model.jvade), or its folder.
-        out: file to write, Parquet, or CSV where it is named so: row (number in the file, from 1), cluster
-            (from 0, as in the model) and support (in [0, 1]: the share of the runs that agree; of a single
-            run, the responsibility).
+        out: file to write, Parquet, or CSV where it is named so (.tsv and .txt: with tabs): row (number in
+            the file, from 1), cluster (from 0, as in the model) and support (in [0, 1]: the share of the
+            runs that agree; of a single run, the responsibility).
         visits: visits, where the model was fitted to some; needs the --mapping it was fitted through. Rows
             that its rules drop are left out.
         mapping: see --visits.
@@ -81,8 +82,9 @@ class PredictSettings:
         for what, paths in read.items():
             if out in [path.resolve() for path in paths if path is not None]:
                 raise InputError([f"--out: this is {what}; name another file"], "settings")
-        if out.suffix.lower() not in ("", ".csv", ".parquet", ".pq"):
-            raise InputError([f"--out: expected a name in .parquet or .csv, got {self.out.name}"], "settings")
+        if out.suffix and (is_packed(out) or not ends(out, ENDINGS)):
+            expected = "expected a name in .parquet or .csv (.pq, .tsv and .txt will do)"
+            raise InputError([f"--out: {expected}, got {self.out.name}"], "settings")
 
 
 def _files_of_run(folder: Path) -> list[Path]:
@@ -108,7 +110,6 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
         terminal.say(f"  warning: {what}", "yellow")
     source = (settings.visits, settings.mapping, settings.table)
     name = (settings.table or settings.visits or Path()).name
-    make_writer = csv.CSVWriter if settings.out.suffix.lower() == ".csv" else pq.ParquetWriter
     counts = np.zeros(model.n_clusters_, int)
     doubtful, unknown = 0, dict[str, int]()
     with (
@@ -130,7 +131,7 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
                     raise InputError([str(error)], name) from None
                 counts[:] += np.bincount(found["cluster"], minlength=len(counts))
                 doubtful += int(np.sum(found["support"].to_numpy() < 0.5))
-                writer = writer or make_writer(file, found.schema)
+                writer = writer or writer_of(settings.out, file, found.schema)
                 writer.write_table(found)
                 interrupts.check()
             if writer is None:
@@ -147,6 +148,14 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
             what = f"column '{column}': {n:,} rows have a category that the model does not know"
             terminal.say(f"  warning: {what}; is it coded in another way?", "yellow")
     terminal.say(f"{settings.out}: a cluster for each row")
+
+
+def writer_of(out: Path, file: Path, schema: pa.Schema) -> csv.CSVWriter | pq.ParquetWriter:
+    """Return what writes a file in the way that the name of the output says."""
+    if not out.suffix or not is_csv(out):
+        return pq.ParquetWriter(file, schema)
+    delimiter = "," if ends(out, (".csv",)) else "\t"
+    return csv.CSVWriter(file, schema, write_options=csv.WriteOptions(delimiter=delimiter))
 
 
 def place(model: VaDE, row: np.ndarray, frame: pd.DataFrame, also: tuple[Also, ...]) -> pa.Table:

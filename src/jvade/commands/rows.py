@@ -15,9 +15,10 @@ from pyarrow import csv
 
 from jvade import manifest
 from jvade.columns import MIN_ROWS, Columns, Kind, TableError, learn
-from jvade.data.engines import CSV_ENDINGS, EngineSettings, readable, scratch
+from jvade.data.engines import EngineSettings, readable, scratch
 from jvade.data.errors import InputError
 from jvade.data.features import load, write_features
+from jvade.data.files import is_csv, is_packed
 from jvade.data.mapping import read_mapping
 from jvade.data.source import Head, check_out, files_of
 from jvade.report.terminal import Terminal
@@ -289,14 +290,14 @@ def batches(
     wanted = [*heads[0].columns] if names is None else [*names]
     if absent := [name for name in dict.fromkeys([*wanted, *texts]) if name not in heads[0].columns]:
         raise InputError([f"column '{name}': not in the table" for name in absent], path.name)
-    is_csv = files[0].name.endswith(CSV_ENDINGS)
-    if is_csv:
+    text = is_csv(files[0])
+    if text:
         asked = [name for name in wanted if name not in texts] if whole else []
         codes = {name for file in files for name in _codes(file, heads[0], asked)}
         texts = [*texts, *sorted(codes)]
     for file in files:
-        with readable(file.name, None, is_csv):
-            parts = _csv(file, heads[0], wanted, texts, whole) if is_csv else _parquet(file, wanted)
+        with readable(file.name, None, text):
+            parts = _csv(file, heads[0], wanted, texts, whole) if text else _parquet(file, wanted)
             for part in parts:
                 yield pd.DataFrame(part[wanted], copy=False)
 
@@ -313,7 +314,7 @@ def _codes(file: Path, head: Head, names: Sequence[str]) -> set[str]:
     with (
         readable(file.name, None, True),
         csv.open_csv(
-            file,
+            pa.input_stream(file, compression="gzip" if is_packed(file) else None),
             csv.ReadOptions(column_names=[*head.columns], skip_rows=1),
             csv.ParseOptions(delimiter=head.delimiter, newlines_in_values=True),
             csv.ConvertOptions(**options),

@@ -6,7 +6,7 @@ Lowest first; imports run down only.
 - `variables`: the inputs of the study and the table every other wing receives.
 - `icd10`: the diagnosis groups.
 - `mapping`: which column of a file plays which part.
-- `files`: which files of a folder are parts of a table.
+- `files`: which files hold tables.
 - `engines`, `source`: where tables are computed, and files as tables.
 - `checks`: the rules a file must obey, tried in one pass.
 - `dates`, `tidy`, `lookups`, `parse`: columns of any file, and of its side tables, to typed values of ours.

@@ -14,11 +14,10 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jvade.data.engines import CSV_ENDINGS, RESERVED, Engine, readable
+from jvade.data.engines import RESERVED, Engine, readable
 from jvade.data.errors import InputError
-from jvade.data.files import inside
+from jvade.data.files import ENDINGS, KINDS, ends, inside, is_csv, is_packed
 
-ENDINGS = (*CSV_ENDINGS, ".parquet")
 NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
 
 
@@ -60,8 +59,9 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
     """Return a file, or a folder of parts, as a table.
 
     Args:
-        path: a .csv or .csv.gz (fields parted by comma, semicolon, tab or bar; every column is read as
-            text), a .parquet, or a folder of such files of one kind, taken in the order of their names.
+        path: a .csv, .tsv or .txt, packed as .gz or not (fields parted by comma, semicolon, tab or bar; every
+            column is read as text), a .parquet or .pq, or a folder of such files of one kind, taken in the
+            order of their names.
         engine: what reads it.
         columns: those that will be looked at, where that is known; a CSV file is read for them alone.
 
@@ -71,15 +71,15 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
     """
     path = Path(path)
     files, heads = files_of(path, engine)
-    is_csv = files[0].name.endswith(CSV_ENDINGS)
-    read = [name for name in heads[0].columns if not is_csv or columns is None or name in columns]
+    text = is_csv(files[0])
+    read = [name for name in heads[0].columns if not text or columns is None or name in columns]
     taken = [name for name in read if RESERVED.fullmatch(name)]
     if taken:
         what = "a name that columns of our own have; rename it"
         raise InputError([f"column '{name}': {what}" for name in taken], path.name)
     name = path.name if len(files) == 1 else f"{path.name} ({len(files)} parts)"
-    with readable(path.name if path.is_file() else files[0].name, engine, is_csv):
-        if is_csv:
+    with readable(path.name if path.is_file() else files[0].name, engine, text):
+        if text:
             table, rows = engine.csv(files, list(heads[0].columns), heads[0].delimiter, read)
             starts = _starts(rows)
         else:
@@ -91,7 +91,7 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
         tuple(heads[0].columns),
         tuple(file.name for file in files),
         starts,
-        is_csv,
+        text,
     )
 
 
@@ -116,8 +116,8 @@ def files_of(path: Path, engine: Engine | None = None) -> tuple[list[Path], list
     """
     files, heads = _files(path), []
     for file in files:
-        with readable(file.name, engine, file.name.endswith(CSV_ENDINGS)):
-            heads.append(_csv_head(file) if file.name.endswith(CSV_ENDINGS) else _parquet_head(file))
+        with readable(file.name, engine, is_csv(file)):
+            heads.append(_csv_head(file) if is_csv(file) else _parquet_head(file))
     for file, head in zip(files[1:], heads[1:], strict=True):
         _same(heads[0], head, files[0], file)
     return files, heads
@@ -143,15 +143,15 @@ def _files(path: Path) -> list[Path]:
     if not exists:
         raise InputError(["there is no such file; check the path"], path.name)
     if path.is_file():
-        if not path.name.endswith(ENDINGS):
+        if not ends(path, ENDINGS):
             known = " or ".join(ENDINGS)
             raise InputError([f"unsupported kind of file; save the table as {known}"], path.name)
         return [path]
     found = inside(path)
-    for endings in (CSV_ENDINGS, (".parquet",)):
-        parts = [file for file in found if file.name.endswith(endings)]
+    for endings in KINDS:
+        parts = [file for file in found if ends(file, endings)]
         if parts and len(parts) < len(found):
-            advice = "keep only the parts of one table, all CSV or all Parquet"
+            advice = "keep only the parts of one table, all with one ending"
             raise InputError([f"a folder of files of several kinds; {advice}"], path.name)
         if parts:
             return parts
@@ -160,9 +160,8 @@ def _files(path: Path) -> list[Path]:
 
 def _csv_head(file: Path) -> Head:
     """Read the header of a CSV file."""
-    packed = file.suffix == ".gz"
-    opener = gzip.open if packed else open
-    if packed:
+    opener = gzip.open if is_packed(file) else open
+    if is_packed(file):
         with gzip.open(file) as opened:
             while opened.read(1 << 20):  # to the end, where a checksum is that DuckDB does not look at
                 pass

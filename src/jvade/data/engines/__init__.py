@@ -14,11 +14,10 @@ import pyarrow as pa
 
 from jvade.data.engines.on_duckdb import DuckDB
 from jvade.data.engines.on_spark import Spark
-from jvade.data.engines.settings import CSV_ENDINGS, RESERVED, ROW, EngineSettings
+from jvade.data.engines.settings import RESERVED, ROW, EngineSettings
 from jvade.data.errors import InputError
 
 __all__ = [
-    "CSV_ENDINGS",
     "RESERVED",
     "ROW",
     "DuckDB",

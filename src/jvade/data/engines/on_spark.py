@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from jvade.data.engines.settings import FILE, ROW, EngineSettings
 from jvade.data.errors import InputError
+from jvade.data.files import is_packed
 
 # A Spark inside this process has no window for others to look in, and none for it to listen at.
 SPARK_ALONE = {
@@ -216,6 +217,8 @@ def _address(path: Path) -> str:
     """Return a path as Spark wants it, to whom some signs stand for any file."""
     if path.name[0] in "._":
         raise InputError(["Spark passes over what begins with a dot or an underscore; rename it"], path.name)
+    if is_packed(path) and path.suffix != ".gz":
+        raise InputError(["Spark unpacks .gz in small letters only; rename it"], path.name)
     return "file://" + re.sub(r"([\\\[\]{}*?])", r"\\\1", str(path.resolve()))
 
 
@@ -238,7 +241,7 @@ def _lookup(numbers: dict[str, int], key: Any) -> Any:
 
 def _check_csv(path: Path, count: int, delimiter: str) -> None:
     """Read a CSV file whose rows look odd to Spark, which forgives much and tells little."""
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if is_packed(path) else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as opened:
         reader = csv.reader(opened, delimiter=delimiter, strict=True, skipinitialspace=True)
         line = 1

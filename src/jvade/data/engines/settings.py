@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-CSV_ENDINGS = (".csv", ".csv.gz")
 ROW = "jvade row number"  # a space, which no name in a mapping may hold
 FILE = "jvade file"
 #: What we, and DuckDB, call columns of our own: those of a file cannot be called so.
