@@ -152,6 +152,8 @@ def test_mapping_init_drafts_what_features_reads(tmp_path, capsys):
     out = tmp_path / "out"
     assert run("features", "--visits", EXAMPLES / "visits.csv", "--mapping", draft, "--out", out) == 0
     assert len(pd.read_parquet(out / "features.parquet")) > 1_900
+    assert (out / "features.parquet").stat().st_mode & 0o777 == 0o600
+    assert capsys.readouterr().out.splitlines()[-1].endswith("has a row per visit: not to be passed on.")
 
 
 def test_tables_without_a_patient_run_and_say_so(real_data, tmp_path, capsys):

@@ -119,7 +119,10 @@ def test_visits_go_through_their_mapping(tmp_path, capsys):
     labels = pd.read_parquet(tmp_path / "fit" / "private" / "labels.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(out), labels, check_dtype=False)
     assert len(labels) < 2000
-    assert "this mapping is not" not in capsys.readouterr().out
+    assert out.stat().st_mode & 0o777 == 0o600
+    printed = capsys.readouterr().out
+    assert "this mapping is not" not in printed
+    assert printed.splitlines()[-1].endswith("a row per visit: not to be passed on")
     model = jvade.load(tmp_path / "fit" / "model.jvade")
     # Of the codes of one variable, as the study's own stage has it.
     inputs = {

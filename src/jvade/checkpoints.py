@@ -132,7 +132,7 @@ class Checkpoints:
         from orbax.checkpoint import v1 as orbax
 
         latest = orbax.training.preservation_policies.LatestN(1)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.private_folder(folder)
         return orbax.training.Checkpointer(
             folder,  # pyright: ignore[reportArgumentType]
             preservation_policy=latest,  # pyright: ignore[reportArgumentType]

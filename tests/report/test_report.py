@@ -123,6 +123,24 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
 
 
+@pytest.mark.parametrize("old", [None, 0o644])
+def test_what_is_private_only_its_owner_may_read(tmp_path, old):
+    """While it is written too, and whatever file `make` puts there."""
+    folder, modes = RunFolder(tmp_path), []
+
+    def make(path):
+        modes.append(path.stat().st_mode)
+        path.write_text("a row per visit")
+        path.chmod(old or 0o600)
+
+    for name in ("a.csv", "a.csv"):
+        modes.append(folder.file(name, make, private=True).stat().st_mode)
+    spark = folder.file("b.parquet", lambda path: (path.unlink(), path.mkdir()), private=True)
+    assert {mode & 0o777 for mode in modes} == {0o600}
+    assert spark.stat().st_mode & 0o777 == 0o700
+    assert folder.file("c.csv", lambda path: path.write_text("")).stat().st_mode & 0o044
+
+
 def test_fingerprint_follows_content(tmp_path):
     one, two = tmp_path / "a.csv", tmp_path / "b.csv"
     one.write_text("x")

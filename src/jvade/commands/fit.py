@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from jvade import checkpoints, hooks, manifest, model_file
+from jvade import atomic, checkpoints, hooks, manifest, model_file
 from jvade.checkpoints import CHECKPOINTS, PRIVATE
 from jvade.clustering import ROBUST, Configuration
 from jvade.commands import rows
@@ -149,7 +149,7 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
         shutil.rmtree(kept, ignore_errors=True)
     folder = RunFolder(settings.out)
     folder.begin()
-    (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    atomic.private_folder(settings.out / PRIVATE)
     told = [hooks.show(terminal), hooks.jsonl(settings.out / hooks.METRICS)]
     told += [hooks.tensorboard(settings.out / "tensorboard")] if "tensorboard" in settings.track else []
     told += [hooks.mlflow()] if "mlflow" in settings.track else []

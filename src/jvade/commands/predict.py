@@ -138,7 +138,7 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
                 raise InputError(["the table has no rows"], name)
             writer.close()
 
-        atomic.write(settings.out, make)
+        atomic.write(settings.out, make, private=True)
     total = counts.sum()
     for k, count in enumerate(counts):
         terminal.say(f"  cluster {k}: {100 * count / total:.1f} % of {total:,} rows")
@@ -147,7 +147,8 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
         if n:
             what = f"column '{column}': {n:,} rows have a category that the model does not know"
             terminal.say(f"  warning: {what}; is it coded in another way?", "yellow")
-    terminal.say(f"{settings.out}: a cluster for each row")
+    one = "record" if settings.visits is None else "visit"
+    terminal.say(f"{settings.out}: a cluster for each row; a row per {one}: not to be passed on")
 
 
 def writer_of(out: Path, file: Path, schema: pa.Schema) -> csv.CSVWriter | pq.ParquetWriter:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from jvade import checkpoints, manifest, sweeps
+from jvade import atomic, checkpoints, manifest, sweeps
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
 from jvade.clustering import PAPER, Configuration, TrainingError
 from jvade.commands import rows
@@ -170,7 +170,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     trained_by = settings.values, settings.seeds, configuration.of_training(), blocks
     inputs = [{**column, "code_of": ""} for column in columns.to_dict()]
     key = manifest.key(source=source, inputs=inputs, settings=[manifest.plain(one) for one in trained_by])
-    (settings.out / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+    atomic.private_folder(settings.out / PRIVATE)
     kept = Checkpoints(settings.out / PRIVATE / CHECKPOINTS / "sweep" / key[:16])
     try:
         with terminal.step("sweep"):

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -28,8 +29,9 @@ class FeaturesSettings:
     Args:
         visits: your visit table: CSV, Parquet, or a folder of parts.
         mapping: TOML file that says which of its columns plays which part; `jvade mapping init` drafts one.
-        out: folder of the results: features.parquet (original units), encoding.json (order, categories and
-            scaling of the inputs) and run.json (versions, fingerprints, the account of the rows).
+        out: folder of the results: features.parquet (original units; a row per visit, for you alone),
+            encoding.json (order, categories and scaling of the inputs) and run.json (versions, fingerprints,
+            the account of the rows).
         encoding: encoding.json of an earlier run, whose inputs and categories these visits get.
         tables: where tables are computed.
     """
@@ -80,7 +82,7 @@ def features(settings: FeaturesSettings, terminal: Terminal) -> None:
         if encoding:
             encoding.check(variable.name for variable in made.inputs)
         folder = RunFolder(settings.out)  # from here on nothing can be wrong with the input
-        folder.file(unfinished.name, lambda path: shutil.move(unfinished, path))
+        folder.file(unfinished.name, partial(_move, unfinished), private=True)
     encoding = encoding or Encoding(made.inputs, made.levels, made.scaling)
     folder.file("encoding.json", encoding.write)
     folder.finish(
@@ -97,7 +99,14 @@ def features(settings: FeaturesSettings, terminal: Terminal) -> None:
     for line in made.account.lines():
         terminal.say(f"  {line}")
     terminal.say(f"{len(made.inputs)} inputs: {', '.join(variable.name for variable in made.inputs)}")
-    terminal.say(f"Everything is in {settings.out}.")
+    rows_of = f"{unfinished.name} has a row per visit: not to be passed on"
+    terminal.say(f"Everything is in {settings.out}; {rows_of}.")
+
+
+def _move(made: Path, target: Path) -> None:
+    if made.is_dir():  # Spark's, which cannot take the place of a file
+        target.unlink()
+    shutil.move(made, target)
 
 
 def simulate(settings: SimulateSettings, terminal: Terminal) -> None:

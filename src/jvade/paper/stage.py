@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from jvade import hooks, manifest
+from jvade import atomic, hooks, manifest
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
 from jvade.paper.settings import PaperSettings, StageName
 from jvade.report.folder import RunFolder
@@ -178,7 +178,7 @@ class Study:
     def _keep(self, name: str, found: Outcome, began: str, clock: float) -> None:
         before = self._stored(name) or {"files": []}
         (self.folder.path / RECORDS / f"{name}.json").unlink(missing_ok=True)
-        (self.folder.path / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.private_folder(self.folder.path / PRIVATE)
         files = [self.folder.table(title, table) for title, table in found.tables.items()]
         if found.arrays:
             arrays = {title: np.asarray(array) for title, array in found.arrays.items()}

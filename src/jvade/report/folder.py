@@ -31,11 +31,11 @@ class RunFolder:
         """Remove an older manifest: until its end this is no finished run. The first file does it too."""
         (self.path / MANIFEST).unlink(missing_ok=True)
 
-    def file(self, name: str, write: Callable[[Path], Any]) -> Path:
+    def file(self, name: str, write: Callable[[Path], Any], private: bool = False) -> Path:
         """Let `write` make a file; see `atomic.write`."""
         if not self.written:
             self.begin()
-        target = atomic.write(self.path / name, write)
+        target = atomic.write(self.path / name, write, private)
         self.written.append(name)
         return target
 
