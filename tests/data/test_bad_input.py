@@ -1,15 +1,19 @@
 """Whatever is wrong with a file is said with column, rule, count and rows, and never with a value."""
 
 import dataclasses
+import errno
 import gzip
+import os
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
-from jvade.data.engines import on_spark
+from jvade.data.engines import connect, on_spark, readable
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits
+from jvade.data.source import files_of
 
 SECRET = "QX7731"  # stands in the rows; must never stand in a message
 
@@ -151,6 +155,29 @@ def test_files_that_cannot_be_read(visits, mapping, write, tmp_path):
     assert "a folder of files of several kinds" in message(tmp_path, mapping)
     (tmp_path / "empty").mkdir()
     assert "a folder without files ending in .csv, .csv.gz, .tsv" in message(tmp_path / "empty", mapping)
+
+
+REACH = "check that you may read it, and that its disk or share is there"
+
+
+def test_a_file_out_of_reach_is_no_broken_one(visits, write, tmp_path, monkeypatch):
+    def refuse(*_arguments, **_more):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = write(visits, ".csv.gz")
+    said = f"cannot be read: Permission denied; {REACH}"
+    for lost, opened in (("gzip.open", path), ("os.scandir", tmp_path), ("pathlib.Path.stat", path)):
+        with monkeypatch.context() as patch:
+            patch.setattr(lost, refuse)
+            with pytest.raises(InputError) as caught:
+                files_of(opened)
+        assert str(caught.value) == f"{opened.name}: the file {said}"
+
+
+def test_a_share_that_is_lost_while_a_table_is_read_is_said():
+    with connect() as engine, pytest.raises(InputError) as caught, readable("a.csv", engine, True):
+        raise duckdb.IOException('IO Error: Could not read from file "a.csv": Input/output error')
+    assert str(caught.value) == f"a.csv: the file cannot be read: Input/output error; {REACH}"
 
 
 def test_a_file_without_a_header_is_refused_before_its_rows_are_listed_as_columns(visits, mapping, tmp_path):

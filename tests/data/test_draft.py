@@ -1,10 +1,13 @@
 """A draft is right where the file is plain, is always TOML, and never shows what single rows hold."""
 
+import errno
+import os
 import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -235,6 +238,23 @@ def test_every_key_of_a_mapping_stands_in_the_draft(write):
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         draft(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (duckdb.OutOfMemoryException("Out of Memory Error"), "the table does not fit; give a part of it"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full; make room"),
+    ],
+)
+def test_advice_names_no_flag_that_a_draft_does_not_take(write, monkeypatch, error, advice):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr("jvade.data.draft.look", fail)
+    with pytest.raises(InputError) as caught:
+        draft(write(visits()))
+    assert str(caught.value) == f"visits.csv: {advice}"
 
 
 @pytest.mark.parametrize("rows", [0, 1])

@@ -141,6 +141,7 @@ def draft(path: Path | str) -> str:
         InputError: the file cannot be read.
     """
     with connect() as engine:
+        engine.adjustable = False
         source = open_table(path, engine)
         with readable(source.name, engine, source.text):
             columns = look(source, engine)

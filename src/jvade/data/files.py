@@ -1,5 +1,6 @@
 """Which files hold tables, by their names."""
 
+import os
 from pathlib import Path
 
 #: Endings of names, small or capital: those of one kind may be parts of one table.
@@ -23,10 +24,18 @@ def is_packed(file: Path) -> bool:
 
 
 def inside(folder: Path) -> list[Path]:
-    """Return the files of a folder, by name, without those that are no part of a table."""
-    # What starts so is no part: _SUCCESS, .crc, metadata, nor is what lies in _temporary.
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and not any(name[0] in "._" for name in file.relative_to(folder).parts)
-    ]
+    """Return the files of a folder, by name, without those that are no part of a table.
+
+    Raises:
+        OSError: a folder in it cannot be looked into; what lies there would be missing.
+    """
+    found = []
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        # What starts so is no part: _SUCCESS, .crc, metadata, nor is what lies in _temporary.
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        found += [Path(place, name) for name in names if name[0] not in "._"]
+    return sorted(file for file in found if file.is_file())
+
+
+def _refuse(error: OSError) -> None:
+    raise error

@@ -1,6 +1,7 @@
 """Files of visits as Ibis tables: CSV or Parquet, one file or a folder of parts."""
 
 import csv
+import errno
 import gzip
 import re
 from bisect import bisect_right
@@ -18,6 +19,8 @@ from jvade.data.engines import RESERVED, Engine, readable
 from jvade.data.errors import InputError
 from jvade.data.files import ENDINGS, KINDS, ends, inside, is_csv, is_packed
 
+#: What the system says of a path where nothing is.
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
 
 
@@ -136,18 +139,20 @@ def check_out(source: Path | None, out: Path) -> None:
 
 def _files(path: Path) -> list[Path]:
     """Return the file itself, or the parts in a folder."""
-    try:
-        exists = path.exists()
-    except OSError:  # a name too long for the disk
-        exists = False
-    if not exists:
-        raise InputError(["there is no such file; check the path"], path.name)
+    with readable(path.name, None, False):
+        try:
+            path.stat()
+        except (OSError, ValueError) as error:  # the latter of a name with a NUL in it
+            if isinstance(error, OSError) and error.errno not in ABSENT:
+                raise
+            raise InputError(["there is no such file; check the path"], path.name) from None
     if path.is_file():
         if not ends(path, ENDINGS):
             known = " or ".join(ENDINGS)
             raise InputError([f"unsupported kind of file; save the table as {known}"], path.name)
         return [path]
-    found = inside(path)
+    with readable(path.name, None, False):
+        found = inside(path)
     for endings in KINDS:
         parts = [file for file in found if ends(file, endings)]
         if parts and len(parts) < len(found):

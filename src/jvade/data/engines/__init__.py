@@ -1,6 +1,8 @@
 """Where tables are computed: DuckDB inside this process, or a Spark of the user's."""
 
 import csv
+import errno
+import os
 import re
 import tempfile
 import zlib
@@ -31,6 +33,10 @@ __all__ = [
 ]
 MEMORY = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
 Engine = DuckDB | Spark
+#: What the system says of a file that may be whole: it may not be read, or its disk or share is gone.
+OUT_OF_REACH = tuple(
+    os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.ESTALE)
+)
 
 
 @contextmanager
@@ -94,12 +100,16 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
     try:
         yield
     except failures as error:
-        said = str(error)
+        said, adjustable = str(error), engine is not None and engine.adjustable
         if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
             advice = "raise --tables.memory, or give --tables.temp a folder with more room"
-            what = f"the table does not fit; {advice}"
+            what = f"the table does not fit; {advice if adjustable else 'give a part of it'}"
         elif "no space left" in said.lower():
-            what = "the disk is full; make room, or give --tables.temp a folder with more"
+            advice = ", or give --tables.temp a folder with more" if adjustable else ""
+            what = f"the disk is full; make room{advice}"
+        elif why := _out_of_reach(error):
+            advice = "check that you may read it, and that its disk or share is there"
+            what = f"the file cannot be read: {why}; {advice}"
         else:
             line = re.search(r"CSV Error on Line: (\d+)", said)
             where = f" at line {line[1]}" if line else ""
@@ -114,6 +124,15 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
                 why = "it is cut short, damaged or no Parquet: write it again"
                 what = f"the file cannot be read as Parquet; {why}"
         raise InputError([what], name) from None
+
+
+def _out_of_reach(error: BaseException) -> str:
+    """Return what the system says where it gives no file, "" where a file is what is wrong."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    if isinstance(error, duckdb.IOException):
+        return next((why for why in OUT_OF_REACH if why.lower() in str(error).lower()), "")
+    return ""
 
 
 def named(columns: Mapping[str, ir.Value]) -> list[ir.Value]:

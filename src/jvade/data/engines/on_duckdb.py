@@ -19,6 +19,7 @@ class DuckDB:
     """Tables inside this process, in bounded memory."""
 
     errors = (duckdb.Error,)
+    adjustable = True  # whether the person has the flags of `EngineSettings`
 
     def __init__(self, settings: EngineSettings, temp: str) -> None:
         # Extensions would be fetched from the network. Rows keep their order: it settles ties.

@@ -48,6 +48,8 @@ class Spark:
     this process opens no port to others and writes no log, which may quote rows.
     """
 
+    adjustable = True  # as of DuckDB
+
     def __init__(self, settings: EngineSettings) -> None:
         try:
             from pyspark.errors import PySparkException  # pyright: ignore[reportMissingImports]
