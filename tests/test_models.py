@@ -171,6 +171,16 @@ def test_codes_that_look_like_numbers_are_categories_all_the_same(own, tmp_path,
     assert "column 'site': 300 rows have a category that the model does not know" in capsys.readouterr().out
 
 
+def test_words_for_a_blank_are_blanks_of_a_table_too(own, fitted, tmp_path):
+    frame = pd.read_parquet(own / "own.parquet").astype({"age": object})
+    tables = [frame.assign(age=["", *frame["age"][1:]]), frame.assign(age=["\\N", *frame["age"][1:]])]
+    for i, table in enumerate(tables):
+        table.to_csv(tmp_path / f"{i}.csv", index=False)
+        words = ("--table", tmp_path / f"{i}.csv", "--out", tmp_path / f"{i}.parquet")
+        assert run("predict", "--model", fitted, *words) == 0
+    pd.testing.assert_frame_equal(*map(pd.read_parquet, sorted(tmp_path.glob("*.parquet"))))
+
+
 def test_a_table_without_rows_is_refused(own, fitted, tmp_path, capsys):
     empty = pd.read_parquet(own / "own.parquet").head(0)
     empty.to_csv(tmp_path / "empty.csv", index=False)

@@ -159,6 +159,23 @@ def test_rare_codes_are_pooled(visits, mapping, write):
     assert table.frame["subdistrict_other"].tolist() == [0, 0, 1, 1, 1]
 
 
+def test_words_for_a_blank_are_blanks_in_text_unless_the_mapping_lists_them(visits, mapping, write):
+    """NA is Naples, too; in a Parquet file a blank has a way of its own."""
+    words = visits.assign(COST="NULL", DM="N/A", WAIT=[5, "NA", "\\N", "None", "<NA>", 3, 3])
+    words.loc[[0, 2], "COST"] = "10"
+    words["PAYER"] = ["NA", "NA", "B", "NULL", "B", "B", "B"]
+    found = read_visits(write(words), mapping)
+    assert found.account.dropped == (Dropped("column 'COST': no cost", 4, "2"),)
+    assert found.frame["waiting"].isna().tolist() == [False, True]
+    assert found.levels["payer"] == ("B",)
+    (*others, payer) = mapping.further
+    named = dataclasses.replace(payer, labels={"NA": "Naples"})
+    found = read_visits(write(words), dataclasses.replace(mapping, further=(*others, named)))
+    assert found.frame["payer_naples"].tolist() == [1, 0]
+    typed = visits.assign(PAYER=words["PAYER"])
+    assert "NULL" in read_visits(write(typed, ".parquet"), mapping).levels["payer"]
+
+
 @pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "false"), ("True", "False")])
 def test_columns_of_true_and_false_are_read_whatever_the_mapping_calls_yes(visits, mapping, write, yes, no):
     flags, women = visits["DM"] == "1", visits["SEX"] == "F"

@@ -17,6 +17,7 @@ from jvade.data.errors import InputError
 from jvade.data.features import read_visits
 from jvade.data.mapping import parse_mapping
 from jvade.data.source import open_table
+from jvade.data.tidy import WORDS
 
 SECRET = "QX7731"  # stands in the rows; must never stand in a message
 ROWS = f"""
@@ -167,20 +168,22 @@ VALUES: dict[tuple[str, str], list[str]] = {
             "0x10",
             "1_000",
         ),
-        *("1d", "--5", ".", "#REF!", "NULL", "\uff11\uff10\uff10", "\u0663", "1 000", "=1+1", SECRET),
+        *("1d", "--5", ".", "#REF!", "\uff11\uff10\uff10", "\u0663", "1 000", "=1+1", SECRET),
     ],
     ("COST", "a cost below 0"): ["-0.01", "-1e29", "-5"],
     ("AGE", "an age over 130 years"): ["999", "130.5", "1e9"],
     ("AGE", "an age below 0"): ["-1", "-0.5"],
     ("AGE", "not a number"): ["60 y", "sixty", "60-69", SECRET],
     ("AGE", "a blank"): ["", "NaN", "   "],
-    ("SEX", "a code that [sex] lists neither as female nor as male"): ["f", "1", "X", "NA", SECRET],
+    ("SEX", "a code that [sex] lists neither as female nor as male"): ["f", "1", "X", "na", SECRET],
     ("PERSON", "a blank"): ["", "  ", "nan"],
-    ("LIVES", "a blank"): ["", " "],
+    ("LIVES", "a blank"): ["", " ", *WORDS],
+    ("SEX", "a blank"): ["NA", " NULL"],
+    ("DAY", "a blank"): ["NULL", "\\N"],
     ("DAY", DATE): [
         *("0000-00-00", "2024-02-30", "2024-13-01", "45296", "2024/01/05", "today", "2024-01-05T00:00:00Z"),
         *("2024-01-05 00:00:00+08:00", "05.01.2024", "2024-01-05 25:00", "2024-01-05 10:60", "infinity"),
-        *("epoch", "NULL", "-2024-01-05", "12024-01-05", "2024-01-05BC", "20240105", "2024-01", SECRET),
+        *("epoch", "-2024-01-05", "12024-01-05", "2024-01-05BC", "20240105", "2024-01", SECRET),
     ],
     ("DAY", YEAR): ["9999-12-31", "1799-01-01", "0001-01-01", "2101-01-01", "1849-12-31"],
 }
@@ -568,6 +571,11 @@ SIDES: dict[str, tuple[object, pd.DataFrame, str]] = {
         "column 'ID' (named by 'join 'hospital'.key'): wrong",
     ),
     "a column of ours": (SIDE.assign(**{"jvade row number": 1}), VISITS, OURS),
+    "words for a blank": (
+        b"ID,LEVEL,AREA\nh1,2b,A\nh2,1,NULL\nNA,3a,B\n",
+        VISITS,
+        "column 'hospital.AREA': a blank in 3 rows (data rows 2, 4, 6)",
+    ),
     # The visits have columns with names of the side table, or of ours before.
     "the name of the join": (SIDE, VISITS.assign(**{"hospital.AREA": "B", "hospital.LEVEL": "x"}), ""),
     "only the name of the join": (

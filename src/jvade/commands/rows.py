@@ -21,6 +21,7 @@ from jvade.data.features import load, write_features
 from jvade.data.files import is_csv, is_packed
 from jvade.data.mapping import read_mapping
 from jvade.data.source import Head, check_out, files_of
+from jvade.data.tidy import WORDS
 from jvade.report.terminal import Terminal
 
 #: Rows in memory at a time, where they are streamed.
@@ -333,7 +334,7 @@ def _csv(
 ) -> Iterator[pd.DataFrame]:
     options: dict[str, Any] = {"sep": head.delimiter, "header": 0, "names": [*head.columns]}
     options |= {"usecols": names, "skipinitialspace": True, "encoding": "utf-8-sig"}
-    options |= {"dtype": dict.fromkeys(texts, str), "low_memory": False}
+    options |= {"dtype": dict.fromkeys(texts, str), "na_values": [*WORDS], "low_memory": False}
     parts: Any = (
         [pd.read_csv(file, **options)] if whole else pd.read_csv(file, chunksize=BATCH_ROWS, **options)
     )

@@ -17,7 +17,7 @@ from jvade.data import icd10
 from jvade.data.checks import check_columns, usable
 from jvade.data.engines import ROW, Engine, named, readable
 from jvade.data.errors import InputError
-from jvade.data.mapping import Join, Mapping, columns_used
+from jvade.data.mapping import Join, Mapping, codes_listed, columns_used
 from jvade.data.source import Source, open_table
 from jvade.data.tidy import category, code, tidy
 
@@ -65,6 +65,7 @@ class Roles:
         listed: they do, or they describe visits.
         principal: the principal diagnosis.
         diagnoses: all diagnoses.
+        codes: that the mapping lists, by column.
     """
 
     def __init__(self, mapping: Mapping) -> None:
@@ -73,6 +74,7 @@ class Roles:
         self.listed = self.coded | set(mapping.describe.values())
         self.principal = {mapping.diagnosis.principal} if mapping.diagnosis else set()
         self.diagnoses = self.principal | set(mapping.diagnosis.others if mapping.diagnosis else ())
+        self.codes = codes_listed(mapping)
 
     def nothing(self, name: str) -> dict[str, ir.Value]:
         """Return what a column says whose codes are all blank."""
@@ -92,7 +94,7 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     Raises:
         InputError: the file of a side table cannot be read, or holds a key twice.
     """
-    uses = columns_used(mapping)
+    uses, roles = columns_used(mapping), Roles(mapping)
     names = list(dict.fromkeys(name for name, _ in uses))
     beside = tuple(f"{join.name}." for join in mapping.join)
     types = {name: kind for name, kind in source.types.items() if not name.startswith(beside)}
@@ -100,14 +102,14 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     leader = {name: name for name in own if usable(types[name])}  # of each column, one of the visits
     sides: list[tuple[str | None, Join, ir.Table]] = []  # each behind its leader
     for join in mapping.join:
-        side, kinds = _side(join, names, engine)
+        side, kinds = _side(join, names, roles, engine)
         sides.append((leader.get(join.on), join, side))
         types |= kinds
         if join.on in leader:
             leader |= {name: leader[join.on] for name in names if name in kinds and usable(kinds[name])}
-    roles, codes = Roles(mapping), {}
+    codes: dict[str, list[str]] = {}
     raw = {RAW + name: source.table[name] for name in own}
-    rows = tidy(source.table.select(ROW, *own, **raw), own, source.text, engine)
+    rows = tidy(source.table.select(ROW, *own, **raw), own, source.text, engine, roles.codes)
     for column in (name for name in own if name in leader):
         led = [name for name in names if leader.get(name) == column]
         joins = [(join, side) for led_by, join, side in sides if led_by == column]
@@ -130,7 +132,9 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     return Columns(table, codes, check_columns(uses, types), set(names) - set(leader))
 
 
-def _side(join: Join, names: Sequence[str], engine: Engine) -> tuple[ir.Table, dict[str, dt.DataType]]:
+def _side(
+    join: Join, names: Sequence[str], roles: Roles, engine: Engine
+) -> tuple[ir.Table, dict[str, dt.DataType]]:
     """Open a side table, once its keys are known to be there, each one once.
 
     Returns:
@@ -144,7 +148,8 @@ def _side(join: Join, names: Sequence[str], engine: Engine) -> tuple[ir.Table, d
     if problems:
         raise InputError(problems, source.name)
     held = [name for name in source.types if name in (join.key, *wanted)]
-    table = tidy(source.table.select(*held), held, source.text, engine)
+    codes = {name.removeprefix(start): codes for name, codes in roles.codes.items() if name.startswith(start)}
+    table = tidy(source.table.select(*held), held, source.text, engine, codes)
     with readable(source.name, engine, source.text):
         keys = table.filter(table[join.key].notnull())
         rows = keys.group_by(join.key).agg(rows=lambda t: t.count())
@@ -180,7 +185,8 @@ def _tell(
     """
     # Values are told apart as they were read: to tidy those of all rows takes longer.
     values = engine.stage(source.table.select(**{VALUE + column: source.table[column]}).distinct())
-    known = tidy(values.mutate(values[VALUE + column].name(column)), [column], source.text, engine)
+    known = values.mutate(values[VALUE + column].name(column))
+    known = tidy(known, [column], source.text, engine, roles.codes)
     known = known.mutate(code(known[column]).name(column))
     for join, side in joins:
         known = engine.view(known)

@@ -265,6 +265,24 @@ def columns_used(mapping: Mapping) -> list[tuple[str, str]]:
     return list(marked(mapping, Column))
 
 
+def codes_listed(mapping: Mapping) -> dict[str, set[str]]:
+    """Return the codes that a mapping lists of each column."""
+    sex, outcome, age, levels = mapping.sex, mapping.outcome, mapping.age, mapping.institution
+    pairs = [(sex.column, (*sex.female, *sex.male)), (outcome.column, outcome.yes)]
+    pairs += [(age.unit_column, tuple(age.units)), *levels.specialty.items()]
+    pairs += [pair for level in levels.level for pair in level.when.items()]
+    chronic = (mapping.chronic.hypertension, mapping.chronic.diabetes)
+    pairs += [(flag.column, flag.yes) for flag in chronic if isinstance(flag, Flag)]
+    pairs += [(rows.column, (*rows.keep, *rows.drop)) for rows in mapping.filter]
+    pairs += [(part.column, (*part.yes, part.left_out, *part.labels)) for part in mapping.further]
+    if home := mapping.subdistrict:
+        pairs.append((home.column, (home.left_out, *home.labels)))
+    found: dict[str, set[str]] = {}
+    for column, codes in pairs:
+        found.setdefault(column, set()).update(codes)
+    return found
+
+
 def _contradictions(mapping: Mapping) -> list[str]:
     """Return what is well formed but makes no sense."""
     outcome, age, chronic = mapping.outcome, mapping.age, mapping.chronic

@@ -47,7 +47,10 @@ AGE_UNITS = {
     "years": (1.0, 0.0),
     "years over 100": (1.0, 100.0),
 }
-FILL = "fill them in, leave them out with a [[filter]], or set 'checks.{part}' to \"drop\""
+FILL = (
+    "fill them in (in a CSV file NULL, NA and the like are blanks), leave them out with a [[filter]], or set "
+    "'checks.{part}' to \"drop\""
+)
 CORRECT = "correct them, leave them out with a [[filter]], or set 'checks.{part}' to \"drop\""
 
 

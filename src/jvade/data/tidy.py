@@ -4,7 +4,8 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
 # pyright: reportReturnType=false, reportAssignmentType=false
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -17,6 +18,9 @@ from jvade.data.mapping import Codes
 
 #: Taken off both ends of a text: Excel writes a tab before an identity number, Chinese text has wide spaces.
 SPACES = " \t\u3000\u00a0"
+#: What programs write for a missing value, in any table and in a file of text, which has no other way.
+BLANKS = ("", "nan", "NaN")
+WORDS = ("NULL", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "None", "\\N")
 LARGEST = 1e30  # of any number; inputs are float32, which ends at 3.4e38
 # Engines differ in what else they take for a number: "inf", "1d", "1_000".
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
@@ -27,11 +31,17 @@ def fits(text: ir.StringValue, pattern: str) -> ir.BooleanValue:
     return text.re_search(pattern.removesuffix("$") + r"\z")
 
 
-def tidy(table: ir.Table, names: Sequence[str], text: bool, engine: Engine) -> ir.Table:
+def tidy(
+    table: ir.Table,
+    names: Sequence[str],
+    text: bool,
+    engine: Engine,
+    listed: Mapping[str, Collection[str]] | None = None,
+) -> ir.Table:
     """Return a table with some of its columns rid of the accidents of writing them.
 
-    Text loses the spaces around it; blanks, and the NaN that pandas writes, are missing. A column of a kind
-    we cannot use is empty.
+    Text loses the spaces around it; blanks, and the NaN that pandas writes, are missing, and so are `WORDS`
+    in a file of text. A column of a kind we cannot use is empty.
 
     Args:
         table: the table.
@@ -39,8 +49,10 @@ def tidy(table: ir.Table, names: Sequence[str], text: bool, engine: Engine) -> i
         text: whether they come from a file of text, where a gap in a column of whole numbers has turned each
             3 into 3.0: it is 3 again.
         engine: where the table is computed.
+        listed: codes that a mapping lists, by name of the column: there they are codes, whatever the word.
     """
-    steps = {name: _steps(table[name].type(), text) for name in names}
+    listed = listed or {}
+    steps = {name: _steps(table[name].type(), text, listed.get(name, ())) for name in names}
     for i in range(max(map(len, steps.values()), default=0)):
         done = {name: some[i](table[name]) for name, some in steps.items() if len(some) > i}
         # A name for each step: Ibis writes an expression out wherever it is used, and a step uses it often.
@@ -48,14 +60,16 @@ def tidy(table: ir.Table, names: Sequence[str], text: bool, engine: Engine) -> i
     return table
 
 
-def _steps(kind: dt.DataType, text: bool) -> list[Callable[[ir.Value], ir.Value]]:
+def _steps(kind: dt.DataType, text: bool, listed: Collection[str]) -> list[Callable[[ir.Value], ir.Value]]:
     """Return what it takes to tidy a column of a type."""
     if not usable(kind):
         return [lambda column: ibis.null("string")]
     if kind.is_floating():
         return [lambda column: column.nullif(float("nan"))]
     if kind.is_string():
-        return [_strip, _whole, _filled] if text else [_strip, _filled]
+        if not text:
+            return [_strip, partial(_filled, BLANKS)]
+        return [_strip, _whole, partial(_filled, (*BLANKS, *(word for word in WORDS if word not in listed)))]
     return []
 
 
@@ -71,9 +85,9 @@ def _whole(value: ir.StringValue) -> ir.StringValue:
     return ibis.ifelse(gap, value.left(value.length() - 2), value)
 
 
-def _filled(value: ir.StringValue) -> ir.StringValue:
+def _filled(blanks: Sequence[str], value: ir.StringValue) -> ir.StringValue:
     """Make a blank a missing value."""
-    return ibis.ifelse(value.isin(["", "nan", "NaN"]), ibis.null("string"), value)
+    return ibis.ifelse(value.isin(blanks), ibis.null("string"), value)
 
 
 def code(column: ir.Value) -> ir.StringValue:
