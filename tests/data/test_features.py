@@ -108,6 +108,24 @@ def test_one_patient_is_worth_a_warning(visits, mapping, write):
     assert "all visits are of one patient; check the patient column" in table.account.warnings
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_an_outcome_that_is_the_same_in_every_visit_is_worth_a_warning(visits, mapping, write, ending):
+    apart = "columns 'LIVES' and 'TREATED' share no code"
+    for lives, treated, many, why in (
+        (["A"] * 7, ["A"] * 7, "no", False),
+        (["A"] * 7, ["A01"] * 7, "every", True),
+        ([310101] * 7, ["310101000"] * 7, "every", True),
+        (["A", "B"] * 3 + ["A"], ["B", "A"] * 3 + ["B"], "every", False),
+    ):
+        table = read_visits(write(visits.assign(LIVES=lives, TREATED=treated), ending), mapping)
+        (told,) = (text for text in table.account.warnings if "crosses" in text)
+        assert told.startswith(f"{many} visit crosses; check [outcome]")
+        assert (apart in told) == why
+    ready = dataclasses.replace(mapping, outcome=Outcome(column="STATUS", yes=("ok",)))
+    assert "every visit crosses; check [outcome]" in read_visits(write(visits), ready).account.warnings
+    assert not any("crosses" in text for text in read_visits(write(visits), mapping).account.warnings)
+
+
 def test_history_options(visits, mapping, write):
     options = History(first_visit=False, crossed_before_counts_this_visit=True)
     table = read_visits(write(visits), dataclasses.replace(mapping, history=options))

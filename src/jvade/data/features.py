@@ -24,15 +24,16 @@ from jvade.data import checks, history, icd10
 from jvade.data.engines import ROW, Engine, EngineSettings, connect, named, readable, scratch
 from jvade.data.errors import InputError
 from jvade.data.lookups import GROUP, NONE, ODD, gather, has_few
-from jvade.data.mapping import Further, Mapping, Subdistrict, columns_used
+from jvade.data.mapping import Further, Mapping, Outcome, Subdistrict, columns_used
 from jvade.data.matrix import Scaling
 from jvade.data.onehot import Coding, choose_levels, one_hot, unseen
 from jvade.data.parse import CODING, LEVEL, MOMENT, Parser, passes
 from jvade.data.source import Source, open_table
-from jvade.data.tidy import day
+from jvade.data.tidy import code, day
 from jvade.data.variables import FIRST_VISIT, LEVELS, OUTCOME, STUDY_INPUTS, Account, Variable, VisitTable
 
 Levels = collections.abc.Mapping[str, tuple[str, ...]]
+CROSS = "share of visits that cross"
 NOTE = "note: "  # start of the names of measures that a reader gets to see
 
 
@@ -114,11 +115,8 @@ def write_features(
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
             scaling, notes = _measure(table, _ends(out), inputs, staged, mapping)
-        account = replace(
-            staged.account,
-            notes=notes | staged.account.notes,
-            warnings=_warnings(scaling, notes, mapping, used),
-        )
+            warnings = _warnings(scaling, notes, mapping, used) + _of_outcome(staged, notes, mapping.outcome)
+        account = replace(staged.account, notes=notes | staged.account.notes, warnings=warnings)
     return Features(tuple(inputs), extras, account, used, scaling)
 
 
@@ -147,12 +145,14 @@ class Staged:
     Args:
         table: a row per visit, in the order of the file.
         dropped: those that are not kept.
+        read: all of them as they were read, tidied, under the person's names.
         codes: the codes of the columns that hold positions, by the person's names.
         account: what became of the rows.
     """
 
     table: ir.Table
     dropped: ir.Table
+    read: ir.Table
     codes: dict[str, list[str]]
     account: Account
 
@@ -193,7 +193,7 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
         raise InputError(problems, source.name)
     notes = {n.removeprefix(NOTE): found.total(n) for n in found.groups[0] if n.startswith(NOTE)}
     account = Account(rows, rows - passed, tuple(found.dropped), remaining, notes=notes)
-    return Staged(staged.filter(~broken), staged.filter(broken), columns.codes, account)
+    return Staged(staged.filter(~broken), staged.filter(broken), parser.visits, columns.codes, account)
 
 
 def _one_year(source: Source, mapping: Mapping) -> bool:
@@ -375,7 +375,7 @@ def _measure(
     mapping: Mapping,
 ) -> tuple[Scaling, dict[str, float]]:
     """Measure the features: the scaling, and shares that a reader of the results should know."""
-    measures: dict[str, ir.Value] = {"share of visits that cross": table[OUTCOME].mean()}
+    measures: dict[str, ir.Value] = {CROSS: table[OUTCOME].mean()}
     if mapping.patient:
         measures["first visits"] = table[FIRST_VISIT.name].sum()
     for variable in inputs:
@@ -392,7 +392,7 @@ def _measure(
     kinds = tuple(variable.kind for variable in inputs)
     names = tuple(variable.name for variable in inputs)
     scaling = Scaling(names, kinds, tuple(means), tuple(scales), tuple(constant))
-    notes = {"share of visits that cross": found["share of visits that cross"]}
+    notes = {CROSS: found[CROSS]}
     if mapping.patient:
         notes["share of first visits"] = found["first visits"] / staged.account.kept
         # To tell all patients apart is dear; nearly all have kept their first visit, and count by it.
@@ -423,3 +423,21 @@ def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used:
     if mapping.history.crossed_before_counts_this_visit:
         found.append("crossed_before counts the visit itself: the outcome leaks into an input")
     return found
+
+
+def _of_outcome(staged: Staged, notes: dict[str, float], outcome: Outcome) -> list[str]:
+    """Return a warning where the outcome is the same in every visit, and why if that can be told."""
+    if 0 < notes[CROSS] < 1:
+        return []
+    if not notes[CROSS]:
+        return ["no visit crosses; check [outcome]"]
+    if outcome.residence and not _share_a_code(staged.read, outcome.residence, outcome.place):
+        what = f"columns '{outcome.residence}' and '{outcome.place}' share no code"
+        return [f"every visit crosses; check [outcome]: {what}; both must write areas in the same way"]
+    return ["every visit crosses; check [outcome]"]
+
+
+def _share_a_code(visits: ir.Table, one: str, other: str) -> bool:
+    """Return whether two columns have a code in common."""
+    codes, others = (visits.select(code=code(visits[name])).distinct() for name in (one, other))
+    return bool(codes.semi_join(others, "code").count().to_pyarrow().as_py())
