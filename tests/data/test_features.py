@@ -126,6 +126,25 @@ def test_an_outcome_that_is_the_same_in_every_visit_is_worth_a_warning(visits, m
     assert not any("crosses" in text for text in read_visits(write(visits), mapping).account.warnings)
 
 
+def test_what_may_stand_for_the_unknown_is_counted(visits, mapping, write):
+    """Years, ages and one patient of many visits; nobody is named."""
+    table = read_visits(write(visits.replace({"AGE": {"5": "111", "31.5": "110"}})), mapping)
+    lines = table.account.lines()
+    for line in ("year of the first visit: 2023", "year of the last visit: 2024"):
+        assert line in lines
+    assert "visits at an age over 110 years: 1" in lines
+    many = pd.concat([visits.iloc[[0]]] * 1000, ignore_index=True)
+    many["PERSON"] = [f"p{i}" for i in range(1000)]
+    many["DAY"] = ["2022-07-01", "2023-07-01", "2024-07-01", "2024-07-02"] * 250
+    for visits_of_one, rows, warned in ((50, 1000, False), (51, 1000, True), (51, 999, False)):
+        some = many.head(rows).copy()
+        some.loc[: visits_of_one - 1, "PERSON"] = "QX7731"
+        told = [text for text in read_visits(write(some), mapping).account.warnings if "one patient" in text]
+        assert bool(told) == warned
+        assert not warned or told[0].startswith("one patient has 51 visits, over 5% of all: if that")
+        assert "QX7731" not in str(told)
+
+
 def test_history_options(visits, mapping, write):
     options = History(first_visit=False, crossed_before_counts_this_visit=True)
     table = read_visits(write(visits), dataclasses.replace(mapping, history=options))

@@ -30,10 +30,25 @@ from jvade.data.onehot import Coding, choose_levels, one_hot, unseen
 from jvade.data.parse import CODING, LEVEL, MOMENT, Parser, passes
 from jvade.data.source import Source, open_table
 from jvade.data.tidy import code, day
-from jvade.data.variables import FIRST_VISIT, LEVELS, OUTCOME, STUDY_INPUTS, Account, Variable, VisitTable
+from jvade.data.variables import (
+    FIRST_VISIT,
+    FIRST_YEAR,
+    LAST_YEAR,
+    LEVELS,
+    OUTCOME,
+    STUDY_INPUTS,
+    Account,
+    Variable,
+    VisitTable,
+)
 
 Levels = collections.abc.Mapping[str, tuple[str, ...]]
+OLD_AGE = 110  # few are older: an age over it may stand for "unknown"
 CROSS = "share of visits that cross"
+OLD = f"visits at an age over {OLD_AGE} years"
+MOST = "visits of the patient with most"
+#: A patient with more than this share of a table of this many visits may be none, but stand for the unknown.
+PLACEHOLDER_SHARE, PLACEHOLDER_VISITS = 0.05, 1000
 NOTE = "note: "  # start of the names of measures that a reader gets to see
 
 
@@ -375,9 +390,12 @@ def _measure(
     mapping: Mapping,
 ) -> tuple[Scaling, dict[str, float]]:
     """Measure the features: the scaling, and shares that a reader of the results should know."""
-    measures: dict[str, ir.Value] = {CROSS: table[OUTCOME].mean()}
+    measures: dict[str, ir.Value] = {CROSS: table[OUTCOME].mean(), OLD: (table["age"] > OLD_AGE).sum()}
+    if mapping.date:
+        measures |= {FIRST_YEAR: table["date"].min().year(), LAST_YEAR: table["date"].max().year()}
     if mapping.patient:
         measures["first visits"] = table[FIRST_VISIT.name].sum()
+        measures["most in a year"] = table["visits_this_year"].max() + 1
     for variable in inputs:
         if variable.kind == "numeric":
             column = table[variable.name].cast("float64")
@@ -392,14 +410,32 @@ def _measure(
     kinds = tuple(variable.kind for variable in inputs)
     names = tuple(variable.name for variable in inputs)
     scaling = Scaling(names, kinds, tuple(means), tuple(scales), tuple(constant))
-    notes = {CROSS: found[CROSS]}
+    notes = {name: found[name] for name in (CROSS, FIRST_YEAR, LAST_YEAR, OLD) if name in found}
     if mapping.patient:
         notes["share of first visits"] = found["first visits"] / staged.account.kept
         # To tell all patients apart is dear; nearly all have kept their first visit, and count by it.
         headless = staged.dropped.filter(staged.dropped[FIRST_VISIT.name])
         others = staged.table.semi_join(headless, "patient")["patient"].nunique()
         notes["patients"] = found["first visits"] + int(others.to_pyarrow().as_py())
+        years = found[LAST_YEAR] - found[FIRST_YEAR] + 1
+        if most := _visits_of_one(staged, found["most in a year"] * years):
+            notes[MOST] = most
     return scaling, notes
+
+
+def _visits_of_one(staged: Staged, at_most: int) -> int:
+    """Return the visits of the patient with most, 0 where they are no cause for doubt.
+
+    Args:
+        staged: the visits.
+        at_most: that no patient has more; to count them all is dear.
+    """
+    kept = staged.account.kept
+    if kept < PLACEHOLDER_VISITS or at_most <= PLACEHOLDER_SHARE * kept:
+        return 0
+    counts = staged.table.group_by("patient").agg(visits=lambda t: t.count())
+    most = int(counts["visits"].max().to_pyarrow().as_py())
+    return most if most > PLACEHOLDER_SHARE * kept else 0
 
 
 def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used: Levels) -> list[str]:
@@ -420,6 +456,9 @@ def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used:
         found.append(f"no patient column: no history inputs{chronic}")
     elif notes["patients"] == 1:
         found.append("all visits are of one patient; check the patient column")
+    elif MOST in notes:
+        what = f"one patient has {notes[MOST]:,} visits, over {PLACEHOLDER_SHARE:.0%} of all"
+        found.append(f"{what}: if that is no person but stands for the unknown, drop it with a [[filter]]")
     if mapping.history.crossed_before_counts_this_visit:
         found.append("crossed_before counts the visit itself: the outcome leaks into an input")
     return found

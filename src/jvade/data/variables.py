@@ -108,6 +108,10 @@ class Dropped:
     first: str
 
 
+#: Notes of an account: dates that stand for "unknown" lie far from the others.
+FIRST_YEAR, LAST_YEAR = "year of the first visit", "year of the last visit"
+
+
 @dataclass(frozen=True)
 class Account:
     """What became of the rows that were read.
@@ -134,8 +138,9 @@ class Account:
         counts += [(f"dropped, {drop.rule} (first: row {drop.first})", drop.rows) for drop in self.dropped]
         counts += [("visits kept", self.kept)]
         width = max(len(f"{count:,}") for _, count in counts)
+        forms = {FIRST_YEAR: ".0f", LAST_YEAR: ".0f"}
         notes = [
-            f"{name}: {value:,.4g}" if value % 1 else f"{name}: {value:,.0f}"
+            f"{name}: {value:{forms.get(name, ',.4g' if value % 1 else ',.0f')}}"
             for name, value in self.notes.items()
         ]
         return (
