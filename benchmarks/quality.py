@@ -247,14 +247,12 @@ def methods(
 ) -> list[Method]:
     """Return what to run, in the order of the table."""
     x, new = cohort.x[~cohort.test], cohort.x[cohort.test]
-    gaussian = replace(robust, likelihood="gaussian")
     alone: dict[str, tuple[Sequence[int], Callable[[int], Found]]] = {
         "supervised (ceiling)": ([0], lambda _: supervised(cohort)),
         "right families, EM from the types": ([0], lambda _: right_families(cohort)),
         "K-Means": (seeds, partial(kmeans, x, new)),
         "GMM": (seeds, partial(raw_mixture, x, new)),
         "VaDE, robust": (seeds, partial(configured, robust, x, new)),
-        "VaDE, robust, all Gaussian": (seeds, partial(configured, gaussian, x, new)),
     }
     each = [Method((name,), s, 1, lambda s, run=run: [[run(*s)]]) for name, (s, run) in alone.items()]
     names = "VAE + K-Means", "VAE + GMM", "VaDE, paper"

@@ -1,4 +1,4 @@
-"""Write the tables of `README.md` here and of `docs/method.md` from the files under `results/`.
+"""Write the tables of `README.md` here and of two pages under `docs/` from the files under `results/`.
 
     .venv/bin/python benchmarks/readme.py
 
@@ -364,16 +364,19 @@ PAGES = {
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
         "ablation": ablation,
+        "likeness": likeness,
+        "plain": plain,
+        "mnist": mnist,
+        "mnist_digits": mnist_digits,
+    },
+    HERE.parent / "docs" / "earlier.md": {
+        "quality_earlier": quality,
         "ablation_earlier": ablation,
         "ablation_gaussian": ablation,
         "ablation_kinds": ablation,
         "ablation_real": ablation,
         "ablation_options": ablation,
         "ablation_balance": ablation,
-        "likeness": likeness,
-        "plain": plain,
-        "mnist": mnist,
-        "mnist_digits": mnist_digits,
     },
 }
 
