@@ -256,6 +256,7 @@ def ablation(found: dict[str, Any]) -> str:
         if "silhouette" in one:
             row |= {"silhouette": sum(one["silhouette"]) / 2}
             row |= {"Calinski-Harabasz": sum(one["calinski_harabasz"]) / 2}
+            row |= {"Davies-Bouldin": sum(one["davies_bouldin"]) / 2}
         if "highest_cross_ratio" in one:
             row |= {"highest cross rate, times overall": sum(one["highest_cross_ratio"]) / 2}
         if "ari" in one:
@@ -265,7 +266,7 @@ def ablation(found: dict[str, Any]) -> str:
     forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree"), ".2f")
     forms |= dict.fromkeys([name for name in rows[0] if name.startswith("ARI")], ".3f")
     forms |= {name: ".1f" for name in rows[0] if name.startswith("highest")}
-    forms |= {"silhouette": ".2f", "Calinski-Harabasz": ".0f", "largest share, %": ".0f"}
+    forms |= {"silhouette": ".2f", "Calinski-Harabasz": ".0f", "Davies-Bouldin": ".2f", "largest share, %": ".0f"}
     return table(pd.DataFrame(rows), forms)
 
 

@@ -31,7 +31,7 @@ from jvade.core.settings import (
     not_widths,
     unlike,
 )
-from jvade.ensemble import Ensemble, Rows, finite
+from jvade.ensemble import Ensemble, Rows, as_rows
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def cluster(
         ValueError: rows that are not finite, or a number that cannot be.
         TrainingError: no run stayed finite.
     """
-    matrix = finite(x)
+    matrix = as_rows(x)
     rows = jnp.asarray(matrix)
     numbers = tuple(n_clusters) if isinstance(n_clusters, Sequence) else (n_clusters,)
     whole = not any(unlike("", number, whole=True, least=1) for number in numbers)

@@ -81,7 +81,7 @@ class Column:
         numbers = np.where(np.isnan(numbers), self.mean, numbers)
         return ((numbers - self.mean) / self.scale if self.kind == "numeric" else numbers)[:, None]
 
-    def decode(self, part: np.ndarray, probabilities: bool = False) -> np.ndarray:
+    def decode(self, part: np.ndarray) -> np.ndarray:
         """Return its values from its columns of the matrix; see `Columns.decode`."""
         if self.kind == "categorical":
             found = np.full(len(part), None, object)
@@ -89,9 +89,8 @@ class Column:
                 found[:] = self.categories[0]
             elif self.categories:
                 found[:] = np.array([*self.categories], object)[part.argmax(axis=1)]
-                # As `encode` has it; or what is left of 1 is that of no category.
-                none = 1 - part.sum(axis=1) > part.max(axis=1) if probabilities else (part == 0).all(axis=1)
-                found[none] = None
+                # What is left of 1 is the part of no category; of a row as `encode` has it, all or nothing.
+                found[1 - part.sum(axis=1) > part.max(axis=1)] = None
             return found
         if self.scale == 0:
             return np.full(len(part), self.mean)
@@ -180,21 +179,19 @@ class Columns:
             begin += column.width
         return matrix
 
-    def decode(self, matrix: np.ndarray, probabilities: bool = False) -> pd.DataFrame:
+    def decode(self, matrix: np.ndarray) -> pd.DataFrame:
         """Return a matrix, such as one the decoder made, in the units of the table.
 
         Binary columns are left between 0 and 1 or a little beyond, as the decoder has them; of the
-        categories, the one with the largest value.
+        categories it is the likeliest, or none, where that is likelier than any.
 
         Args:
             matrix: (N, D).
-            probabilities: the columns of categories hold probabilities: where none is the likeliest, it is
-                none.
         """
         found, begin = {}, 0
         for position, column in enumerate(self.each):
             part = matrix[:, begin : begin + column.width].astype(float)
-            found[position] = column.decode(part, probabilities)
+            found[position] = column.decode(part)
             begin += column.width
         return pd.DataFrame(found).set_axis([column.name for column in self.each], axis=1)
 

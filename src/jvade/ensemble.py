@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from jvade.analysis import consensus
 from jvade.analysis.consensus import Agreed
-from jvade.core import likelihoods, model
+from jvade.core import likelihoods, model, quadrature
 from jvade.core import mixture as mixtures
 from jvade.core.layout import THREADS, as_precise, take_lane
 from jvade.core.model import Parameters, Posterior
@@ -25,8 +25,8 @@ from jvade.core.settings import Architecture, Hyperparameters, Responsibilities
 
 #: Rows of a block.
 BLOCK_ROWS = 4096
-#: Draws of q(z|x) that the bound of a row is the mean over: the same for every row, in pairs of opposites.
-N_DRAWS = 16
+#: Fewest pairs of points that the bound of a row is the mean over.
+BOUND_PAIRS = 8
 
 #: Rows that tell how alike components are, and how often each of them is seen in part.
 LIKENESS_ROWS, N_VIEWS = 5_000, 8
@@ -115,7 +115,7 @@ def likeness(
     Raises:
         ValueError: rows that cannot be, or runs of other rows.
     """
-    rows, rng = finite(x, ensemble.architecture.n_features), np.random.default_rng(seed)
+    rows, rng = as_rows(x, ensemble.architecture.n_features), np.random.default_rng(seed)
     if runs.shape[1] != len(rows):
         raise ValueError(f"runs: expected a component for each of {len(rows)} rows, got {runs.shape[1]}")
     chosen = np.sort(rng.choice(len(rows), min(LIKENESS_ROWS, len(rows)), replace=False))
@@ -163,7 +163,7 @@ def decode(ensemble: Ensemble, z: Float[np.ndarray, "N L"]) -> Float[np.ndarray,
     Raises:
         ValueError: latents that are not finite, or of another number than the best run uses.
     """
-    z = finite(z, ensemble.latent_dim)
+    z = as_rows(z, ensemble.latent_dim)
     wide = np.pad(z, ((0, 0), (0, ensemble.architecture.latent_dim - z.shape[1])))
     return _in_blocks(
         partial(_decode, ensemble.run(ensemble.best), architecture=ensemble.architecture), wide, 0
@@ -175,12 +175,14 @@ def bounds(
 ) -> Float[np.ndarray, " N"]:
     """Return the ELBO of each row in the best run, nats, at weight 1 of its KL terms; else like `place`.
 
-    It is the mean over the same `N_DRAWS` draws for every row, so the answer has no randomness of its own.
-    With weights of the columns, see `likelihoods.balanced`, it is no bound.
+    The expectation over q(z|x) is by a rule (`core/quadrature.py`), so the answer has no randomness of its own; the
+    points are those of the latents in use, whatever room there is for more. With weights of the columns, see
+    `likelihoods.balanced`, it is no bound.
     """
-    half = np.random.default_rng(0).normal(size=(N_DRAWS // 2, ensemble.architecture.latent_dim))
-    draws = np.concatenate([half, -half]).astype(np.float32)
-    return _by_blocks(partial(_bounds, ensemble.run(ensemble.best), draws, weights), ensemble, x)
+    used, room = ensemble.latent_dim, ensemble.architecture.latent_dim
+    points = quadrature.points(used, max(BOUND_PAIRS, quadrature.PAIRS_OF_A_DIM * used))
+    noises = np.pad(points, ((0, 0), (0, room - used))).astype(np.float32)
+    return _by_blocks(partial(_bounds, ensemble.run(ensemble.best), noises, weights), ensemble, x)
 
 
 def mixture(
@@ -210,7 +212,7 @@ def draw(
     return rows.astype(np.float32), component.astype(np.int16)
 
 
-def finite(x: Rows, width: int | None = None) -> Float[np.ndarray, "N D"]:
+def as_rows(x: Rows, width: int | None = None) -> Float[np.ndarray, "N D"]:
     """Return rows on the host, in the precision of the program.
 
     Raises:
@@ -232,7 +234,7 @@ def finite(x: Rows, width: int | None = None) -> Float[np.ndarray, "N D"]:
 
 
 def _by_blocks(program: Callable[..., Any], ensemble: Ensemble, x: Rows, axis: int = 0) -> Any:
-    rows = finite(x, ensemble.architecture.n_features)
+    rows = as_rows(x, ensemble.architecture.n_features)
     return _in_blocks(partial(program, architecture=ensemble.architecture), rows, axis)
 
 
@@ -300,7 +302,7 @@ def _decode(run: Run, z: Array, architecture: Architecture) -> Float[Array, "N D
 
 @partial(jax.jit, static_argnames="architecture")
 def _bounds(
-    run: Run, draws: Array, weights: Array | None, x: Array, architecture: Architecture
+    run: Run, noises: Array, weights: Array | None, x: Array, architecture: Architecture
 ) -> Float[Array, " N"]:
     params, settings = run
 
@@ -308,4 +310,4 @@ def _bounds(
         same = jnp.broadcast_to(noise, (len(x), len(noise)))
         return elbo_terms(params, x, same, architecture, settings, None, weights).elbo()
 
-    return jax.lax.map(one, draws).mean(axis=0)
+    return jax.lax.map(one, noises).mean(axis=0)

@@ -66,8 +66,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         max_epochs: epochs of each stage at most; those of "robust" have 32 batches at most, and its
             pretraining 20 of them. For longer ones give a configuration of your own, such as
             `replace(jvade.ROBUST, training=replace(jvade.ROBUST.training, pretraining_epochs=40))`.
-        batch_size: rows of a step; "auto" is that of the configuration, and less where an epoch would have
-            fewer than 16 steps, but at least 32.
+        batch_size: rows of a step; "auto" is that of the configuration, and less where the rows would make
+            fewer than 16 batches, but at least 32.
         validation_fraction: share of the rows held out for early stopping.
         input_dropout: share of the inputs hidden from the encoder in training.
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
@@ -190,8 +190,12 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             delattr(self, name)
         table = self._table(X, reset=True)
         self.columns_ = learn(table, self.kinds, self.codes)
-        if not self.columns_.width:  # columns that tell nothing can be fitted, as scikit-learn asks
+        try:
             self.columns_.check()
+        except ValueError as error:
+            if not self.columns_.width:
+                raise
+            warnings.warn(f"{error}: these clusters are by chance", stacklevel=2)  # scikit-learn fits such
         rows = self.columns_.encode(table)
         self.configuration_ = chosen = self.resolve(len(rows))
         self.seed_, numbers = self._seed(), self._numbers()
@@ -226,7 +230,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         """Return what the best run decodes latents to, in the units of the fit.
 
         A DataFrame where the fit had one, else an array. Of a 0/1 column it is the mean, of categories the
-        most likely.
+        likeliest, or none.
         """
         check_is_fitted(self)
         return self._named(ensemble.decode(self.ensemble_, np.asarray(X)))
@@ -236,7 +240,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
         It is of the standardised columns, so it compares settings on one table, not tables; and not
         likelihoods, as a density of 0/1 columns is no probability. `balance` has no part in it: balanced
-        training does not aim at this bound, so choose that by how far seeds agree.
+        training does not aim at this bound, so choose that by how far seeds agree. Nor has `n_clusters`
+        where the answer is a consensus: its runs have `n_components` clusters each; give it several numbers.
         """
         return self._ask(ensemble.bounds, X)
 
@@ -245,7 +250,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         return float(np.average(self.score_samples(X), weights=sample_weight))
 
     def bic(self, X: Table) -> float:
-        """Return the BIC of the mixture of the best run on the latents of rows, lower is better (Fig 4)."""
+        """Return the BIC of the mixture of the best run on the latents of rows, lower is better (Fig 4).
+
+        Of a consensus it is that of a run's `n_components`, whatever `n_clusters`; see `bics_`.
+        """
         latents = self.transform(X)
         weights, *rest = ensemble.mixture(self.ensemble_)
         components = em.Components(*map(jnp.asarray, (np.log(weights, dtype=latents.dtype), *rest)))
@@ -389,11 +397,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             posterior = ensemble.encode(made, rows)
             of_each = [self.labels_ == k for k in range(made.agreed.shares.shape[1])]
             self.weights_ = np.array([these.mean() for these in of_each])
-            self.means_ = np.stack([posterior.means[these].mean(axis=0) for these in of_each])
-            variances = np.exp(posterior.log_variances)
-            self.covariances_ = np.stack(
-                [posterior.means[o].var(axis=0) + variances[o].mean(axis=0) for o in of_each]
-            )
+            # In double precision: of millions of rows, sums in single are off.
+            means, variances = posterior.means.astype(float), np.exp(posterior.log_variances.astype(float))
+            self.means_ = np.stack([means[these].mean(axis=0) for these in of_each])
+            self.covariances_ = np.stack([means[o].var(axis=0) + variances[o].mean(axis=0) for o in of_each])
         self.n_clusters_, self.n_rows_ = len(self.weights_), len(rows)
         self.shares_ = np.bincount(self.labels_, minlength=self.n_clusters_) / self.n_rows_
 
@@ -438,8 +445,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         return question(self.ensemble_, self.columns_.encode(self._table(X, reset=False)))
 
     def _named(self, rows: Float[np.ndarray, "N D"]) -> Table:
-        # By kind, what the decoder says of categories are their probabilities.
-        table = self.columns_.decode(rows, probabilities=bool(self.ensemble_.architecture.blocks))
+        table = self.columns_.decode(rows)
         return table if hasattr(self, "feature_names_in_") else table.to_numpy()
 
     def _hook(self) -> Callable[[Progress], None] | None:

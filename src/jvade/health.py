@@ -86,7 +86,8 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
         n_rows: how many of them the latents and components are looked at on.
     """
     sizes = np.bincount(clustering.labels)
-    few = ensemble.finite(x[np.linspace(0, len(x) - 1, min(n_rows, len(x))).astype(int)])
+    rows = ensemble.as_rows(x)
+    few = rows[np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int)]
     runs = pd.DataFrame([_run(clustering, place, few) for place in range(len(clustering.sound))])
     pairs = stability.agreements(list(clustering.runs))
     found = Health(
@@ -99,7 +100,7 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
         [],
     )
     large = runs["gap"].to_numpy(float).mean() > GAP
-    error = _gap_error(clustering, few, len(x)) if large else 0.0  # where there is something to ask
+    error = _gap_error(clustering, few, rows) if large else 0.0  # where there is something to ask
     return found._replace(warnings=_warnings(clustering, found, error))
 
 
@@ -123,15 +124,15 @@ def _run(clustering: Clustering, place: int, x: np.ndarray) -> dict[str, object]
     }
 
 
-def _gap_error(clustering: Clustering, few: np.ndarray, n_rows: int) -> float:
+def _gap_error(clustering: Clustering, few: np.ndarray, rows: np.ndarray) -> float:
     """Return the standard error of the loss of the rows that score an epoch, by its spread over some."""
-    _, n_held_out = clustering.training.epoch_sizes(n_rows)
+    _, n_held_out = clustering.training.epoch_sizes(len(rows))
     architecture = clustering.ensemble.architecture
     _, settings = clustering.ensemble.run(clustering.ensemble.best)
     weights = None
     if balance := float(settings.balance):  # the losses are so weighted
         noise = float(settings.noise_variance)
-        weights = np.asarray(likelihoods.balanced(jnp.asarray(few), architecture.all_blocks, noise, balance))
+        weights = np.asarray(likelihoods.balanced(jnp.asarray(rows), architecture.all_blocks, noise, balance))
     return float(np.std(ensemble.bounds(clustering.ensemble, few, weights)) / np.sqrt(n_held_out))
 
 

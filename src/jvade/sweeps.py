@@ -140,7 +140,7 @@ def sweep(
     settings = [one for one in each for _ in seeds]
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
-    matrix = ensemble.finite(x)
+    matrix = ensemble.as_rows(x)
     largest = replace(configuration, model=configuration.model._replace(**most))
     architecture, rows = largest.architecture(matrix, blocks), jnp.asarray(matrix)
     found = fit.fit(

@@ -219,6 +219,16 @@ def test_the_median_varies_less_from_seed_to_seed_than_one_subset():
     assert spread(9) > spread(1) + 0.02
 
 
+def test_clusters_are_numbered_by_their_size_among_all_rows():
+    """Not among those that are linked, where groups of a size may come in another order."""
+    truth = np.repeat(np.arange(6), [1050, 1040, 1030, 1020, 1010, 1000])
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(6)
+        found = consensus.agree([order[truth]] * 3, 6, seed=seed, n_rows=300, n_draws=1)
+        np.testing.assert_array_equal(np.bincount(found.labels), [1050, 1040, 1030, 1020, 1010, 1000])
+        np.testing.assert_array_equal(consensus.assign(found.agreed, [order[truth]] * 3)[0], found.labels)
+
+
 def test_rows_are_placed_one_by_one():
     """Against the definition: the mean share of the members that each run puts where it puts the row."""
     rng = np.random.default_rng(5)

@@ -220,8 +220,8 @@ def test_likelihoods_by_kind():
 
 def test_no_category_comes_back_as_none():
     columns = learn(pd.DataFrame({"b": [*"xy"] * 10}))
-    back = columns.decode(np.array([[0, 0], [0, 1], [0.2, 0.1]]))
-    assert back["b"].isna().tolist() == [True, False, False]
+    back = columns.decode(np.array([[0, 0], [0, 1], [0.2, 0.1], [0.5, 0.1]]))
+    assert back["b"].isna().tolist() == [True, False, True, False]
     assert back["b"].tolist()[1:] == ["y", "x"]
 
 
@@ -281,5 +281,6 @@ def test_a_table_without_columns_is_refused():
 def test_the_likeliest_may_be_none_of_the_categories():
     columns = Columns((Column("a", "categorical", categories=("x", "y")),))
     probabilities = np.array([[0.3, 0.2], [0.5, 0.1], [0.0, 0.0]])
-    assert columns.decode(probabilities, probabilities=True)["a"].fillna("-").tolist() == ["-", "x", "-"]
-    assert columns.decode(probabilities)["a"].fillna("-").tolist() == ["x", "x", "-"]
+    assert columns.decode(probabilities)["a"].fillna("-").tolist() == ["-", "x", "-"]
+    values = pd.DataFrame({"a": ["y", None, "x"]})
+    assert columns.decode(columns.encode(values))["a"].fillna("-").tolist() == ["y", "-", "x"]

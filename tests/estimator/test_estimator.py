@@ -341,6 +341,7 @@ def test_a_run_of_a_sweep_is_an_estimator(table):
     assert adjusted_rand_score(model.labels_, alone.labels_) > 0.99
     np.testing.assert_allclose(model.means_, alone.means_, atol=1e-2)
     np.testing.assert_allclose(model.weights_.sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(model.score(x), alone.score(table[0]), atol=1e-2)
     np.testing.assert_array_equal(model.predict(x), model.labels_)
     assert model.transform(x).shape == (600, 2)
     assert (model.seed_, model.random_state, model.get_params()["n_clusters"]) == (4, 4, 2)

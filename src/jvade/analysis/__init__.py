@@ -1,1 +1,1 @@
-"""Tables about a clustering: indices, comparison, profiles. NumPy, pandas and scikit-learn only."""
+"""Tables about a clustering: indices, comparison, profiles. Arrays and tables of the host: no JAX."""

@@ -183,13 +183,14 @@ def agree(
     usual = [one for one, number in zip(found, n_found, strict=True) if number == median]
     alike = stability.pairwise_ari([labels for _, labels in usual], np.bincount(kind))
     agreed, labels = usual[int(alike.sum(axis=1).argmax())]
-    support = _support(agreed, few, labels)
-    # A group whose every row fits another better has none left: its number is taken out.
-    left = np.unique(labels)
-    number = np.full(agreed.shares.shape[1] + 1, -1)
+    # By the size among all rows. A group whose every row fits another better has none left, and no number.
+    sizes = np.bincount(labels, weights=np.bincount(kind), minlength=agreed.shares.shape[1])
+    left = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+    number = np.full(len(sizes) + 1, -1)
     number[left] = np.arange(len(left))
     agreed = Agreed(agreed.shares[:, left], number[agreed.owners])
-    return Consensus(agreed, number[labels].astype(np.int16)[kind], support[kind])
+    labels = _labels(agreed, few)  # once more: of two that fit a row as well, the first has it
+    return Consensus(agreed, labels.astype(np.int16)[kind], _support(agreed, few, labels)[kind])
 
 
 def _linked(

@@ -18,7 +18,7 @@ from jvade.core.lanes import Keeper, Progress, Trained
 from jvade.core.layout import over_lanes, place
 from jvade.core.mixture import Mixture, mask
 from jvade.core.model import Assignment, Parameters
-from jvade.core.settings import Architecture, Training, unlike
+from jvade.core.settings import Architecture, Training, not_among, unlike
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ class MixtureStart(EmSettings):
     def check(self) -> None:
         """Refuse settings that cannot be; see `EmSettings.check`."""
         super().check()
-        if self.max_rows is not None and (problems := unlike("max_rows", self.max_rows, whole=True, least=1)):
+        problems = not_among("latents", self.latents, ("samples", "means"))
+        if self.max_rows is not None:
+            problems += unlike("max_rows", self.max_rows, whole=True, least=1)
+        if problems:
             raise ValueError("; ".join(problems))
 
 

@@ -12,12 +12,13 @@ from jaxtyping import Array, Float
 
 #: Points of the rule, in pairs of opposites.
 N_PAIRS = 64
-#: Most dimensions: half as many as there are pairs; with more, points far out would carry the sums.
-MAX_DIMS = 32
+#: Pairs there must be for a dimension: with fewer, points far out would carry the sums.
+PAIRS_OF_A_DIM = 2
+MAX_DIMS = N_PAIRS // PAIRS_OF_A_DIM
 
 
 @cache
-def points(n_dims: int) -> Float[np.ndarray, "Q L"]:
+def points(n_dims: int, n_pairs: int = N_PAIRS) -> Float[np.ndarray, "Q L"]:
     """Return points of equal weight that stand for N(0, I): the first are the same for more dimensions.
 
     Quasi-Monte-Carlo: the Kronecker sequence of the roots of the primes (Richtmyer 1951) through the normal
@@ -28,15 +29,15 @@ def points(n_dims: int) -> Float[np.ndarray, "Q L"]:
     (tests/core/test_quadrature.py): 0.01 in 2 latents, 0.02 in 4, 0.03 in 8.
 
     Raises:
-        ValueError: more than `MAX_DIMS` dimensions.
+        ValueError: too many dimensions for so few points.
     """
-    if n_dims > MAX_DIMS:
-        raise ValueError(f"quadrature: expected at most {MAX_DIMS} latents, got {n_dims}")
+    if n_dims > (most := n_pairs // PAIRS_OF_A_DIM):
+        raise ValueError(f"quadrature: expected at most {most} latents, got {n_dims}")
     primes = [*islice((n for n in count(2) if all(n % m for m in range(2, n))), n_dims)]
-    uniform = (np.arange(N_PAIRS)[:, None] + 0.5) * np.sqrt(primes) % 1
+    uniform = (np.arange(n_pairs)[:, None] + 0.5) * np.sqrt(primes) % 1
     half = np.vectorize(NormalDist().inv_cdf, otypes=[float])(uniform)
     # The factor is triangular: no dimension depends on those after it.
-    half = np.linalg.solve(np.linalg.cholesky(half.T @ half / N_PAIRS), half.T).T
+    half = np.linalg.solve(np.linalg.cholesky(half.T @ half / n_pairs), half.T).T
     found = np.concatenate([half, -half])
     found.setflags(write=False)  # the one array for all who ask
     return found

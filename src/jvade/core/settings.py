@@ -84,7 +84,7 @@ def whole(value: Any) -> Any:
 
 def not_widths(widths: Any) -> list[str]:
     """Return what is wrong with hidden widths, a line or none."""
-    fits = isinstance(widths, tuple | list) and widths
+    fits = isinstance(widths, tuple) and widths  # a list is no part of what a program is known by
     if fits and not any(unlike("", width, whole=True, least=1) for width in widths):
         return []
     return [f"widths: expected one or more whole numbers, at least 1, such as (256,), got {widths!r}"]
@@ -219,7 +219,7 @@ class Training:
             raise ValueError("; ".join(problems))
 
     def for_rows(self, n_rows: int) -> "Training":
-        """Return it with batches so small that an epoch of so many rows has `BATCHES` of them, or 32 rows."""
+        """Return it with batches so small that so many rows make `BATCHES` of them, or of 32 rows."""
         small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
         return replace(self, batch_size=min(self.batch_size, small))
 
