@@ -266,7 +266,8 @@ def ablation(found: dict[str, Any]) -> str:
     forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree"), ".2f")
     forms |= dict.fromkeys([name for name in rows[0] if name.startswith("ARI")], ".3f")
     forms |= {name: ".1f" for name in rows[0] if name.startswith("highest")}
-    forms |= {"silhouette": ".2f", "Calinski-Harabasz": ".0f", "Davies-Bouldin": ".2f", "largest share, %": ".0f"}
+    forms |= dict.fromkeys(("silhouette", "Davies-Bouldin"), ".2f")
+    forms |= dict.fromkeys(("Calinski-Harabasz", "largest share, %"), ".0f")
     return table(pd.DataFrame(rows), forms)
 
 

@@ -175,9 +175,9 @@ def bounds(
 ) -> Float[np.ndarray, " N"]:
     """Return the ELBO of each row in the best run, nats, at weight 1 of its KL terms; else like `place`.
 
-    The expectation over q(z|x) is by a rule (`core/quadrature.py`), so the answer has no randomness of its own; the
-    points are those of the latents in use, whatever room there is for more. With weights of the columns, see
-    `likelihoods.balanced`, it is no bound.
+    The expectation over q(z|x) is by a rule (`core/quadrature.py`), so the answer has no randomness of its
+    own; its points are those of the latents in use, whatever room there is for more. With weights of the
+    columns, see `likelihoods.balanced`, it is no bound.
     """
     used, room = ensemble.latent_dim, ensemble.architecture.latent_dim
     points = quadrature.points(used, max(BOUND_PAIRS, quadrature.PAIRS_OF_A_DIM * used))

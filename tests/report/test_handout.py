@@ -35,7 +35,8 @@ from jvade.report.terminal import Terminal
 
 #: Elements that need no end.
 VOID = {"meta", "br", "img", "input", "link", "hr"}
-RUN = ["paper", "--preset", "smoke", "--n-visits", "6000", "--only", "stability", "profiles", "latents"]
+STAGES = "stability", "profiles", "latents", "robust"
+RUN = ["paper", "--preset", "smoke", "--n-visits", "6000", "--only", *STAGES]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,8 @@ def smoke(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcomes(smoke):
-    return {name: read_outcome(smoke, read_record(smoke, name)) for name in handout.STAGES}
+    names = {name for of_one in handout.STAGES.values() for name in of_one}
+    return {name: read_outcome(smoke, read_record(smoke, name)) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +262,8 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     cli.main(["report", str(run), "--lang", "zh", "--min-patients", "20", "--rounding", "10"])
     said = capsys.readouterr().out
     assert "may be handed on" in said
-    assert "had other rules (8 patients, rounded to 5): hand on one only" in " ".join(said.split())
+    other = "had other reports (clusters study, 8 patients, rounded to 5): hand on one only"
+    assert other in " ".join(said.split())
     assert not (run / "report" / "of_a_looser_rule.svg").exists()
     assert (run / "report" / "cover_letter.txt").exists()
     text = (run / "report" / "report.html").read_text()
@@ -268,13 +271,18 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     assert "The clusters" not in text
     assert all(int(n) % 10 == 0 for n in re.findall(r'data-visits="(\d+)"', text))
     # Every rule that there was is remembered, not the last alone.
-    for flags, others in (
-        (["--lang", "en"], "(20 patients, rounded to 10)"),
-        (["--rounding", "10"], "(8 patients, rounded to 5; 20 patients, rounded to 10)"),
-        (["--rounding", "10"], "(8 patients, rounded to 5; 20 patients, rounded to 10)"),
+    had = ["study, 8 patients, rounded to 5", "study, 20 patients, rounded to 10"]
+    for flags, mine in (
+        (["--lang", "en"], "study, 8 patients, rounded to 5"),
+        (["--rounding", "10"], "study, 8 patients, rounded to 10"),
+        (["--rounding", "10"], "study, 8 patients, rounded to 10"),
+        (["--clusters", "robust"], "robust, 8 patients, rounded to 5"),
+        ([], "study, 8 patients, rounded to 5"),
     ):
         cli.main(["report", str(run), *flags])
-        assert f"had other rules {others}" in " ".join(capsys.readouterr().out.split())
+        others = "; ".join(f"clusters {one}" for one in had if one != mine)
+        assert f"had other reports ({others}): hand on" in " ".join(capsys.readouterr().out.split())
+        had += [mine] * (mine not in had)
     before = (run / "report" / "report.html").read_bytes()
     cli.main(["report", str(run), "--not-protected"])
     assert "NOT PROTECTED" in capsys.readouterr().out
@@ -331,8 +339,43 @@ def test_the_report_of_a_run_asks_for_no_fewer_patients_than_the_run(tmp_path, m
     monkeypatch.setattr(study.Study, "record", lambda _study, name: {"key": name})
     for asked in (20, 3):
         settings = replace(PRESETS["smoke"], min_patients=asked)
-        study.hand_on(study.Study(settings, RunFolder(tmp_path), Terminal(), study.STAGES, {}))
+        folder = RunFolder(tmp_path)
+        study.hand_on(study.Study(settings, folder, Terminal(), study.STAGES, {}), [*study.STAGES])
     assert written == [Rule(20, 5), Rule(8, 5)]
+
+
+def test_the_clusters_that_many_runs_agree_on_have_a_report_too(smoke, outcomes, tmp_path):
+    """By the same rule, with what is known of these runs; a map of the latents there is none."""
+    run = tmp_path / "run"
+    shutil.copytree(smoke, run)
+    cli.main(["report", str(run), "--clusters", "robust"])
+    text = (run / "report" / "report.html").read_text()
+    found, settings = outcomes["robust"], json.loads((run / "run.json").read_text())["settings"]
+    made = handout.make(outcomes, settings, Rule(), read_types(None), "robust")
+    labels = found.arrays["labels"]
+    sizes = sorted(n for n in np.unique(labels, return_counts=True)[1] if n >= 8)
+    assert len(made.clusters) + made.left_out == len(np.unique(labels))
+    assert all(min(abs(one.visits - n) for n in sizes) <= 5 for one in made.clusters)
+    assert f"{found.values['runs']} runs from seeds that share nothing decide together" in text
+    assert "Robust clusters:" in text
+    assert 'id="map"' not in text
+    assert not (run / "report" / "map.png").exists()
+    assert json.loads((run / "report" / "run.json").read_text())["settings"]["clusters"] == "robust"
+    # The run again, with nothing to do: an analyst wanted these clusters.
+    cli.main([*RUN, "--out", str(run)])
+    assert (run / "report" / "report.html").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("agreement", "said"), [(0.31, "Single runs hardly agree"), (0.75, None), (None, "A single run")]
+)
+def test_runs_that_hardly_agree_are_warned_of(outcomes, smoke, agreement, said):
+    found = outcomes["robust"]
+    ran = json.loads((smoke / "run.json").read_text())["settings"]
+    given = {**outcomes, "robust": replace(found, values=found.values | {"agreement": agreement})}
+    text = Page(handout.make(given, ran, Rule(), read_types(None), "robust"), "en", "").html()
+    for sentence in ("Single runs hardly agree", "A single run"):
+        assert (sentence in text) == (sentence == said)
 
 
 def test_records_are_counted_where_there_is_no_patient(outcomes, smoke):

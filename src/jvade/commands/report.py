@@ -23,7 +23,7 @@ def run(run_folder: Path, settings: ReportSettings, terminal: Terminal) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         advice = f"expected the folder of a finished `jvade paper`, with its {MANIFEST}"
         raise InputError([advice], run_folder.name) from None
-    warning = "" if settings.not_protected else report.other_rules(run_folder, settings.rule())
+    warning = "" if settings.not_protected else report.other_reports(run_folder, settings)
     with terminal.step("report"):
         page = report.write(run_folder, ran, settings)
     what = "NOT PROTECTED, not to be passed on" if settings.not_protected else "may be handed on"

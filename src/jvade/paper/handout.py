@@ -17,7 +17,7 @@ from jvade.data.variables import CROSS_DISTRICT, OUTCOME, VisitTable
 from jvade.paper.stage import Outcome
 from jvade.paper.stages import profiles
 from jvade.paper.stages.cohort import visit_table
-from jvade.report.handout.content import Cluster, Fact, Handout
+from jvade.report.handout.content import Cluster, Fact, Handout, Whose
 
 #: A flag of each visit, as a dimension.
 NO, YES = "no", "yes"
@@ -37,23 +37,31 @@ LEFT_OUT = "left out"
 LEAST_EFFECT, MOST_FACTS = 0.1, 5
 #: Visits from which a mean is told to a tenth; 1 over it is less than that.
 ENOUGH_FOR_DECIMALS = 20
-#: Stages that a report is made of.
-STAGES = ("cohort", "fine-tuning", "latents", "profiles", "stability")
+#: Stages that a report is made of, by whose clusters it has.
+STAGES: dict[Whose, tuple[str, ...]] = {
+    "study": ("cohort", "fine-tuning", "latents", "profiles", "stability"),
+    "robust": ("cohort", "robust"),
+}
 
 
 def make(
-    outcomes: Mapping[str, Outcome], settings: Mapping[str, Any], rule: Rule, types: Sequence[CareType]
+    outcomes: Mapping[str, Outcome],
+    settings: Mapping[str, Any],
+    rule: Rule,
+    types: Sequence[CareType],
+    whose: Whose = "study",
 ) -> Handout:
     """Return what may be handed on of a finished run.
 
     Args:
-        outcomes: of `STAGES`.
+        outcomes: of the `STAGES` of these clusters.
         settings: of the run, as its manifest has them.
         rule: of disclosure.
         types: of care-seeking.
+        whose: clusters.
     """
-    table, tuned = visit_table(outcomes["cohort"]), outcomes["fine-tuning"]
-    labels = tuned.arrays["labels"]
+    table = visit_table(outcomes["cohort"])
+    labels = outcomes["fine-tuning" if whose == "study" else "robust"].arrays["labels"]
     patients = table.frame["patient"].to_numpy() if "patient" in table.frame else None
     counted = Tables(table, labels)
     published = disclosure.publish(disclosure.count(counted.dimensions, counted.families, patients), rule)
@@ -94,18 +102,20 @@ def make(
     flows, nodes = (
         one.assign(cluster=one["cluster"].replace(new)) for one in _flows(counted, published, [None, *new])
     )
-    latents = outcomes["latents"]
-    hexagons = latents.tables.get("latent_map")
+    # Each of many runs has latents of its own.
+    latents = outcomes["latents"].tables if whose == "study" else {}
+    hexagons = latents.get("latent_map")
     if hexagons is not None:
         hexagons = _hexagons(hexagons, [int(name) for name in shown], rule)
         hexagons["cluster"] = hexagons["cluster"].replace({int(old): int(name) for old, name in new.items()})
-    moved = latents.tables.get("cluster_traversal")
+    moved = latents.get("cluster_traversal")
     if moved is not None:
         moved = moved.loc[
             moved["cluster"].astype(str).isin(shown) & moved["variable"].isin(profile["variable"])
         ]
         moved = moved.assign(cluster=moved["cluster"].astype(str).replace(new))
         moved = moved.sort_values("cluster", key=lambda names: names.astype(int), kind="stable")
+    of_model = _study(outcomes, settings) if whose == "study" else _robust(settings, labels)
     return Handout(
         rule,
         rule.min_patients > 1,
@@ -120,9 +130,10 @@ def make(
         nodes,
         hexagons,
         moved,
-        _stability(outcomes["stability"]),
+        whose,
+        _stability(outcomes["stability"]) if whose == "study" else dict(outcomes["robust"].values),
         _account(table, rule, published.visits()),
-        _about(outcomes, settings),
+        _about(outcomes, settings) | of_model,
     )
 
 
@@ -422,18 +433,27 @@ def _account(table: VisitTable, rule: Rule, visits: float) -> list[tuple[str, fl
 
 
 def _about(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> dict[str, Any]:
-    cohort, tuned = outcomes["cohort"].values, outcomes["fine-tuning"].values
     return {
         "simulated": settings["visits"] is None,
         "source": None if settings["visits"] is None else str(settings["visits"]).rsplit("/", 1)[-1],
         "preset": settings["preset"],
         "seed": settings["seed"],
-        "n_inputs": len(cohort["inputs"]),
-        "latent_dim": settings["model"]["latent_dim"],
+        "n_inputs": len(outcomes["cohort"].values["inputs"]),
         "n_clusters": settings["model"]["n_clusters"],
-        "alive": tuned["alive"],
-        "epochs": tuned["epochs"],
-        "converged": tuned["converged"],
-        "noise_variance": settings["model"]["noise_variance"],
-        "widths": settings["widths"],
+    }
+
+
+def _study(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> dict[str, Any]:
+    tuned, model = outcomes["fine-tuning"].values, settings["model"]
+    return {name: tuned[name] for name in ("alive", "epochs", "converged")} | {
+        name: model[name] for name in ("latent_dim", "noise_variance")
+    }
+
+
+def _robust(settings: Mapping[str, Any], labels: np.ndarray) -> dict[str, Any]:
+    configuration = settings["robust"]
+    return {
+        "alive": len(np.unique(labels)),
+        "latent_dim": configuration["model"]["latent_dim"],
+        "hidden": 100 * configuration["training"]["input_dropout"],
     }

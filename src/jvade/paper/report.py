@@ -17,6 +17,7 @@ from jvade.data import published
 from jvade.data.errors import InputError
 from jvade.paper.stage import read_outcome, read_record
 from jvade.report.folder import MANIFEST, RunFolder
+from jvade.report.handout.content import Whose
 from jvade.report.handout.export import png
 from jvade.report.handout.page import Language, Page, sheets
 
@@ -33,6 +34,8 @@ class ReportSettings:
     """Write what may be handed on of a run: a report in one file of HTML, and its tables.
 
     Args:
+        clusters: "study", those of its two-stage VaDE, or "robust", what many runs agree on: another seed
+            finds nearly the same.
         lang: "en", "zh", or "both" with a switch.
         types: TOML file of the types of care-seeking and their advice; those of the study if not given.
         font: font file (TTF, OTF) with Chinese letters: the pictures that have files of their own (PNG, SVG)
@@ -43,6 +46,7 @@ class ReportSettings:
             RUN/private/report-not-protected.
     """
 
+    clusters: Whose = "study"
     lang: Language = "both"
     types: Path | None = None
     font: Path | None = None
@@ -84,30 +88,34 @@ def read_types(path: Path | None) -> list[types.CareType]:
         raise InputError(["the file cannot be opened; check the path"], name) from None
 
 
-def other_rules(run_folder: Path, rule: Rule) -> str:
-    """Return what to be warned of where reports of a run had other rules than this; "" where none had."""
-    others = [one for one in _rules(run_folder) if one != rule]
+def other_reports(run_folder: Path, settings: ReportSettings) -> str:
+    """Return what to be warned of if a run had reports by another rule, or of other clusters; else ""."""
+    others = [one for one in _reports(run_folder) if one != (settings.clusters, settings.rule())]
     if not others:
         return ""
-    each = "; ".join(f"{one.min_patients} patients, rounded to {one.rounding}" for one in others)
+    each = "; ".join(
+        f"clusters {whose}, {rule.min_patients} patients, rounded to {rule.rounding}"
+        for whose, rule in others
+    )
     advice = "hand on one only, for together they tell what each leaves out"
-    return f"warning: reports of this run had other rules ({each}): {advice}"
+    return f"warning: this run had other reports ({each}): {advice}"
 
 
-def _rules(run_folder: Path) -> list[Rule]:
-    """Return the rules of the reports that a run had so far."""
+def _reports(run_folder: Path) -> list[tuple[Whose, Rule]]:
+    """Return whose clusters the reports had that were made of a run so far, and by which rule."""
     try:
         raw = json.loads((run_folder / RULES).read_text(encoding="utf-8"))
-        return [Rule(**rule) for rule in raw]
-    except (OSError, ValueError, TypeError):
+        return [(one.pop("clusters", "study"), Rule(**one)) for one in raw]
+    except (OSError, ValueError, TypeError, AttributeError):
         return []
 
 
 def rule_of(run_folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> Rule | None:
-    """Return the rule of the report that a run has of these stages; None if it has no whole one of them."""
+    """Return the rule of the report that a run has, if it is whole and of these stages; else None."""
     folder, keys = run_folder / SHARED, {name: record["key"] for name, record in stages.items()}
     made = _made(folder)
-    whole = made.get("run") == keys and all((folder / name).is_file() for name in made["files"])
+    of = made.get("run") or {"": None}
+    whole = of.items() <= keys.items() and all((folder / name).is_file() for name in made["files"])
     return Rule(**made["rule"]) if whole else None
 
 
@@ -134,7 +142,8 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
 
     began, files = datetime.now(UTC), {"types": settings.types, "font": settings.font}
     rule, care_types = settings.rule(), read_types(settings.types)
-    records = {name: read_record(run_folder, name) for name in handout.STAGES}
+    whose = settings.clusters
+    records = {name: read_record(run_folder, name) for name in handout.STAGES[whose]}
     if missing := [name for name, record in records.items() if record is None]:
         raise InputError(
             [f"not run: {', '.join(missing)}; run `jvade paper` without --only"], run_folder.name
@@ -145,10 +154,11 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         advice = f"of another run than its manifest: {', '.join(stale)}; run `jvade paper` again"
         raise InputError([advice], run_folder.name)
     outcomes = {name: read_outcome(run_folder, record) for name, record in records.items() if record}
-    hexagons = outcomes["latents"].tables.get("latent_map", {"cluster_patients": 0})
-    if "cluster_patients" not in hexagons or "converged" not in outcomes["fine-tuning"].values:
-        raise InputError(["of an earlier version; run `jvade paper` again"], run_folder.name)
-    made = handout.make(outcomes, ran["settings"], rule, care_types)
+    if whose == "study":
+        hexagons = outcomes["latents"].tables.get("latent_map", {"cluster_patients": 0})
+        if "cluster_patients" not in hexagons or "converged" not in outcomes["fine-tuning"].values:
+            raise InputError(["of an earlier version; run `jvade paper` again"], run_folder.name)
+    made = handout.make(outcomes, ran["settings"], rule, care_types, whose)
     page = Page(made, settings.lang, date.today().isoformat())
     # A file may be opened where no reader chooses the language, and no browser the font.
     language = "zh" if settings.font and settings.lang != "en" else "en"
@@ -159,8 +169,9 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     except ValueError as error:
         raise InputError([str(error)], "settings") from None
     if not settings.not_protected:  # before a page of it can be handed on
-        rules = [manifest.plain(one) for one in dict.fromkeys([*_rules(run_folder), rule])]
-        atomic.write(run_folder / RULES, lambda path: path.write_text(json.dumps(rules), encoding="utf-8"))
+        each = dict.fromkeys([*_reports(run_folder), (whose, rule)])
+        text = json.dumps([{"clusters": whose} | manifest.plain(rule) for whose, rule in each])
+        atomic.write(run_folder / RULES, lambda path: path.write_text(text, encoding="utf-8"))
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
     tables, mark = sheets(page), "NOT_PROTECTED_" if settings.not_protected else ""
     # What an earlier report wrote, by another rule, or may have before it was stopped; and nothing else.

@@ -110,8 +110,8 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     stale = (settings.folder / SHARED).is_dir()
     handed_on = f"{SHARED}/ is of an earlier run and not of this one." if stale else ""
     finish(study, current, began, clock)  # first, so that a report that cannot be made spoils no run
-    if set(handout.STAGES) <= set(current):
-        hand_on(study)
+    if set(handout.STAGES["study"]) <= set(current):
+        hand_on(study, current)
         handed_on = f"Hand on {SHARED}/; the rest is for you."
         finish(study, current, began, clock, [f"{SHARED}/"])
     page.summarise(study, current)
@@ -124,19 +124,19 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     return study.folder
 
 
-def hand_on(study: Study) -> None:
+def hand_on(study: Study, current: Sequence[str]) -> None:
     """Write the report, by a rule that asks for no fewer patients than the run.
 
-    One of the same stages stays if its rule is as strict: an analyst may have made it by other settings.
+    One of the current stages stays if its rule is as strict: an analyst may have made it by other settings.
     """
     root, terminal = study.folder.path, study.terminal
-    stages = {name: study.record(name) or {} for name in handout.STAGES}
+    stages = {name: study.record(name) or {} for name in current}
     settings = ReportSettings(min_patients=max(study.settings.min_patients, ReportSettings.min_patients))
     asked, made = settings.rule(), report.rule_of(root, stages)
     if made and made.min_patients >= asked.min_patients and made.rounding >= asked.rounding:
         terminal.say(f"{SHARED}/ is of these stages already and kept; `jvade report` writes it again")
         return
-    warning = report.other_rules(root, asked)
+    warning = report.other_reports(root, settings)
     with terminal.step("report"):
         report.write(root, {"settings": manifest.plain(study.settings), "stages": stages}, settings)
     if warning:

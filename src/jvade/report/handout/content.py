@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
 from jvade.analysis.disclosure import Rule
 from jvade.analysis.types import CareType, Figure
+
+#: Whose clusters: of the study's two-stage VaDE, or what the runs of `robust` agree on.
+Whose = Literal["study", "robust"]
 
 
 class Fact(NamedTuple):
@@ -65,9 +68,10 @@ class Handout:
         flows: a row per flow and cluster ("all" among them): cluster, from_node, to_node, step (1: from
             residence, 2: to the level), visits; NaN where left out.
         nodes: a row per node: cluster, step (0 residence, 1 destination, 2 level), node, label, visits.
-        hexagons: of the map: x, y, radius, cluster (NaN: of none alone); None with a single latent.
+        hexagons: of the map: x, y, radius, cluster (NaN: of none alone); None with one latent, or many runs.
         traversal: what the decoder makes of each latent around a cluster; None if the run has none.
-        stability: what the run found of its seeds, by name.
+        whose: clusters.
+        stability: what was found of other seeds, by name.
         rows: what became of the rows: words and how many, rounded.
         about: where the visits come from, settings and versions, by name.
     """
@@ -85,6 +89,7 @@ class Handout:
     nodes: pd.DataFrame
     hexagons: pd.DataFrame | None
     traversal: pd.DataFrame | None
+    whose: Whose
     stability: Mapping[str, Any]
     rows: Sequence[tuple[str, float]]
     about: Mapping[str, Any]

@@ -22,8 +22,8 @@ from jvade.version import __version__
 
 Language = Literal["en", "zh", "both"]
 
-#: The agreement of seeds from which clusters count as the same.
-AGREE = 0.8
+#: The agreement of seeds from which clusters count as the same; of runs, from which a consensus is sound.
+AGREE, RUNS_AGREE = 0.8, 0.5
 #: Ratio bars of a cluster; the table of profiles has the others.
 MOST_BARS = 16
 #: Doublings of the figure of all visits that the longest bar stands for.
@@ -379,23 +379,38 @@ class Page:
         return lines
 
     def _warnings(self) -> list[Markup]:
-        handout, lines = self.handout, []
-        ari, about = handout.stability["ari_mean"], handout.about
-        if ari is not None and ari < AGREE:
-            lines.append(self._sentence("depends", runs=handout.stability["runs"], ari=ari))
-        if lost := about["n_clusters"] - about["alive"]:
+        handout, about = self.handout, self.handout.about
+        lost = about["n_clusters"] - about["alive"]
+        lines = self._warnings_of_seeds()
+        if lost:
             lines.append(self._sentence("lost", lost=lost, n_clusters=about["n_clusters"]))
-        if not about["converged"]:
-            lines.append(self._sentence("unconverged", epochs=about["epochs"]))
-        found = handout.stability["clusters"]
-        if fewer := sum(n < about["n_clusters"] for n in found):
-            lines.append(self._sentence("runs_lost", runs=len(found), fewer=fewer, least=min(found)))
         if handout.left_out:
             lines.append(self._sentence("left_out", n=handout.left_out))
         return lines
 
+    def _warnings_of_seeds(self) -> list[Markup]:
+        about, found, lines = self.handout.about, self.handout.stability, []
+        if self.handout.whose == "robust":
+            known = found["agreement"] is not None
+            if not known or found["agreement"] < RUNS_AGREE:
+                lines.append(self._sentence("doubtful" if known else "one_run"))
+            return lines
+        if found["ari_mean"] is not None and found["ari_mean"] < AGREE:
+            lines.append(self._sentence("depends", runs=found["runs"], ari=found["ari_mean"]))
+        if not about["converged"]:
+            lines.append(self._sentence("unconverged", epochs=about["epochs"]))
+        if fewer := sum(n < about["n_clusters"] for n in found["clusters"]):
+            least = min(found["clusters"])
+            lines.append(self._sentence("runs_lost", runs=len(found["clusters"]), fewer=fewer, least=least))
+        return lines
+
     def _trust(self) -> list[Markup]:
         found, lines = self.handout.stability, []
+        if self.handout.whose == "robust":
+            if found["agreement"] is not None:
+                share = 100 * found["doubtful"]
+                lines.append(self._sentence("consensus", **found | {"doubtful": share}))
+            return lines or [self._sentence("one_run")]
         if found["ari_mean"] is not None:
             mean, least = found["ari_mean"], found["ari_least"]
             lines.append(self._sentence("agreement", runs=found["runs"], mean=mean, least=least))
@@ -409,8 +424,9 @@ class Page:
         told = [one for one in self.handout.profile["group"].unique() if one not in NO_INPUTS]
         names = [self.groups.get(one, {"en": one, "zh": one}) for one in told]
         groups = {"en": ", ".join(n["en"].lower() for n in names), "zh": "、".join(n["zh"] for n in names)}
-        about = {**self.handout.about, "groups": groups}
-        return [self._sentence(key, **about) for key in ("described", "vade", "types")]
+        about = {**self.handout.stability, **self.handout.about, "groups": groups}
+        how = "vade" if self.handout.whose == "study" else "robust"
+        return [self._sentence(key, **about) for key in ("described", how, "types")]
 
     def _account(self, name: str) -> Markup:
         """Return what became of some rows, in words."""
