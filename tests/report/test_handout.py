@@ -335,7 +335,9 @@ def test_a_run_whose_report_cannot_be_made_is_finished(smoke, tmp_path, monkeypa
 
 def test_the_report_of_a_run_asks_for_no_fewer_patients_than_the_run(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(report, "write", lambda _folder, _ran, settings: written.append(settings.rule()))
+    monkeypatch.setattr(
+        report, "write", lambda _folder, ran, settings: written.append(settings.rule(ran["settings"]))
+    )
     monkeypatch.setattr(study.Study, "record", lambda _study, name: {"key": name})
     for asked in (20, 3):
         settings = replace(PRESETS["smoke"], min_patients=asked)

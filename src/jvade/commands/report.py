@@ -18,12 +18,13 @@ def run(run_folder: Path, settings: ReportSettings, terminal: Terminal) -> None:
     """
     try:
         ran = json.loads((run_folder / MANIFEST).read_text(encoding="utf-8"))
-        if not {"preset", "visits", "model"} <= ran["settings"].keys():
+        if not {"preset", "visits", "model", "min_patients"} <= ran["settings"].keys():
             raise KeyError
     except (OSError, ValueError, KeyError, TypeError):
         advice = f"expected the folder of a finished `jvade paper`, with its {MANIFEST}"
         raise InputError([advice], run_folder.name) from None
-    warning = "" if settings.not_protected else report.other_reports(run_folder, settings)
+    rule = settings.rule(ran["settings"])
+    warning = "" if settings.not_protected else report.other_reports(run_folder, settings.clusters, rule)
     with terminal.step("report"):
         page = report.write(run_folder, ran, settings)
     what = "NOT PROTECTED, not to be passed on" if settings.not_protected else "may be handed on"

@@ -40,7 +40,8 @@ class ReportSettings:
         types: TOML file of the types of care-seeking and their advice; those of the study if not given.
         font: font file (TTF, OTF) with Chinese letters: the pictures that have files of their own (PNG, SVG)
             are then in Chinese, unless --lang is en; without it they are in English.
-        min_patients: numbers with fewer patients behind them are left out.
+        min_patients: numbers with fewer patients behind them are left out; if not given, as the run has it,
+            and at least 8.
         rounding: counts are rounded to a multiple of it.
         not_protected: leave nothing out and round nothing. Every page says so, and it goes to
             RUN/private/report-not-protected.
@@ -50,12 +51,15 @@ class ReportSettings:
     lang: Language = "both"
     types: Path | None = None
     font: Path | None = None
-    min_patients: int = Rule.min_patients
+    min_patients: int | None = None
     rounding: int = Rule.rounding
     not_protected: bool = False
 
-    def rule(self) -> Rule:
+    def rule(self, ran: Mapping[str, Any]) -> Rule:
         """Return the rule of disclosure.
+
+        Args:
+            ran: settings of the run.
 
         Raises:
             InputError: what was expected, and what came.
@@ -65,7 +69,9 @@ class ReportSettings:
                 raise ValueError(
                     "--min-patients: expected at least 2, got 1; --not-protected leaves nothing out"
                 )
-            return Rule(1, 1) if self.not_protected else Rule(self.min_patients, self.rounding)
+            least = max(ran["min_patients"], Rule.min_patients)
+            asked = least if self.min_patients is None else self.min_patients
+            return Rule(1, 1) if self.not_protected else Rule(asked, self.rounding)
         except ValueError as error:
             raise InputError([str(error)], "settings") from None
 
@@ -88,9 +94,9 @@ def read_types(path: Path | None) -> list[types.CareType]:
         raise InputError(["the file cannot be opened; check the path"], name) from None
 
 
-def other_reports(run_folder: Path, settings: ReportSettings) -> str:
+def other_reports(run_folder: Path, whose: Whose, rule: Rule) -> str:
     """Return what to be warned of if a run had reports by another rule, or of other clusters; else ""."""
-    others = [one for one in _reports(run_folder) if one != (settings.clusters, settings.rule())]
+    others = [one for one in _reports(run_folder) if one != (whose, rule)]
     if not others:
         return ""
     each = "; ".join(
@@ -141,7 +147,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     from jvade.paper import handout  # matplotlib comes with it, which takes a second to load
 
     began, files = datetime.now(UTC), {"types": settings.types, "font": settings.font}
-    rule, care_types = settings.rule(), read_types(settings.types)
+    rule, care_types = settings.rule(ran["settings"]), read_types(settings.types)
     whose = settings.clusters
     records = {name: read_record(run_folder, name) for name in handout.STAGES[whose]}
     if missing := [name for name, record in records.items() if record is None]:

@@ -131,14 +131,15 @@ def hand_on(study: Study, current: Sequence[str]) -> None:
     """
     root, terminal = study.folder.path, study.terminal
     stages = {name: study.record(name) or {} for name in current}
-    settings = ReportSettings(min_patients=max(study.settings.min_patients, ReportSettings.min_patients))
-    asked, made = settings.rule(), report.rule_of(root, stages)
+    ran = {"settings": manifest.plain(study.settings), "stages": stages}
+    settings = ReportSettings()
+    asked, made = settings.rule(ran["settings"]), report.rule_of(root, stages)
     if made and made.min_patients >= asked.min_patients and made.rounding >= asked.rounding:
         terminal.say(f"{SHARED}/ is of these stages already and kept; `jvade report` writes it again")
         return
-    warning = report.other_reports(root, settings)
+    warning = report.other_reports(root, settings.clusters, asked)
     with terminal.step("report"):
-        report.write(root, {"settings": manifest.plain(study.settings), "stages": stages}, settings)
+        report.write(root, ran, settings)
     if warning:
         terminal.say(f"  {warning}", "yellow")
 
