@@ -18,7 +18,7 @@ def blocks(language):
 
 #: What makes a command of the README small.
 SMALL = {
-    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability"],
+    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability", "robust"],
     "fit": ["--training.max-epochs", "2", "--n-runs", "2"],
     "sweep": [
         "--training.max-epochs",

@@ -408,8 +408,8 @@ class Page:
         found, lines = self.handout.stability, []
         if self.handout.whose == "robust":
             if found["agreement"] is not None:
-                share = 100 * found["doubtful"]
-                lines.append(self._sentence("consensus", **found | {"doubtful": share}))
+                doubtful = 100 * found["doubtful"]
+                lines.append(self._sentence("consensus", **{**found, "doubtful": doubtful}))
             return lines or [self._sentence("one_run")]
         if found["ari_mean"] is not None:
             mean, least = found["ari_mean"], found["ari_least"]
