@@ -194,7 +194,7 @@ def test_the_health_of_a_run_of_a_sweep_is_by_its_own_balance(x):
         told = [abs(weights - 1).max() > 0.1, abs(weights - others).max() > 0.1]  # balance and noise matter
         assert told == [lane == 3] * 2
         spread = ensemble.bounds(one.ensemble, apart, weights).std()
-        error = health._gap_error(one, apart, len(apart))
+        error = health._gap_error(one, apart, apart)
         assert error == pytest.approx(spread / np.sqrt(n_scored), rel=1e-5)
 
 

@@ -72,9 +72,10 @@ def test_every_warning_says_what_to_change(groups, found):
 
 
 def test_the_error_of_a_gap_is_that_of_the_mean_of_so_many_rows(groups, found):
-    bounds = ensemble.bounds(found.ensemble, groups[0])
-    assert health._gap_error(found, groups[0], 600) == pytest.approx(bounds.std() / np.sqrt(120))
-    assert health._gap_error(found, groups[0], 60_000) == pytest.approx(bounds.std() / np.sqrt(12_000))
+    few, many = groups[0], np.tile(groups[0], (100, 1))
+    bounds = ensemble.bounds(found.ensemble, few)
+    assert health._gap_error(found, few, few) == pytest.approx(bounds.std() / np.sqrt(120))
+    assert health._gap_error(found, few, many) == pytest.approx(bounds.std() / np.sqrt(12_000))
 
 
 def test_a_single_run_says_that_it_is_one(groups, small):

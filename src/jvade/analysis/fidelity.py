@@ -123,7 +123,9 @@ def compare(
         raise ValueError(f"types: expected visits of each of 1 to 7, got {names}")
     crossed = visits[OUTCOME].to_numpy(bool)
     before = np.asarray(visits[BEFORE], bool)
-    places = np.asarray(visits.loc[crossed, "destination"].astype(object))
+    places = (
+        np.asarray(visits.loc[crossed, "destination"].astype(object)) if "destination" in visits else None
+    )
     simulated = {
         SHARE: [*(100 * np.bincount(types)[1:] / len(types)), 100.0],
         INCLUSIVE: means(before | crossed, types, "percent"),
