@@ -116,7 +116,7 @@ def bounds_by_draws(model, rows):
     """Return the bounds as they were once: the mean over 16 draws."""
     made, x = model.ensemble_, jnp.asarray(model.columns_.encode(rows))
     half = np.random.default_rng(0).normal(size=(8, made.architecture.latent_dim))
-    params, settings = made.run(made.best)
+    params, settings = jax.tree.map(jnp.asarray, made.run(made.best))
     each = [
         elbo_terms(params, x, jnp.tile(noise, (len(x), 1)), made.architecture, settings).elbo()
         for noise in np.concatenate([half, -half]).astype(np.float32)
