@@ -46,7 +46,6 @@ Levels = collections.abc.Mapping[str, tuple[str, ...]]
 OLD_AGE = 110  # few are older: an age over it may stand for "unknown"
 CROSS = "share of visits that cross"
 OLD = f"visits at an age over {OLD_AGE} years"
-MOST = "visits of the patient with most"
 #: A patient with more than this share of a table of this many visits may be none, but stand for the unknown.
 PLACEHOLDER_SHARE, PLACEHOLDER_VISITS = 0.05, 1000
 NOTE = "note: "  # start of the names of measures that a reader gets to see
@@ -129,8 +128,9 @@ def write_features(
             engine.write(table, out)
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
-            scaling, notes = _measure(table, _ends(out), inputs, staged, mapping)
-            warnings = _warnings(scaling, notes, mapping, used) + _of_outcome(staged, notes, mapping.outcome)
+            scaling, notes, crowded = _measure(table, _ends(out), inputs, staged, mapping)
+            warnings = _warnings(scaling, notes, crowded, mapping, used)
+            warnings += _of_outcome(staged, notes, mapping.outcome)
         account = replace(staged.account, notes=notes | staged.account.notes, warnings=warnings)
     return Features(tuple(inputs), extras, account, used, scaling)
 
@@ -388,8 +388,8 @@ def _measure(
     inputs: list[Variable],
     staged: Staged,
     mapping: Mapping,
-) -> tuple[Scaling, dict[str, float]]:
-    """Measure the features: the scaling, and shares that a reader of the results should know."""
+) -> tuple[Scaling, dict[str, float], bool]:
+    """Return the scaling, what a reader should know, and whether one patient has too many visits."""
     measures: dict[str, ir.Value] = {CROSS: table[OUTCOME].mean(), OLD: (table["age"] > OLD_AGE).sum()}
     if mapping.date:
         measures |= {FIRST_YEAR: table["date"].min().year(), LAST_YEAR: table["date"].max().year()}
@@ -411,6 +411,7 @@ def _measure(
     names = tuple(variable.name for variable in inputs)
     scaling = Scaling(names, kinds, tuple(means), tuple(scales), tuple(constant))
     notes = {name: found[name] for name in (CROSS, FIRST_YEAR, LAST_YEAR, OLD) if name in found}
+    crowded = False
     if mapping.patient:
         notes["share of first visits"] = found["first visits"] / staged.account.kept
         # To tell all patients apart is dear; nearly all have kept their first visit, and count by it.
@@ -418,13 +419,12 @@ def _measure(
         others = staged.table.semi_join(headless, "patient")["patient"].nunique()
         notes["patients"] = found["first visits"] + int(others.to_pyarrow().as_py())
         years = found[LAST_YEAR] - found[FIRST_YEAR] + 1
-        if most := _visits_of_one(staged, found["most in a year"] * years):
-            notes[MOST] = most
-    return scaling, notes
+        crowded = _is_crowded(staged, found["most in a year"] * years)
+    return scaling, notes, crowded
 
 
-def _visits_of_one(staged: Staged, at_most: int) -> int:
-    """Return the visits of the patient with most, 0 where they are no cause for doubt.
+def _is_crowded(staged: Staged, at_most: int) -> bool:
+    """Return whether a patient has so many of the visits that it may be no person.
 
     Args:
         staged: the visits.
@@ -432,13 +432,14 @@ def _visits_of_one(staged: Staged, at_most: int) -> int:
     """
     kept = staged.account.kept
     if kept < PLACEHOLDER_VISITS or at_most <= PLACEHOLDER_SHARE * kept:
-        return 0
+        return False
     counts = staged.table.group_by("patient").agg(visits=lambda t: t.count())
-    most = int(counts["visits"].max().to_pyarrow().as_py())
-    return most if most > PLACEHOLDER_SHARE * kept else 0
+    return counts["visits"].max().to_pyarrow().as_py() > PLACEHOLDER_SHARE * kept
 
 
-def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used: Levels) -> list[str]:
+def _warnings(
+    scaling: Scaling, notes: dict[str, float], crowded: bool, mapping: Mapping, used: Levels
+) -> list[str]:
     """Return what stops nothing but should be looked at."""
     found = []
     if scaling.constant:
@@ -456,8 +457,8 @@ def _warnings(scaling: Scaling, notes: dict[str, float], mapping: Mapping, used:
         found.append(f"no patient column: no history inputs{chronic}")
     elif notes["patients"] == 1:
         found.append("all visits are of one patient; check the patient column")
-    elif MOST in notes:
-        what = f"one patient has {notes[MOST]:,} visits, over {PLACEHOLDER_SHARE:.0%} of all"
+    elif crowded:
+        what = f"one patient has over {PLACEHOLDER_SHARE:.0%} of all visits"
         found.append(f"{what}: if that is no person but stands for the unknown, drop it with a [[filter]]")
     if mapping.history.crossed_before_counts_this_visit:
         found.append("crossed_before counts the visit itself: the outcome leaks into an input")
