@@ -127,9 +127,8 @@ def study(paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[
             for part in (rows, others)
         )
         by_kmeans.append(kmeans(latents, elsewhere, seed))
-        options = paper.mixture.options
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
-        start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], **options)
+        start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], settings=paper.mixture)
         by_mixture.append(Found(grid.assign(elsewhere, take_lane(start, 0))))
         labels, sure = ensemble.place(every.alone(lane), new)
         bound, failed = -float(result.finetuned.best_loss[lane]), not bool(result.sound[lane])

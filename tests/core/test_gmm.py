@@ -9,6 +9,10 @@ from sklearn.mixture import GaussianMixture
 
 from jvade.core import em, gmm
 from jvade.core.em import Components, Moments
+from jvade.core.gmm import EmSettings
+
+#: Nothing is added to a variance.
+EXACT = EmSettings(reg_covar=0.0)
 
 
 def blobs(n_rows=600, n_clusters=4, n_latents=2, seed=0, spread=0.5):
@@ -29,7 +33,7 @@ def m_step(z, responsibilities, covariance_type, reg_covar):
 @pytest.mark.parametrize("covariance_type", ["diag", "full"])
 def test_one_component_is_mean_and_covariance(x64, covariance_type):
     z, _ = blobs()
-    got = gmm.fit(jax.random.key(0), jnp.asarray(z), [1], covariance_type=covariance_type, reg_covar=0.0)
+    got = gmm.fit(jax.random.key(0), jnp.asarray(z), [1], None, EXACT, covariance_type=covariance_type)
     np.testing.assert_allclose(got.components.means[0, 0], z.mean(axis=0), rtol=1e-10)
     want = z.var(axis=0) if covariance_type == "diag" else np.cov(z.T, bias=True)
     np.testing.assert_allclose(got.components.covariances[0, 0], want, rtol=1e-10)
@@ -114,7 +118,7 @@ def test_a_range_is_its_parts_and_finds_the_planted_number():
 
 def test_is_as_good_as_scikit_learn():
     z = jnp.asarray(blobs(n_clusters=6, spread=1.0, seed=3)[0], jnp.float32)
-    got = gmm.fit(jax.random.key(0), z, [6], n_init=5, tol=1e-5)
+    got = gmm.fit(jax.random.key(0), z, [6], settings=EmSettings(n_init=5, tol=1e-5))
     want = GaussianMixture(6, covariance_type="diag", n_init=5, tol=1e-5, max_iter=200, random_state=0).fit(z)
     assert got.lower_bound[0] > want.lower_bound_ - 0.01
 
@@ -127,7 +131,7 @@ def test_collapsed_rows_stay_finite_with_regularisation_only(covariance_type):
     [message] = gmm.warnings(mended)
     assert message.startswith("mixture of 3 clusters: 3 of them hold no rows or rows that coincide")
     assert "ask for fewer clusters" in message
-    broken = gmm.fit(jax.random.key(0), z, [3], covariance_type=covariance_type, reg_covar=0.0)
+    broken = gmm.fit(jax.random.key(0), z, [3], None, EXACT, covariance_type=covariance_type)
     if covariance_type == "full":  # a diagonal one has a floor, and stays with a cluster of no width
         assert not broken.finite[0]
         assert "EM broke down" in gmm.warnings(broken, 0.0)[0]
@@ -140,7 +144,8 @@ def test_collapsed_rows_stay_finite_with_regularisation_only(covariance_type):
 
 
 def test_em_that_was_still_gaining_says_so():
-    hurried = gmm.fit(jax.random.key(0), jnp.asarray(blobs(spread=3.0)[0], jnp.float32), [6], max_iter=2)
+    rows, settings = jnp.asarray(blobs(spread=3.0)[0], jnp.float32), EmSettings(max_iter=2)
+    hurried = gmm.fit(jax.random.key(0), rows, [6], settings=settings)
     assert "still gaining after 2 iterations" in gmm.warnings(hurried)[0]
 
 
@@ -223,7 +228,8 @@ def test_first_best_is_the_first_within_tolerance():
 def test_a_range_without_regularisation_is_its_parts(x64, covariance_type):
     """Padded clusters have no rows and no regularisation: they must not break those in use."""
     z = jnp.asarray(np.random.default_rng(0).normal(size=(500, 2)))
-    options = {"covariance_type": covariance_type, "reg_covar": 0.0, "n_init": 3}
+    settings = EmSettings(reg_covar=0.0, n_init=3)
+    options = {"settings": settings, "covariance_type": covariance_type}
     whole = gmm.fit(jax.random.key(0), z, [1, 2, 3], **options)
     assert whole.finite.all()
     for k in (1, 2, 3):

@@ -313,11 +313,11 @@ def test_only_brings_up_to_date_what_is_asked_for(tmp_path, capsys):
 def test_doubtful_mixtures_of_one_number_of_latents_are_told_in_one_line():
     z = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
     z[:, 2] = 0.0  # a latent that the VAE does not use
-    whole = gmm.fit(jax.random.key(0), jnp.asarray(z), [1, 2, 3], n_init=2)
+    whole = gmm.fit(jax.random.key(0), jnp.asarray(z), [1, 2, 3], settings=EmSettings(n_init=2))
     fits = {k: take_lane(whole, i) for i, k in enumerate((1, 2, 3))}
     (line,) = doubtful(3, fits, 1e-6)
     assert line.startswith("3 latents: 3 of 3 mixtures, from 1 clusters on")
-    sound = gmm.fit(jax.random.key(0), jnp.asarray(z[:, :2]), [1], n_init=2)
+    sound = gmm.fit(jax.random.key(0), jnp.asarray(z[:, :2]), [1], settings=EmSettings(n_init=2))
     assert doubtful(2, {1: take_lane(sound, 0)}, 1e-6) == []
     fallen = {k: take_lane(sound, 0)._replace(lower_bound=jnp.array(-float(k))) for k in (2, 3, 4)}
     (line,) = doubtful(2, fallen, 1e-6)

@@ -93,8 +93,8 @@ def _start_one(
         few,
         n_clusters,
         latent_dim,
-        max_clusters=architecture.n_clusters,
-        **settings.options,
+        settings,
+        architecture.n_clusters,
     )
     return em.fit(z, start.components, n_clusters, latent_dim, **settings.stopping)
 

@@ -35,7 +35,8 @@ class EmSettings:
 
     Args:
         n_rows: rows it is fitted to at first, a random subset.
-        n_init: short runs of EM, of which the best few are continued.
+        n_init: short runs of EM, of which the best few are continued; every other one starts from k-means++
+            centers, the rest from random rows.
         n_continued: how many: the best after few steps need not be the best in the end.
         short_iter: EM steps of a short run.
         max_iter: EM iterations at most.
@@ -70,11 +71,9 @@ class EmSettings:
         """What `em.fit` is told."""
         return {"max_iter": self.max_iter, "tol": self.tol, "reg_covar": self.reg_covar}
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What `fit_one` and `fit` are told: everything but the number of rows."""
-        starts = {"n_init": self.n_init, "n_continued": self.n_continued, "short_iter": self.short_iter}
-        return starts | self.stopping
+
+#: As they are where none are given.
+DEFAULT = EmSettings()
 
 
 def draw_centers(
@@ -134,31 +133,20 @@ def fit_one(
     z: Float[Array, "N L"],
     n_clusters: Count,
     latent_dim: Count,
-    *,
+    settings: EmSettings,
     max_clusters: int,
-    n_init: int = 60,
-    n_continued: int = 5,
-    short_iter: int = 10,
     covariance_type: Covariance = "diag",
-    max_iter: int = 200,
-    tol: float = 1e-5,
-    reg_covar: float = 1e-6,
 ) -> GmmFit:
-    """Fit one mixture, padded to `max_clusters`: `n_init` short runs of EM, the best few continued.
+    """Fit one mixture, padded to `max_clusters`: short runs of EM, the best few continued.
 
     Args:
         key: every start draws from a child of it.
         z: latents; masked ones are 0.
         n_clusters: clusters in use.
         latent_dim: latents in use.
+        settings: of the runs; their `n_rows` is left to who calls.
         max_clusters: padded size.
-        n_init: short runs; every other one starts from k-means++ centers, the rest from random rows.
-        n_continued: how many of them are continued.
-        short_iter: EM steps of a short run.
-        covariance_type: see `em.fit`.
-        max_iter: see `em.fit`.
-        tol: see `em.fit`.
-        reg_covar: see `em.fit`.
+        covariance_type: "diag" or "full".
     """
     in_use = mask(max_clusters, n_clusters)
 
@@ -175,37 +163,28 @@ def fit_one(
                 return em.moments(rows.T - origin[:, :, None], members, covariance_type)
 
             sums = Moments(*em.sum_blocks(of_block, z), origin=origin)
-            return em.m_step(sums, z.shape[0], latent_dim, covariance_type, reg_covar)
+            return em.m_step(sums, z.shape[0], latent_dim, covariance_type, settings.reg_covar)
 
         begin = hard(centers)
         if covariance_type == "full":  # a thin one would lose its definiteness to a center far off
             begin = hard(begin.means)
-        return jax.lax.fori_loop(
-            0,
-            short_iter,
-            lambda _, run: em.em_step(z, run[0], n_clusters, latent_dim, covariance_type, reg_covar),
-            (begin, jnp.zeros((), z.dtype)),
-        )
 
-    keys, apart = jax.random.split(key, n_init), jnp.arange(n_init) % 2 == 0
+        def step(_: Int[Array, ""], run: tuple[Components, Array]) -> tuple[Components, Array]:
+            return em.em_step(z, run[0], n_clusters, latent_dim, covariance_type, settings.reg_covar)
+
+        return jax.lax.fori_loop(0, settings.short_iter, step, (begin, jnp.zeros((), z.dtype)))
+
+    keys, apart = jax.random.split(key, settings.n_init), jnp.arange(settings.n_init) % 2 == 0
     runs, bounds = jax.lax.map(lambda one: short(*one), (keys, apart))
     bounds = jnp.where(jnp.isfinite(bounds), bounds, -jnp.inf)
-    _, best = jax.lax.top_k(bounds, min(n_continued, n_init))
+    _, best = jax.lax.top_k(bounds, min(settings.n_continued, settings.n_init))
 
     def long(i: Int[Array, ""]) -> GmmFit:
-        return em.fit(
-            z,
-            take_lane(runs, i),
-            n_clusters,
-            latent_dim,
-            covariance_type=covariance_type,
-            max_iter=max_iter,
-            tol=tol,
-            reg_covar=reg_covar,
-        )
+        how = {"covariance_type": covariance_type, **settings.stopping}
+        return em.fit(z, take_lane(runs, i), n_clusters, latent_dim, **how)
 
     fits = jax.lax.map(long, jnp.sort(best))
-    return take_lane(fits, first_best(fits.lower_bound, 10 * tol))
+    return take_lane(fits, first_best(fits.lower_bound, 10 * settings.tol))
 
 
 def _fit_one(
@@ -213,14 +192,18 @@ def _fit_one(
     z: Float[Array, "N L"],
     n_clusters: Int[Array, ""],
     latent_dim: Count,
-    *,
-    options: tuple[tuple[str, Any], ...],
+    settings: EmSettings,
+    max_clusters: int,
+    covariance_type: Covariance,
 ) -> GmmFit:
     # The key of a K depends on that K alone, so a range and one K of it agree.
-    return fit_one(jax.random.fold_in(key, n_clusters), z, n_clusters, latent_dim, **dict(options))
+    own = jax.random.fold_in(key, n_clusters)
+    return fit_one(own, z, n_clusters, latent_dim, settings, max_clusters, covariance_type)
 
 
-_fit = over_lanes(_fit_one, (None, None, 0, None), static_argnames=("options",))
+_fit = over_lanes(
+    _fit_one, (None, None, 0, None), static_argnames=("settings", "max_clusters", "covariance_type")
+)
 
 
 def fit(
@@ -228,15 +211,10 @@ def fit(
     z: Float[Array, "N L"],
     n_clusters: Sequence[int],
     latent_dim: Count | None = None,
+    settings: EmSettings = DEFAULT,
     *,
-    n_init: int = 60,
-    n_continued: int = 5,
-    short_iter: int = 10,
     covariance_type: Covariance = "diag",
     max_clusters: int | None = None,
-    max_iter: int = 200,
-    tol: float = 1e-5,
-    reg_covar: float = 1e-6,
     layout: Layout = "auto",
 ) -> GmmFit:
     """Fit a mixture for every K of a range in one computation.
@@ -246,14 +224,9 @@ def fit(
         z: latents, shape (N, L).
         n_clusters: the values of K; the result has them as its leading axis.
         latent_dim: latents in use; None means all of L.
-        n_init: see `fit_one`.
-        n_continued: see `fit_one`.
-        short_iter: see `fit_one`.
+        settings: of the runs of EM; their `n_rows` is left to who calls.
         covariance_type: "diag" or "full".
         max_clusters: padded size; None means the largest K.
-        max_iter: see `em.fit`.
-        tol: see `em.fit`.
-        reg_covar: see `em.fit`.
         layout: how the runs share the device, see `Training`.
 
     Raises:
@@ -264,19 +237,16 @@ def fit(
             f"n_clusters: expected values between 1 and the number of rows ({z.shape[0]}), "
             f"got {list(n_clusters)}"
         )
-    options = {
-        "max_clusters": max(n_clusters) if max_clusters is None else max_clusters,
-        "n_init": n_init,
-        "n_continued": n_continued,
-        "short_iter": short_iter,
-        "covariance_type": covariance_type,
-        "max_iter": max_iter,
-        "tol": tol,
-        "reg_covar": reg_covar,
-    }
-    latent_dim = z.shape[1] if latent_dim is None else latent_dim
-    sizes = jnp.asarray(n_clusters)
-    return _fit(key, z, sizes, latent_dim, layout=layout, options=tuple(options.items()))
+    return _fit(
+        key,
+        z,
+        jnp.asarray(n_clusters),
+        z.shape[1] if latent_dim is None else latent_dim,
+        layout=layout,
+        settings=settings,
+        max_clusters=max(n_clusters) if max_clusters is None else max_clusters,
+        covariance_type=covariance_type,
+    )
 
 
 def warnings(fits: GmmFit, reg_covar: float = 1e-6) -> list[str]:

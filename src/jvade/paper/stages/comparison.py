@@ -55,8 +55,8 @@ def mixture(study: Study, latents: np.ndarray) -> np.ndarray:
         key,
         jnp.asarray(latents[rows]),
         [settings.model.n_clusters],
+        settings=settings.mixture,
         layout=settings.training.layout,
-        **settings.mixture.options,
     )
     return grid.assign(latents, take_lane(start, 0))
 

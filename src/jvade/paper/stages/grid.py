@@ -54,9 +54,9 @@ def mixtures(study: Study, z: np.ndarray, latent_dim: int, search: Search) -> di
             jnp.asarray(z),
             sizes,
             latent_dim,
+            search.em,
             max_clusters=min(high, max(search.n_clusters)),
             layout=study.settings.training.layout,
-            **search.em.options,
         )
         found |= {k: take_lane(fits, i) for i, k in enumerate(sizes)}
     return found
