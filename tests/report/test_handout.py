@@ -47,6 +47,12 @@ def smoke(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Most of what a run takes that has nothing to compute."""
+    monkeypatch.setattr(study, "draw", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def outcomes(smoke):
     names = {name for of_one in handout.STAGES.values() for name in of_one}
@@ -299,6 +305,7 @@ def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     assert sheet["A1"].value.startswith("NOT PROTECTED")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_same_run_again_keeps_a_report_unless_its_rule_is_laxer(smoke, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
@@ -319,6 +326,7 @@ def test_the_same_run_again_keeps_a_report_unless_its_rule_is_laxer(smoke, tmp_p
         assert json.loads((run / "report" / "run.json").read_text())["rule"] == rule
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_whose_report_cannot_be_made_is_finished(smoke, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
@@ -346,6 +354,7 @@ def test_the_report_of_a_run_asks_for_no_fewer_patients_than_the_run(tmp_path, m
     assert written == [Rule(20, 5), Rule(8, 5)]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_clusters_that_many_runs_agree_on_have_a_report_too(smoke, outcomes, tmp_path):
     """By the same rule, with what is known of these runs; a map of the latents there is none."""
     run = tmp_path / "run"
