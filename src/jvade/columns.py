@@ -81,7 +81,7 @@ class Column:
         numbers = np.where(np.isnan(numbers), self.mean, numbers)
         return ((numbers - self.mean) / self.scale if self.kind == "numeric" else numbers)[:, None]
 
-    def decode(self, part: np.ndarray) -> np.ndarray:
+    def decode(self, part: np.ndarray, probabilities: bool = False) -> np.ndarray:
         """Return its values from its columns of the matrix; see `Columns.decode`."""
         if self.kind == "categorical":
             found = np.full(len(part), None, object)
@@ -89,8 +89,9 @@ class Column:
                 found[:] = self.categories[0]
             elif self.categories:
                 found[:] = np.array([*self.categories], object)[part.argmax(axis=1)]
-                # What is left of 1 is the part of no category; of a row as `encode` has it, all or nothing.
-                found[1 - part.sum(axis=1) > part.max(axis=1)] = None
+                # What is left of 1 is the probability of none; where all are normal, none is 0 in each.
+                none = 1 - part.sum(axis=1) > part.max(axis=1) if probabilities else part.max(axis=1) < 0.5
+                found[none] = None
             return found
         if self.scale == 0:
             return np.full(len(part), self.mean)
@@ -179,7 +180,7 @@ class Columns:
             begin += column.width
         return matrix
 
-    def decode(self, matrix: np.ndarray) -> pd.DataFrame:
+    def decode(self, matrix: np.ndarray, probabilities: bool = False) -> pd.DataFrame:
         """Return a matrix, such as one the decoder made, in the units of the table.
 
         Binary columns are left between 0 and 1 or a little beyond, as the decoder has them; of the
@@ -187,11 +188,12 @@ class Columns:
 
         Args:
             matrix: (N, D).
+            probabilities: the columns of categories hold probabilities; else what is normal about 0 and 1.
         """
         found, begin = {}, 0
         for position, column in enumerate(self.each):
             part = matrix[:, begin : begin + column.width].astype(float)
-            found[position] = column.decode(part)
+            found[position] = column.decode(part, probabilities)
             begin += column.width
         return pd.DataFrame(found).set_axis([column.name for column in self.each], axis=1)
 

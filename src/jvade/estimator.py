@@ -445,7 +445,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         return question(self.ensemble_, self.columns_.encode(self._table(X, reset=False)))
 
     def _named(self, rows: Float[np.ndarray, "N D"]) -> Table:
-        table = self.columns_.decode(rows)
+        table = self.columns_.decode(rows, probabilities=bool(self.ensemble_.architecture.blocks))
         return table if hasattr(self, "feature_names_in_") else table.to_numpy()
 
     def _hook(self) -> Callable[[Progress], None] | None:

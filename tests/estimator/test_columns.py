@@ -281,6 +281,10 @@ def test_a_table_without_columns_is_refused():
 def test_the_likeliest_may_be_none_of_the_categories():
     columns = Columns((Column("a", "categorical", categories=("x", "y")),))
     probabilities = np.array([[0.3, 0.2], [0.5, 0.1], [0.0, 0.0]])
-    assert columns.decode(probabilities)["a"].fillna("-").tolist() == ["-", "x", "-"]
+    assert columns.decode(probabilities, probabilities=True)["a"].fillna("-").tolist() == ["-", "x", "-"]
+    ten = Columns((Column("a", "categorical", categories=tuple("abcdefghij")),))
+    noisy = np.eye(10)[0] + np.random.default_rng(0).normal(0, 0.1**0.5, (2000, 10))
+    assert ten.decode(noisy)["a"].isna().mean() < 0.06
+    assert ten.decode(noisy, probabilities=True)["a"].isna().mean() > 0.12
     values = pd.DataFrame({"a": ["y", None, "x"]})
     assert columns.decode(columns.encode(values))["a"].fillna("-").tolist() == ["y", "-", "x"]

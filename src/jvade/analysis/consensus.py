@@ -183,13 +183,16 @@ def agree(
     usual = [one for one, number in zip(found, n_found, strict=True) if number == median]
     alike = stability.pairwise_ari([labels for _, labels in usual], np.bincount(kind))
     agreed, labels = usual[int(alike.sum(axis=1).argmax())]
-    # By the size among all rows. A group whose every row fits another better has none left, and no number.
-    sizes = np.bincount(labels, weights=np.bincount(kind), minlength=agreed.shares.shape[1])
-    left = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
-    number = np.full(len(sizes) + 1, -1)
-    number[left] = np.arange(len(left))
-    agreed = Agreed(agreed.shares[:, left], number[agreed.owners])
-    labels = _labels(agreed, few)  # once more: of two that fit a row as well, the first has it
+    # By the size among all rows. A group whose every row fits another better has none left, and no number. Of
+    # two that fit a row as well the first has it: a new order can move rows, to larger groups, till it rests.
+    left = np.empty(0)
+    while not np.array_equal(left, np.arange(agreed.shares.shape[1])):
+        sizes = np.bincount(labels, weights=np.bincount(kind), minlength=agreed.shares.shape[1])
+        left = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+        number = np.full(len(sizes) + 1, -1)
+        number[left] = np.arange(len(left))
+        agreed = Agreed(agreed.shares[:, left], number[agreed.owners])
+        labels = _labels(agreed, few)
     return Consensus(agreed, labels.astype(np.int16)[kind], _support(agreed, few, labels)[kind])
 
 

@@ -19,7 +19,7 @@ MAX_DIMS = N_PAIRS // PAIRS_OF_A_DIM
 
 @cache
 def points(n_dims: int, n_pairs: int = N_PAIRS) -> Float[np.ndarray, "Q L"]:
-    """Return points of equal weight that stand for N(0, I): the first are the same for more dimensions.
+    """Return points of equal weight that stand for N(0, I): of as many, the first are the same for more dims.
 
     Quasi-Monte-Carlo: the Kronecker sequence of the roots of the primes (Richtmyer 1951) through the normal
     quantiles, with the opposite of each point, brought to covariance I. So polynomials up to degree 3 are

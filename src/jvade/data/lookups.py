@@ -149,6 +149,7 @@ def _side(
         raise InputError(problems, source.name)
     held = [name for name in source.types if name in (join.key, *wanted)]
     codes = {name.removeprefix(start): codes for name, codes in roles.codes.items() if name.startswith(start)}
+    codes[join.key] = codes.get(join.key, set()) | roles.codes.get(join.on, set())
     table = tidy(source.table.select(*held), held, source.text, engine, codes)
     with readable(source.name, engine, source.text):
         keys = table.filter(table[join.key].notnull())

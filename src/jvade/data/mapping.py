@@ -280,7 +280,9 @@ def codes_listed(mapping: Mapping) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for column, codes in pairs:
         found.setdefault(column, set()).update(codes)
-    return found
+    areas = {name for name in (outcome.residence, outcome.place) if name}  # they are compared
+    either = {code for name in areas for code in found.get(name, ())}
+    return found | dict.fromkeys(areas, either)
 
 
 def _contradictions(mapping: Mapping) -> list[str]:

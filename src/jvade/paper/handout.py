@@ -17,14 +17,14 @@ from jvade.data.variables import CROSS_DISTRICT, OUTCOME, VisitTable
 from jvade.paper.stage import Outcome
 from jvade.paper.stages import profiles
 from jvade.paper.stages.cohort import visit_table
-from jvade.report.handout.content import Cluster, Fact, Handout, Whose
+from jvade.report.handout.content import OTHERS, Cluster, Fact, Handout, Whose
 
 #: A flag of each visit, as a dimension.
 NO, YES = "no", "yes"
 HOME, ELSEWHERE, UNKNOWN, NONE = "home", "elsewhere", "unknown", "none"
 UNKNOWN_PLACE = "unknown destination"
 #: All but the most common of more places than there may be: to protect hundreds of them would not end.
-OTHERS, MOST_PLACES = "other places", 12
+MOST_PLACES = 12
 #: Places that are no codes of the visits.
 NO_CODES = (HOME, ELSEWHERE, UNKNOWN, NONE, UNKNOWN_PLACE, OTHERS)
 #: Dimensions of the flows.
@@ -196,17 +196,18 @@ class Tables:
                     levels = name
                 if group == "residence" and residence is None:
                     residence = name
-        crossed = table.outcome
+        crossed = table.outcome.astype(bool)
         self.dimensions[OUTCOME] = Dimension(crossed.astype(np.int64), [NO, YES])
         self.of[OUTCOME] = (OUTCOME, YES)
         going = (  # of the visits that go anywhere
-            _codes(frame[DESTINATION].where(crossed).to_numpy(object), profiles.DESCRIBED[DESTINATION][1])
+            _codes(frame[DESTINATION].to_numpy(object)[crossed], profiles.DESCRIBED[DESTINATION][1])
             if DESTINATION in table.extras
             else None
         )
         places = [HOME, *(going.values if going else ()), ELSEWHERE]
         places[1:-1] = [f"{name}_" if name in (HOME, ELSEWHERE) else name for name in places[1:-1]]
-        codes = np.where(crossed, (going.codes + 1) if going else len(places) - 1, 0)
+        codes = np.zeros(len(frame), np.int64)
+        codes[crossed] = going.codes + 1 if going else len(places) - 1
         if going and UNKNOWN in going.values:
             places[1 + list(going.values).index(UNKNOWN)] = UNKNOWN_PLACE
         self.dimensions[DESTINATION] = Dimension(codes, places)

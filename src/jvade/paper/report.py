@@ -116,13 +116,13 @@ def _reports(run_folder: Path) -> list[tuple[Whose, Rule]]:
         return []
 
 
-def rule_of(run_folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> Rule | None:
-    """Return the rule of the report that a run has, if it is whole and of these stages; else None."""
+def current(run_folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the manifest of the report that a run has, if it is whole and of these stages; else nothing."""
     folder, keys = run_folder / SHARED, {name: record["key"] for name, record in stages.items()}
     made = _made(folder)
     of = made.get("run") or {"": None}
     whole = of.items() <= keys.items() and all((folder / name).is_file() for name in made["files"])
-    return Rule(**made["rule"]) if whole else None
+    return made if whole else {}
 
 
 def _made(folder: Path) -> dict[str, Any]:
@@ -184,6 +184,8 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     earlier = [f"{mark}{name}.{kind}" for name in pictures for kind in ("svg", "png")]
     for name in (*earlier, *_made(folder.path).get("files", [])):
         (folder.path / name).unlink(missing_ok=True)
+    for path in folder.path.glob(".unfinished-*"):  # of a process that was killed
+        path.unlink()
     folder.begin()
     html = folder.text("report.html", page.html())
     for name, table in tables.items():

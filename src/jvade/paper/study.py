@@ -107,13 +107,13 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         drawn = {name: list(draw(study, name)) for name in current}
     with terminal.step("results page"):
         page.write(study, current, drawn)
-    stale = (settings.folder / SHARED).is_dir()
-    handed_on = f"{SHARED}/ is of an earlier run and not of this one." if stale else ""
     finish(study, current, began, clock)  # first, so that a report that cannot be made spoils no run
-    if set(handout.STAGES["study"]) <= set(current):
-        hand_on(study, current)
-        handed_on = f"Hand on {SHARED}/; the rest is for you."
+    if hand_on(study, current):
         finish(study, current, began, clock, [f"{SHARED}/"])
+        handed_on = f"Hand on {SHARED}/; the rest is for you."
+    else:
+        stale = (settings.folder / SHARED).is_dir()
+        handed_on = f"{SHARED}/ is of an earlier run and not of this one." if stale else ""
     page.summarise(study, current)
     memory = manifest.peak_memory_gb()
     terminal.say(
@@ -124,24 +124,28 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
     return study.folder
 
 
-def hand_on(study: Study, current: Sequence[str]) -> None:
-    """Write the report, by a rule that asks for no fewer patients than the run.
+def hand_on(study: Study, current: Sequence[str]) -> bool:
+    """Write the report, by a rule that asks for no fewer patients than the run; return whether there is one.
 
-    One of the current stages stays if its rule is as strict: an analyst may have made it by other settings.
+    One of the current stages that somebody made by other settings stays, if its rule is as strict.
     """
     root, terminal = study.folder.path, study.terminal
     stages = {name: study.record(name) or {} for name in current}
     ran = {"settings": manifest.plain(study.settings), "stages": stages}
-    settings = ReportSettings()
-    asked, made = settings.rule(ran["settings"]), report.rule_of(root, stages)
-    if made and made.min_patients >= asked.min_patients and made.rounding >= asked.rounding:
+    settings, can_be = ReportSettings(), set(handout.STAGES["study"]) <= set(current)
+    asked, made = settings.rule(ran["settings"]), report.current(root, stages)
+    strict = made and all(made["rule"][name] >= least for name, least in manifest.plain(asked).items())
+    if strict and (not can_be or made["settings"] != manifest.plain(settings)):
         terminal.say(f"{SHARED}/ is of these stages already and kept; `jvade report` writes it again")
-        return
+        return True
+    if not can_be:
+        return False
     warning = report.other_reports(root, settings.clusters, asked)
     with terminal.step("report"):
         report.write(root, ran, settings)
     if warning:
         terminal.say(f"  {warning}", "yellow")
+    return True
 
 
 def draw(study: Study, name: str) -> Iterable[str]:

@@ -9,6 +9,8 @@ import pandas as pd
 from jvade.analysis.disclosure import Rule
 from jvade.analysis.types import CareType, Figure
 
+#: What all places but the most common are called together, where there are many.
+OTHERS = "other places"
 #: Whose clusters: of the study's two-stage VaDE, or what the runs of `robust` agree on.
 Whose = Literal["study", "robust"]
 

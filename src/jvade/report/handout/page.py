@@ -17,7 +17,7 @@ from jvade.analysis.types import LIMITS, Figure, Need
 from jvade.report.drawing import cluster_color
 from jvade.report.handout import charts
 from jvade.report.handout.charts import Caption, Text
-from jvade.report.handout.content import Cluster, Handout
+from jvade.report.handout.content import OTHERS, Cluster, Handout
 from jvade.version import __version__
 
 Language = Literal["en", "zh", "both"]
@@ -370,7 +370,8 @@ class Page:
             self._sentence("largest", name=self._called(largest), share=largest.figures["share"].value),
         ]
         nodes = handout.nodes
-        going = nodes.loc[(nodes["cluster"] == "all") & (nodes["step"] == 1) & (nodes["node"] != "home")]
+        none = nodes["node"].isin(["home", OTHERS])
+        going = nodes.loc[(nodes["cluster"] == "all") & (nodes["step"] == 1) & ~none]
         places = going.dropna(subset="visits").set_index("node")["visits"]
         if len(places) > 1 and float(all_crossing) > 0:
             place = str(places.idxmax())
@@ -449,7 +450,7 @@ class Page:
             ]
         else:
             lines = [self._sentence("unprotected")]
-        more = ["pooled"] * bool((handout.nodes["node"] == "other places").any())
+        more = ["pooled"] * bool((handout.nodes["node"] == OTHERS).any())
         more += [] if handout.has_patients else ["no_patients"]
         more += ["groups", "causes"] + ["simulated"] * bool(handout.about["simulated"])
         return lines + [self._sentence(key) for key in more]
