@@ -445,6 +445,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         return question(self.ensemble_, self.columns_.encode(self._table(X, reset=False)))
 
     def _named(self, rows: Float[np.ndarray, "N D"]) -> Table:
+        # By kind, what the decoder says of categories are their probabilities.
         table = self.columns_.decode(rows, probabilities=bool(self.ensemble_.architecture.blocks))
         return table if hasattr(self, "feature_names_in_") else table.to_numpy()
 

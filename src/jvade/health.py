@@ -86,8 +86,8 @@ def examine(clustering: Clustering, x: Rows, n_rows: int = 20_000) -> Health:
         n_rows: how many of them the latents and components are looked at on.
     """
     sizes = np.bincount(clustering.labels)
-    rows = ensemble.as_rows(x)
-    few = rows[np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int)]
+    rows = np.asarray(x)
+    few = ensemble.as_rows(rows[np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int)])
     runs = pd.DataFrame([_run(clustering, place, few) for place in range(len(clustering.sound))])
     pairs = stability.agreements(list(clustering.runs))
     found = Health(

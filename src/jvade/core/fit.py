@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ from jvade.core.mixture import Mixture, mask
 from jvade.core.model import Assignment, Parameters
 from jvade.core.settings import Architecture, Training, not_among, unlike
 
+#: What of each row the mixture is started on.
+Latents = Literal["samples", "means"]
+
 
 @dataclass(frozen=True)
 class MixtureStart(EmSettings):
@@ -32,13 +35,13 @@ class MixtureStart(EmSettings):
         max_rows: training rows that EM goes on with, of a larger table a random part; None: all of them.
     """
 
-    latents: Literal["samples", "means"] = "samples"
+    latents: Latents = "samples"
     max_rows: int | None = None
 
     def check(self) -> None:
         """Refuse settings that cannot be; see `EmSettings.check`."""
         super().check()
-        problems = not_among("latents", self.latents, ("samples", "means"))
+        problems = not_among("latents", self.latents, get_args(Latents))
         if self.max_rows is not None:
             problems += unlike("max_rows", self.max_rows, whole=True, least=1)
         if problems:

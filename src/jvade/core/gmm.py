@@ -249,7 +249,7 @@ def fit(
     )
 
 
-def warnings(fits: GmmFit, reg_covar: float = 1e-6) -> list[str]:
+def warnings(fits: GmmFit, reg_covar: float = DEFAULT.reg_covar) -> list[str]:
     """Return a line for each mixture of a stack that needs a person's eye: what happened, what to try.
 
     Args:

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from jvade import health
 from jvade.analysis import disclosure
 from jvade.analysis.disclosure import Dimension, Protected, Rule
 from jvade.analysis.profiles import Row
@@ -61,7 +62,7 @@ def make(
         whose: clusters.
     """
     table = visit_table(outcomes["cohort"])
-    labels = outcomes["fine-tuning" if whose == "study" else "robust"].arrays["labels"]
+    labels, latents, seeds, of_model = (_study if whose == "study" else _robust)(outcomes, settings)
     patients = table.frame["patient"].to_numpy() if "patient" in table.frame else None
     counted = Tables(table, labels)
     published = disclosure.publish(disclosure.count(counted.dimensions, counted.families, patients), rule)
@@ -102,8 +103,6 @@ def make(
     flows, nodes = (
         one.assign(cluster=one["cluster"].replace(new)) for one in _flows(counted, published, [None, *new])
     )
-    # Each of many runs has latents of its own.
-    latents = outcomes["latents"].tables if whose == "study" else {}
     hexagons = latents.get("latent_map")
     if hexagons is not None:
         hexagons = _hexagons(hexagons, [int(name) for name in shown], rule)
@@ -115,7 +114,6 @@ def make(
         ]
         moved = moved.assign(cluster=moved["cluster"].astype(str).replace(new))
         moved = moved.sort_values("cluster", key=lambda names: names.astype(int), kind="stable")
-    of_model = _study(outcomes, settings) if whose == "study" else _robust(settings, labels)
     return Handout(
         rule,
         rule.min_patients > 1,
@@ -131,7 +129,7 @@ def make(
         hexagons,
         moved,
         whose,
-        _stability(outcomes["stability"]) if whose == "study" else dict(outcomes["robust"].values),
+        seeds,
         _account(table, rule, published.visits()),
         _about(outcomes, settings) | of_model,
     )
@@ -444,17 +442,31 @@ def _about(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> dict
     }
 
 
-def _study(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> dict[str, Any]:
-    tuned, model = outcomes["fine-tuning"].values, settings["model"]
-    return {name: tuned[name] for name in ("alive", "epochs", "converged")} | {
-        name: model[name] for name in ("latent_dim", "noise_variance")
-    }
+class _Found(NamedTuple):
+    """What a run has of some clusters: labels, tables of latents, what other seeds find, and the model."""
+
+    labels: np.ndarray
+    latents: Mapping[str, pd.DataFrame]
+    seeds: dict[str, Any]
+    model: dict[str, Any]
 
 
-def _robust(settings: Mapping[str, Any], labels: np.ndarray) -> dict[str, Any]:
-    configuration = settings["robust"]
-    return {
+def _study(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> _Found:
+    tuned, model = outcomes["fine-tuning"], settings["model"]
+    about = {name: tuned.values[name] for name in ("alive", "epochs", "converged")}
+    about |= {name: model[name] for name in ("latent_dim", "noise_variance")}
+    seeds = _stability(outcomes["stability"])
+    return _Found(tuned.arrays["labels"], outcomes["latents"].tables, seeds, about)
+
+
+def _robust(outcomes: Mapping[str, Outcome], settings: Mapping[str, Any]) -> _Found:
+    found, configuration = outcomes["robust"], settings["robust"]
+    labels, agreement = found.arrays["labels"], found.values["agreement"]
+    about = {
         "alive": len(np.unique(labels)),
         "latent_dim": configuration["model"]["latent_dim"],
         "hidden": 100 * configuration["training"]["input_dropout"],
     }
+    sound = agreement is None or agreement >= health.AGREEMENT
+    # Each of many runs has latents of its own.
+    return _Found(labels, {}, {**found.values, "sound": sound}, about)

@@ -100,8 +100,7 @@ def other_reports(run_folder: Path, whose: Whose, rule: Rule) -> str:
     if not others:
         return ""
     each = "; ".join(
-        f"clusters {whose}, {rule.min_patients} patients, rounded to {rule.rounding}"
-        for whose, rule in others
+        f"clusters {of}, {by.min_patients} patients, rounded to {by.rounding}" for of, by in others
     )
     advice = "hand on one only, for together they tell what each leaves out"
     return f"warning: this run had other reports ({each}): {advice}"
@@ -176,7 +175,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         raise InputError([str(error)], "settings") from None
     if not settings.not_protected:  # before a page of it can be handed on
         each = dict.fromkeys([*_reports(run_folder), (whose, rule)])
-        text = json.dumps([{"clusters": whose} | manifest.plain(rule) for whose, rule in each])
+        text = json.dumps([{"clusters": of} | manifest.plain(by) for of, by in each])
         atomic.write(run_folder / RULES, lambda path: path.write_text(text, encoding="utf-8"))
     folder = RunFolder(run_folder / (UNPROTECTED if settings.not_protected else SHARED))
     tables, mark = sheets(page), "NOT_PROTECTED_" if settings.not_protected else ""

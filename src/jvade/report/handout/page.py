@@ -22,8 +22,8 @@ from jvade.version import __version__
 
 Language = Literal["en", "zh", "both"]
 
-#: The agreement of seeds from which clusters count as the same; of runs, from which a consensus is sound.
-AGREE, RUNS_AGREE = 0.8, 0.5
+#: The agreement of seeds from which clusters count as the same.
+AGREE = 0.8
 #: Ratio bars of a cluster; the table of profiles has the others.
 MOST_BARS = 16
 #: Doublings of the figure of all visits that the longest bar stands for.
@@ -392,10 +392,9 @@ class Page:
     def _warnings_of_seeds(self) -> list[Markup]:
         about, found, lines = self.handout.about, self.handout.stability, []
         if self.handout.whose == "robust":
-            known = found["agreement"] is not None
-            if not known or found["agreement"] < RUNS_AGREE:
-                lines.append(self._sentence("doubtful" if known else "one_run"))
-            return lines
+            if found["agreement"] is None:
+                return [self._sentence("one_run")]
+            return [] if found["sound"] else [self._sentence("doubtful")]
         if found["ari_mean"] is not None and found["ari_mean"] < AGREE:
             lines.append(self._sentence("depends", runs=found["runs"], ari=found["ari_mean"]))
         if not about["converged"]:
