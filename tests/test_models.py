@@ -16,6 +16,8 @@ import pytest
 import jvade
 from jvade import cli, interrupts
 from jvade.commands import predict
+from jvade.commands.rows import batches
+from jvade.data.text import Csv
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stages import cohort, robust
 
@@ -263,6 +265,13 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
     for name in ("own.csv", "own.csv.gz", "OWN.TSV", "OWN.CSV.GZ", "parts"):
         assert run(*words, "--table", tmp_path / name, "--out", tmp_path / "placed.parquet") == 0
         pd.testing.assert_frame_equal(*map(pd.read_parquet, tmp_path.glob("*.parquet")))
+    data = frame.assign(sex="女性").to_csv(index=False, sep=";", decimal=",")
+    (tmp_path / "chinese.csv").write_bytes(data.encode("gb18030"))
+    chinese = ("--table", tmp_path / "chinese.csv", "--out", tmp_path / "placed.parquet")
+    assert run(*words, *chinese, "--csv.charset", "gb18030", "--csv.decimal", ",") == 0
+    pd.testing.assert_frame_equal(*map(pd.read_parquet, tmp_path.glob("*.parquet")))
+    read = next(batches(tmp_path / "chinese.csv", written=Csv("gb18030", ","), whole=True))
+    assert (read["sex"] == "女性").all()
     (tmp_path / "none.csv").write_text("")
     (tmp_path / "long.csv").write_text("a,b\n" + "1,2\n" * 20 + "3,4,41.5\n" + "1,2\n" * 20)
     (tmp_path / "short.csv").write_text("a,b\n" + "1,2\n" * 20 + "41.5\n" + "1,2\n" * 20)
@@ -275,11 +284,18 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
         ("short.csv", "a line has more or fewer fields than the header"),
         ("bare.csv", "the first line holds numbers or dates instead of column names"),
         ("parts", "column 'sex': only in 0.csv; parts must have the same columns"),
+        ("chinese.csv", "the text is not UTF-8; save the file as UTF-8, or say what it is"),
     ):
         assert run("fit", "--table", tmp_path / name, "--out", tmp_path / "x") == 2
         err = capsys.readouterr().err
         assert said in err
         assert not any(value in err for value in ("Zhang", "41.5"))
+    for some, said in (
+        (VISITS, "--csv: visits are written as their mapping says"),
+        (chinese[:2], "--csv.charset: expected the name of a text encoding"),
+    ):
+        assert run(*words, *some, "--out", tmp_path / "x.parquet", "--csv.charset", "gb18031") == 2
+        assert said in capsys.readouterr().err
 
 
 def test_codes_with_leading_zeros_are_categories_and_a_person_is_told(tmp_path, capsys):

@@ -78,7 +78,7 @@ class FitSettings(rows.Source):
         Raises:
             InputError: what was expected, and what came.
         """
-        rows.check(self.visits, self.mapping, self.table, self.out)
+        rows.check(self.visits, self.mapping, self.table, self.csv, self.out)
         problems = self.problems(self.likelihood)
         if not self.n_clusters or min(self.n_clusters) < 1:
             problems.append(f"--n-clusters: expected numbers of at least 1, got {list(self.n_clusters)}")

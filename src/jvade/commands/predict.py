@@ -20,6 +20,7 @@ from jvade.data.errors import InputError
 from jvade.data.files import ENDINGS, ends, is_csv, is_packed
 from jvade.data.mapping import read_mapping
 from jvade.data.source import check_out
+from jvade.data.text import UTF8, Csv
 from jvade.estimator import VaDE
 from jvade.paper.settings import DeviceName
 from jvade.report.folder import MANIFEST
@@ -42,6 +43,7 @@ class PredictSettings:
         mapping: see --visits.
         table: any table with the columns of the model: CSV, Parquet, or a folder of parts; others are left
             aside. The features.parquet of `jvade features` is one.
+        csv: how the CSV files of --table are written; a mapping says it of visits.
         also: further columns: memberships (of every cluster), latents, bound (of the log-density, nats).
         device: where to compute; "auto" takes an accelerator if JAX finds one.
         tables: where tables are computed.
@@ -52,6 +54,7 @@ class PredictSettings:
     visits: Path | None = None
     mapping: Path | None = None
     table: Path | None = None
+    csv: Csv = UTF8
     also: tuple[Also, ...] = ()
     device: DeviceName = "auto"
     tables: EngineSettings = field(default_factory=EngineSettings)
@@ -62,7 +65,7 @@ class PredictSettings:
         Raises:
             InputError: what was expected, and what came.
         """
-        rows.check(self.visits, self.mapping, self.table, self.out)
+        rows.check(self.visits, self.mapping, self.table, self.csv, self.out)
         out = self.out.resolve()
         if out.is_dir():
             raise InputError([f"--out: {self.out} is a folder; name a file in it"], "settings")
@@ -108,7 +111,7 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     if (folder / PRIVATE).is_dir() and not (folder / MANIFEST).exists():
         what = "the last fit into this folder did not end: the model in it may be of the one before"
         terminal.say(f"  warning: {what}", "yellow")
-    source = (settings.visits, settings.mapping, settings.table)
+    source = (settings.visits, settings.mapping, settings.table, settings.csv)
     name = (settings.table or settings.visits or Path()).name
     counts = np.zeros(model.n_clusters_, int)
     doubtful, unknown = 0, dict[str, int]()

@@ -21,6 +21,7 @@ from jvade.data.features import load, write_features
 from jvade.data.files import is_csv, is_packed
 from jvade.data.mapping import read_mapping
 from jvade.data.source import Head, check_out, files_of
+from jvade.data.text import UTF8, Csv
 from jvade.data.tidy import WORDS
 from jvade.report.terminal import Terminal
 
@@ -43,6 +44,7 @@ class Source:
         codes: 0/1 columns that are the codes of one variable, side by side, of which a row has one at most,
             as VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*: "diagnosis=dx_*". Where likelihoods are by kind,
             they share a softmax.
+        csv: how the CSV files of --table are written; a mapping says it of visits.
         tables: where tables are computed.
     """
 
@@ -52,6 +54,7 @@ class Source:
     columns: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
+    csv: Csv = UTF8
     tables: EngineSettings = field(default_factory=EngineSettings)
 
     def problems(self, likelihood: str) -> list[str]:
@@ -83,7 +86,7 @@ class Source:
         if self.visits is not None and self.mapping is not None:
             return _of_visits(self.visits, self.mapping, self.tables)
         assert self.table is not None
-        return _of_table(self.table, self.columns, self.categories, self.codes)
+        return _of_table(self.table, self.columns, self.categories, self.codes, self.csv)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Rows:
     lines: list[str]
 
 
-def check(visits: Path | None, mapping: Path | None, table: Path | None, out: Path) -> None:
+def check(visits: Path | None, mapping: Path | None, table: Path | None, written: Csv, out: Path) -> None:
     """Refuse any but one source of rows, and an output that would become a part of it.
 
     Raises:
@@ -119,6 +122,10 @@ def check(visits: Path | None, mapping: Path | None, table: Path | None, out: Pa
         raise InputError(["give either --visits with --mapping, or --table"], "settings")
     if (visits is None) != (mapping is None):
         raise InputError(["--visits and --mapping belong together; a --table needs no mapping"], "settings")
+    if table is None and written != UTF8:
+        raise InputError(["--csv: visits are written as their mapping says; this is for --table"], "settings")
+    if problems := [f"--csv.{problem}" for problem in written.problems]:
+        raise InputError(problems, "settings")
     check_out(visits or table, out)
 
 
@@ -168,8 +175,10 @@ def _of_visits(visits: Path, mapping: Path, tables: EngineSettings) -> Rows:
     return Rows(visits.name, frame, row, kinds, codes, about, found.account.lines())
 
 
-def _of_table(table: Path, columns: Sequence[str], categories: Sequence[str], codes: Sequence[str]) -> Rows:
-    frame = _whole(table, columns or None, categories)
+def _of_table(
+    table: Path, columns: Sequence[str], categories: Sequence[str], codes: Sequence[str], written: Csv
+) -> Rows:
+    frame = _whole(table, columns or None, categories, written)
     if not len(frame):
         raise InputError(["the table has no rows"], table.name)
     distinct = [
@@ -221,6 +230,7 @@ def stream(
     visits: Path | None,
     mapping: Path | None,
     table: Path | None,
+    written: Csv,
     columns: Columns,
     about: dict[str, Any],
     tables: EngineSettings,
@@ -234,7 +244,7 @@ def stream(
     names = [str(column.name) for column in columns.each]
     if table is not None:
         texts = [str(column.name) for column in columns.each if column.kind == "categorical"]
-        yield _numbered(batches(table, names, texts))
+        yield _numbered(batches(table, names, texts, written=written))
         return
     assert visits is not None
     assert mapping is not None
@@ -266,14 +276,18 @@ def _numbered(parts: Iterator[pd.DataFrame]) -> Iterator[tuple[np.ndarray, pd.Da
         begin += len(part)
 
 
-def _whole(path: Path, names: Sequence[str] | None, texts: Sequence[str]) -> pd.DataFrame:
+def _whole(path: Path, names: Sequence[str] | None, texts: Sequence[str], written: Csv) -> pd.DataFrame:
     """Return a whole table, whose types are those of all rows."""
-    parts = list(batches(path, names, texts, whole=True))
+    parts = list(batches(path, names, texts, whole=True, written=written))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def batches(
-    path: Path, names: Sequence[str] | None = None, texts: Sequence[str] = (), whole: bool = False
+    path: Path,
+    names: Sequence[str] | None = None,
+    texts: Sequence[str] = (),
+    whole: bool = False,
+    written: Csv = UTF8,
 ) -> Iterator[pd.DataFrame]:
     """Yield a table, CSV or Parquet, a part at a time.
 
@@ -283,27 +297,28 @@ def batches(
         texts: columns that hold text, whatever it looks like.
         whole: a CSV file in one part, whose types are those of all its rows; numbers with leading zeros are
             text then.
+        written: how a CSV file is.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
-    files, heads = files_of(path)
+    files, heads = files_of(path, written=written)
     wanted = [*heads[0].columns] if names is None else [*names]
     if absent := [name for name in dict.fromkeys([*wanted, *texts]) if name not in heads[0].columns]:
         raise InputError([f"column '{name}': not in the table" for name in absent], path.name)
     text = is_csv(files[0])
     if text:
         asked = [name for name in wanted if name not in texts] if whole else []
-        codes = {name for file in files for name in _codes(file, heads[0], asked)}
+        codes = {name for file in files for name in _codes(file, heads[0], asked, written)}
         texts = [*texts, *sorted(codes)]
     for file in files:
         with readable(file.name, None, text):
-            parts = _csv(file, heads[0], wanted, texts, whole) if text else _parquet(file, wanted)
+            parts = _csv(file, heads[0], wanted, texts, whole, written) if text else _parquet(file, wanted)
             for part in parts:
                 yield pd.DataFrame(part[wanted], copy=False)
 
 
-def _codes(file: Path, head: Head, names: Sequence[str]) -> set[str]:
+def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[str]:
     """Return which columns of a CSV file hold numbers with leading zeros, once all its lines are whole.
 
     Raises:
@@ -316,7 +331,7 @@ def _codes(file: Path, head: Head, names: Sequence[str]) -> set[str]:
         readable(file.name, None, True),
         csv.open_csv(
             pa.input_stream(file, compression="gzip" if is_packed(file) else None),
-            csv.ReadOptions(column_names=[*head.columns], skip_rows=1),
+            csv.ReadOptions(column_names=[*head.columns], skip_rows=1, encoding=written.codec),
             csv.ParseOptions(delimiter=head.delimiter, newlines_in_values=True),
             csv.ConvertOptions(**options),
         ) as opened,
@@ -330,10 +345,11 @@ def _codes(file: Path, head: Head, names: Sequence[str]) -> set[str]:
 
 
 def _csv(
-    file: Path, head: Head, names: Sequence[str], texts: Sequence[str], whole: bool
+    file: Path, head: Head, names: Sequence[str], texts: Sequence[str], whole: bool, written: Csv
 ) -> Iterator[pd.DataFrame]:
     options: dict[str, Any] = {"sep": head.delimiter, "header": 0, "names": [*head.columns]}
-    options |= {"usecols": names, "skipinitialspace": True, "encoding": "utf-8-sig"}
+    options |= {"usecols": names, "skipinitialspace": True, "encoding": written.codec}
+    options |= {"decimal": written.decimal}
     options |= {"dtype": dict.fromkeys(texts, str), "na_values": [*WORDS], "low_memory": False}
     parts: Any = (
         [pd.read_csv(file, **options)] if whole else pd.read_csv(file, chunksize=BATCH_ROWS, **options)

@@ -126,7 +126,7 @@ class SweepSettings(rows.Source):
         Raises:
             InputError: what was expected, and what came.
         """
-        rows.check(self.visits, self.mapping, self.table, self.out)
+        rows.check(self.visits, self.mapping, self.table, self.csv, self.out)
         at_least = {"--seeds": (min(self.seeds, default=-1), 0), "--widths": (min(self.widths, default=0), 1)}
         at_least |= em_limits("--mixture", self.mixture, self.most_clusters)
         problems = below(at_least) + self.problems(self.likelihood)

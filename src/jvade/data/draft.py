@@ -22,8 +22,9 @@ import ibis.expr.types as ir
 
 from jvade.data import icd10
 from jvade.data.engines import ROW, Engine, connect, readable
-from jvade.data.source import Source, open_table
-from jvade.data.tidy import NUMBER, code, tidy
+from jvade.data.source import Source, likely, open_table
+from jvade.data.text import UTF8, Csv
+from jvade.data.tidy import NUMBER, WITH_COMMA, code, tidy
 
 SHARED = 8  # rows that must have a code for it to be shown
 FEW = 20  # values at most in a column whose codes may be shown
@@ -41,7 +42,8 @@ ISO = FORMATS[0]  # needs no format in a mapping, and may have a time of day beh
 
 def _shapes() -> dict[str, str]:
     """Return a regular expression for each thing a column may hold; of texts without spaces, upper case."""
-    found = {"number": NUMBER, "age": "^([0-9]{1,2}|1[0-2][0-9])([.][0-9]+)?$", "code": icd10.PATTERN}
+    found = {"number": f"{NUMBER}|{WITH_COMMA}", "comma": "^[^,]*,[^,]*$", "code": icd10.PATTERN}
+    found["age"] = "^([0-9]{1,2}|1[0-2][0-9])([.,][0-9]+)?$"
     for form in FORMATS:
         pattern = form.replace(".", "[.]")
         for piece, digits in _PIECES.items():
@@ -142,10 +144,11 @@ def draft(path: Path | str) -> str:
     """
     with connect() as engine:
         engine.adjustable = False
-        source = open_table(path, engine)
+        written = likely(Path(path))
+        source = open_table(path, engine, written=written)
         with readable(source.name, engine, source.text):
             columns = look(source, engine)
-    return write(columns, source.name)
+    return write(columns, source.name, written)
 
 
 def look(source: Source, engine: Engine) -> list[Seen]:
@@ -245,10 +248,14 @@ def levels(column: Seen) -> list[dict[str, str]]:
     ]
 
 
-def write(columns: list[Seen], name: str) -> str:
-    """Return the text of a mapping for the columns of the file `name`."""
+def write(columns: list[Seen], name: str, written: Csv = UTF8) -> str:
+    """Return the text of a mapping for the columns of the file `name`, and how it is written."""
     found, others, left = guess(columns)
     texts = known(found, others)
+    if written != UTF8:
+        texts["charset"] = quote(written.charset)
+    if any(found[name].shares["comma"] > 0.1 for name in ("age", "cost") if name in found):
+        texts["decimal"] = quote(",")
     needed = {"sex", "female", "male", "cost"} | (set() if "birth" in found else {"age"})
     needed |= set() if "crossed" in found else {"residence", "place"}
     needed |= {"date"} if {"patient", "birth"} & found.keys() else set()

@@ -121,7 +121,7 @@ def write_features(
         InputError: as `read_visits`; nothing was written.
     """
     with connect(settings) as engine:
-        source = open_table(path, engine, [name for name, _ in columns_used(mapping)])
+        source = open_table(path, engine, [name for name, _ in columns_used(mapping)], mapping.csv)
         staged = _admit(source, mapping, engine)
         with readable(source.name, engine, source.text):
             inputs, table, used = _expand(staged, mapping, levels or {}, source, min_rows)

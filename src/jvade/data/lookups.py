@@ -19,6 +19,7 @@ from jvade.data.engines import ROW, Engine, named, readable
 from jvade.data.errors import InputError
 from jvade.data.mapping import Join, Mapping, codes_listed, columns_used
 from jvade.data.source import Source, open_table
+from jvade.data.text import Csv
 from jvade.data.tidy import category, code, tidy
 
 NONE = -1  # position of a blank, and of what belongs to no group or level
@@ -102,7 +103,7 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
     leader = {name: name for name in own if usable(types[name])}  # of each column, one of the visits
     sides: list[tuple[str | None, Join, ir.Table]] = []  # each behind its leader
     for join in mapping.join:
-        side, kinds = _side(join, names, roles, engine)
+        side, kinds = _side(join, mapping.written(join.name), names, roles, engine)
         sides.append((leader.get(join.on), join, side))
         types |= kinds
         if join.on in leader:
@@ -133,7 +134,7 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
 
 
 def _side(
-    join: Join, names: Sequence[str], roles: Roles, engine: Engine
+    join: Join, written: Csv, names: Sequence[str], roles: Roles, engine: Engine
 ) -> tuple[ir.Table, dict[str, dt.DataType]]:
     """Open a side table, once its keys are known to be there, each one once.
 
@@ -143,7 +144,7 @@ def _side(
     """
     start = f"{join.name}."
     wanted = [name.removeprefix(start) for name in names if name.startswith(start)]
-    source = open_table(join.file, engine, [join.key, *wanted])
+    source = open_table(join.file, engine, [join.key, *wanted], written)
     problems = check_columns([(join.key, f"join '{join.name}'.key")], source.types)
     if problems:
         raise InputError(problems, source.name)

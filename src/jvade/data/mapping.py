@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from jvade.data import dates
 from jvade.data.errors import InputError, closest
 from jvade.data.schema import Builder, marked
+from jvade.data.text import UTF8, Csv
 from jvade.data.variables import FIRST_VISIT, LEVELS, OUTCOME, STUDY_INPUTS
 
 Column = Annotated[str, "column of the file"]
@@ -171,13 +172,14 @@ class Join:
     """A side table, such as institutions or areas: one row per `key`, found by the column `on`.
 
     Its columns are then written NAME.COLUMN, in a later join's `on` too. `file` is a path as seen from the
-    mapping file.
+    mapping file; `csv` says how it is written, where not as the visits are.
     """
 
     name: str
     file: str
     key: str
     on: Column
+    csv: Csv | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ class Mapping:
         patient: column with the patient's identity; without it there is no history.
         visit: column that orders visits of one patient on one day; without it the order of the file does.
         join: side tables, in the order they are looked up.
+        csv: how the CSV files are written.
         describe: further columns to describe clusters with, by our name; never an input. The study's are
             `zone` (of residence) and `destination` (of a visit that crosses).
         checks: by part of the mapping (patient, date, age, sex, outcome, cost, the name of a join or of a
@@ -212,6 +215,7 @@ class Mapping:
     filter: tuple[Filter, ...] = ()
     further: tuple[Further, ...] = ()
     join: tuple[Join, ...] = ()
+    csv: Csv = UTF8
     describe: dict[str, Column] = field(default_factory=dict)
     checks: dict[str, Literal["stop", "drop"]] = field(default_factory=dict)
 
@@ -220,6 +224,10 @@ class Mapping:
         """Names that `checks` may use."""
         own = ("patient", "date", "age", "sex", "outcome", "cost")
         return (*own, *(part.name for part in (*self.join, *self.further)))
+
+    def written(self, name: str = "") -> Csv:
+        """Return how the file of a join is written, "" for the visits."""
+        return next((join.csv for join in self.join if join.name == name and join.csv), self.csv)
 
 
 def read_mapping(path: Path | str) -> Mapping:
@@ -327,6 +335,8 @@ def _contradictions(mapping: Mapping) -> list[str]:
             dates.pattern(form or "%Y%m%d")
         except ValueError as error:
             wrong[f"{key}: {error}, for example \"%d/%m/%Y\"; got the text '{form}'"] = True
+    for key, name in [("csv", ""), *((f"join '{join.name}': csv", join.name) for join in mapping.join)]:
+        wrong |= {f"{key}.{problem}": True for problem in mapping.written(name).problems}
     for part in mapping.checks:
         near = closest(part, mapping.parts)
         wrong[f"checks: no part '{part}'{near}; the parts are: {', '.join(mapping.parts)}"] = (

@@ -124,9 +124,15 @@ class Parser:
 
     def _number(self, part: str, column: str) -> ir.FloatingValue:
         """Return a column of numbers that may be blank."""
-        value = number(self.visits[column])
+        join, dot, _ = column.partition(".")
+        decimal = self.mapping.written(join if dot else "").decimal
+        value = number(self.visits[column], decimal)
         broken = self.visits[column].notnull() & value.isnull()
-        advice = "write digits and a decimal point only, at most 1e30, or set 'checks.{part}' to \"drop\""
+        sign, other = ("point", ",") if decimal == "." else ("comma", ".")
+        advice = (
+            f"write digits and a decimal {sign} only, at most 1e30, say so in [csv] where it is decimal = "
+            f'"{other}", or set \'checks.{{part}}\' to "drop"'
+        )
         self._forbid(part, column, "not a number", broken, advice)
         return value
 

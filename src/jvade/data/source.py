@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from jvade.data.engines import RESERVED, Engine, readable
 from jvade.data.errors import InputError
 from jvade.data.files import ENDINGS, KINDS, ends, inside, is_csv, is_packed
+from jvade.data.text import CHUNK, UTF8, Csv, likely_charset
 
 #: What the system says of a path where nothing is.
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -58,7 +59,9 @@ class Source:
         return [f"{row - self.starts[part]} of {self.parts[part]}" for row, part in found]
 
 
-def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None = None) -> Source:
+def open_table(
+    path: Path | str, engine: Engine, columns: Sequence[str] | None = None, written: Csv = UTF8
+) -> Source:
     """Return a file, or a folder of parts, as a table.
 
     Args:
@@ -67,13 +70,14 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
             order of their names.
         engine: what reads it.
         columns: those that will be looked at, where that is known; a CSV file is read for them alone.
+        written: how a CSV file is written.
 
     Raises:
         InputError: there is no such file, it has another ending, it cannot be read, two columns have one
             name, or the parts do not fit together.
     """
     path = Path(path)
-    files, heads = files_of(path, engine)
+    files, heads = files_of(path, engine, written)
     text = is_csv(files[0])
     read = [name for name in heads[0].columns if not text or columns is None or name in columns]
     taken = [name for name in read if RESERVED.fullmatch(name)]
@@ -83,7 +87,8 @@ def open_table(path: Path | str, engine: Engine, columns: Sequence[str] | None =
     name = path.name if len(files) == 1 else f"{path.name} ({len(files)} parts)"
     with readable(path.name if path.is_file() else files[0].name, engine, text):
         if text:
-            table, rows = engine.csv(files, list(heads[0].columns), heads[0].delimiter, read)
+            plain = [written.as_utf8(file, engine.scratch) for file in files]
+            table, rows = engine.csv(plain, list(heads[0].columns), heads[0].delimiter, read)
             starts = _starts(rows)
         else:
             starts = _starts([head.rows for head in heads])
@@ -107,12 +112,13 @@ class Head:
     rows: int = 0
 
 
-def files_of(path: Path, engine: Engine | None = None) -> tuple[list[Path], list[Head]]:
+def files_of(path: Path, engine: Engine | None = None, written: Csv = UTF8) -> tuple[list[Path], list[Head]]:
     """Return the files of a table, in their order, and what each says of itself.
 
     Args:
         path: see `open_table`.
         engine: see `open_table`; None where none reads them.
+        written: see `open_table`.
 
     Raises:
         InputError: see `open_table`.
@@ -120,10 +126,23 @@ def files_of(path: Path, engine: Engine | None = None) -> tuple[list[Path], list
     files, heads = _files(path), []
     for file in files:
         with readable(file.name, engine, is_csv(file)):
-            heads.append(_csv_head(file) if is_csv(file) else _parquet_head(file))
+            heads.append(_csv_head(file, written) if is_csv(file) else _parquet_head(file))
     for file, head in zip(files[1:], heads[1:], strict=True):
         _same(heads[0], head, files[0], file)
     return files, heads
+
+
+def likely(path: Path) -> Csv:
+    """Return how a table seems to be written, by the start of its first file; its decimals are not looked at.
+
+    Raises:
+        InputError: see `open_table`.
+    """
+    file = _files(path)[0]
+    if not is_csv(file):
+        return UTF8
+    with readable(file.name, None, True), (gzip.open if is_packed(file) else open)(file, "rb") as opened:
+        return Csv(likely_charset(opened.read(CHUNK)))
 
 
 def check_out(source: Path | None, out: Path) -> None:
@@ -163,14 +182,13 @@ def _files(path: Path) -> list[Path]:
     raise InputError([f"a folder without files ending in {', '.join(ENDINGS)}"], path.name)
 
 
-def _csv_head(file: Path) -> Head:
+def _csv_head(file: Path, written: Csv) -> Head:
     """Read the header of a CSV file."""
-    opener = gzip.open if is_packed(file) else open
     if is_packed(file):
         with gzip.open(file) as opened:
             while opened.read(1 << 20):  # to the end, where a checksum is that DuckDB does not look at
                 pass
-    with opener(file, "rt", encoding="utf-8-sig", newline="") as opened:
+    with written.open(file) as opened:
         start = opened.readline()
         if not start.strip():
             raise InputError(["the file is empty; it must start with a line of column names"], file.name)

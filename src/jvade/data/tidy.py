@@ -24,6 +24,7 @@ WORDS = ("NULL", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "None", "\\N")
 LARGEST = 1e30  # of any number; inputs are float32, which ends at 3.4e38
 # Engines differ in what else they take for a number: "inf", "1d", "1_000".
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+WITH_COMMA = NUMBER.replace(r"\.", ",")
 
 
 def fits(text: ir.StringValue, pattern: str) -> ir.BooleanValue:
@@ -99,13 +100,19 @@ def code(column: ir.Value) -> ir.StringValue:
     return ibis.ifelse(whole, column.try_cast("int64").cast("string"), column.cast("string"))
 
 
-def number(column: ir.Value) -> ir.FloatingValue:
-    """Return a tidy column as numbers up to `LARGEST`; anything else is missing."""
+def number(column: ir.Value, decimal: str = ".") -> ir.FloatingValue:
+    """Return a tidy column as numbers up to `LARGEST`; anything else is missing.
+
+    Args:
+        column: the column.
+        decimal: sign before the decimals of a number that is written as text, see `text.Csv`.
+    """
     if column.type().is_numeric():
         value = column.cast("float64")
     else:
         text = code(column)
-        value = ibis.ifelse(fits(text, NUMBER), text, ibis.null("string")).try_cast("float64")
+        pattern, point = (WITH_COMMA, text.replace(",", ".")) if decimal == "," else (NUMBER, text)
+        value = ibis.ifelse(fits(text, pattern), point, ibis.null("string")).try_cast("float64")
     return ibis.ifelse(value.isnan() | (value.abs() > LARGEST), ibis.null("float64"), value)
 
 

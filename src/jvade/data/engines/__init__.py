@@ -33,6 +33,11 @@ __all__ = [
 ]
 MEMORY = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
 Engine = DuckDB | Spark
+#: What to do about a text that is in another encoding.
+RECODE = (
+    'save the file as UTF-8, or say what it is: [csv] charset = "gb18030" in the mapping, '
+    "--csv.charset gb18030 with a --table"
+)
 #: What the system says of a file that may be whole: it may not be read, or its disk or share is gone.
 OUT_OF_REACH = tuple(
     os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.ESTALE)
@@ -72,6 +77,7 @@ def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
         except duckdb.Error:
             raise InputError([f"--tables.memory: there is no room for {settings.memory}"]) from None
         try:
+            engine.scratch = temp
             yield engine
         finally:
             engine.close()
@@ -114,7 +120,7 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
             line = re.search(r"CSV Error on Line: (\d+)", said)
             where = f" at line {line[1]}" if line else ""
             if isinstance(error, UnicodeError) or "utf-8" in said.lower():
-                what = f"the text is not UTF-8{where}; save the file as UTF-8"
+                what = f"the text is not {_charset(error)}{where}; {RECODE}"
             elif text:
                 what = (
                     f"the file cannot be read as CSV{where}; a line has more or fewer fields than the header"
@@ -124,6 +130,12 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
                 why = "it is cut short, damaged or no Parquet: write it again"
                 what = f"the file cannot be read as Parquet; {why}"
         raise InputError([what], name) from None
+
+
+def _charset(error: BaseException) -> str:
+    """Return the encoding that a text was read by."""
+    name = getattr(error, "encoding", "utf-8")
+    return "UTF-8" if name.startswith("utf-8") else name
 
 
 def _out_of_reach(error: BaseException) -> str:

@@ -20,6 +20,7 @@ class DuckDB:
 
     errors = (duckdb.Error,)
     adjustable = True  # whether the person has the flags of `EngineSettings`
+    scratch: Path  # folder for files that go with it
 
     def __init__(self, settings: EngineSettings, temp: str) -> None:
         # Extensions would be fetched from the network. Rows keep their order: it settles ties.

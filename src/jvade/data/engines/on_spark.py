@@ -1,7 +1,6 @@
 """A Spark of the user's."""
 
 import csv
-import gzip
 import logging
 import re
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from jvade.data.engines.settings import FILE, ROW, EngineSettings
 from jvade.data.errors import InputError
 from jvade.data.files import is_packed
+from jvade.data.text import UTF8
 
 # A Spark inside this process has no window for others to look in, and none for it to listen at.
 SPARK_ALONE = {
@@ -49,6 +49,7 @@ class Spark:
     """
 
     adjustable = True  # as of DuckDB
+    scratch: Path
 
     def __init__(self, settings: EngineSettings) -> None:
         try:
@@ -243,8 +244,7 @@ def _lookup(numbers: dict[str, int], key: Any) -> Any:
 
 def _check_csv(path: Path, count: int, delimiter: str) -> None:
     """Read a CSV file whose rows look odd to Spark, which forgives much and tells little."""
-    opener = gzip.open if is_packed(path) else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as opened:
+    with UTF8.open(path) as opened:
         reader = csv.reader(opened, delimiter=delimiter, strict=True, skipinitialspace=True)
         line = 1
         try:

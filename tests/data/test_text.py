@@ -1,0 +1,163 @@
+"""Files that are not UTF-8, or write decimals with a comma, give what the same table in UTF-8 gives."""
+
+import gzip
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jvade.data.draft import draft
+from jvade.data.errors import InputError
+from jvade.data.features import read_visits
+from jvade.data.mapping import parse_mapping, read_mapping
+from jvade.data.text import UTF8, Csv, likely_charset
+
+CHINESE = {"LIVES": "黄浦区", "STREET": "南京东路", "HOSPITAL": "第一人民医院"}
+PORTUGUESE = {"LIVES": "São Paulo", "STREET": "Consolação", "HOSPITAL": "Clínicas"}
+
+
+def written(visits: pd.DataFrame, path, charset: str, decimal: str = ".", packed: bool = False):
+    """Write visits as CSV in an encoding, with decimals after a sign."""
+    frame = visits.copy()
+    for name in ("COST", "WAIT", "AGE"):
+        frame[name] = frame[name].str.replace(".", decimal)
+    data = frame.to_csv(index=False, sep=";").encode(charset)
+    path = path / f"table.csv{'.gz' if packed else ''}"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("charset", "names", "packed"),
+    [("GBK", CHINESE, True), ("utf-16", CHINESE, False), ("cp1252", PORTUGUESE, False)],
+)
+def test_same_visits(visits, mapping, write, tmp_path, charset, names, packed):
+    for name, value in names.items():
+        visits[name] = value + visits[name]
+    mapping = replace(mapping, subdistrict=replace(mapping.subdistrict, labels={}))
+    plain = read_visits(write(visits, ".csv"), mapping)
+    found = read_visits(
+        written(visits, tmp_path, charset, ",", packed), replace(mapping, csv=Csv(charset, ","))
+    )
+    pd.testing.assert_frame_equal(found.frame, plain.frame)
+    assert found.levels == plain.levels
+    assert any(text.startswith(names["STREET"]) for text in found.levels["subdistrict"])
+
+
+def test_parts_and_side_tables(visits, mapping, write, tmp_path):
+    """A side table may be written in another way than the visits, whose numbers it may have."""
+    visits["HOSPITAL"] = "医院" + visits["HOSPITAL"]
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i, part in enumerate((visits[:2], visits[2:])):
+        (folder / f"{i}.csv").write_bytes(part.to_csv(index=False).encode("gb18030"))
+    codes = visits["HOSPITAL"].unique()
+    side = tmp_path / "side.csv"
+    side.write_text(
+        "\n".join(["CODE;BEDS", *(f"{code};{i + 1},5" for i, code in enumerate(codes))]), encoding="utf-8"
+    )
+    text = f"""
+[csv]
+charset = "gb18030"
+[age]
+column = "AGE"
+[sex]
+column = "SEX"
+female = ["F"]
+male = ["M"]
+[outcome]
+residence = "LIVES"
+place = "TREATED"
+[cost]
+column = "COST"
+[[join]]
+name = "house"
+file = "{side}"
+key = "CODE"
+on = "HOSPITAL"
+csv = {{ charset = "utf-8", decimal = "," }}
+[[further]]
+name = "beds"
+column = "house.BEDS"
+kind = "numeric"
+"""
+    found = read_visits(folder, parse_mapping(text)).frame
+    expected = visits["HOSPITAL"].map({code: i + 1.5 for i, code in enumerate(codes)})
+    np.testing.assert_array_equal(found["beds"], expected[found["row"] - 1])
+
+
+@pytest.mark.parametrize("said", ["utf-8", "gb18030", "ascii"])
+def test_another_encoding_than_said(visits, mapping, tmp_path, said):
+    visits["LIVES"] = "上海市黄浦区"
+    path = written(visits, tmp_path, "gb18030")
+    path.write_bytes(path.read_bytes() + b"\xff")  # which ends no character of any
+    name = "UTF-8" if said == "utf-8" else said
+    with pytest.raises(InputError, match=f"the text is not {name}") as caught:
+        read_visits(path, replace(mapping, csv=Csv(said)))
+    assert 'charset = "gb18030"' in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_sign_that_was_not_said(visits, mapping, tmp_path):
+    path = written(visits, tmp_path, "utf-8", ",")
+    with pytest.raises(InputError, match=re.escape("decimal point only, at most 1e30")) as caught:
+        read_visits(path, mapping)
+    assert "say so in [csv]" in str(caught.value)
+    with pytest.raises(InputError, match="decimal comma only"):
+        read_visits(written(visits, tmp_path, "utf-8"), replace(mapping, csv=Csv(decimal=",")))
+
+
+@pytest.mark.parametrize("name", ["gb18031", "rot13", "", "base64", "\0"])
+def test_what_is_no_encoding(name):
+    assert "charset: expected the name of a text encoding" in Csv(name).problems[0]
+
+
+def test_names_of_encodings():
+    assert Csv("GB2312").problems == []
+    assert Csv("utf8").codec == UTF8.codec == Csv("UTF-8-SIG").codec == "utf-8-sig"
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        ("患者,性别,就诊区县\nP1,男,甲区\n", "gb18030"),
+        ("患者,性别\nP1,男\n", "utf-8"),
+        ("患者,性别\nP1,男\n", "utf-16"),
+        ("INTERNAÇÃO;MUNICÍPIO;ÓBITO\n1;São Paulo;não\n", "cp1252"),
+        ("plain;ascii\n", "utf-8"),
+    ],
+)
+def test_likely(text, charset):
+    assert likely_charset(text.encode(charset)) == charset
+
+
+def test_likely_in_the_middle_of_a_character():
+    assert likely_charset("男".encode()[:2]) == "utf-8"
+
+
+def test_draft_of_a_file_that_excel_wrote(tmp_path):
+    """The draft reads the file it was made of."""
+    rng = np.random.default_rng(2)
+    rows = 120
+    frame = pd.DataFrame(
+        {
+            "患者ID": [f"P{i:04d}" for i in rng.integers(0, 40, rows)],
+            "就诊日期": ["2024-05-31"] * rows,
+            "性别": rng.choice(["男", "女"], rows),
+            "年龄": rng.integers(0, 100, rows).astype(str),
+            "总费用": [f"{value:.2f}".replace(".", ",") for value in rng.gamma(2, 100, rows)],
+            "居住区县": ["甲区"] * rows,
+            "就诊区县": rng.choice(["甲区", "乙区"], rows),
+        }
+    )
+    path = tmp_path / "visits.csv"
+    path.write_bytes(frame.to_csv(index=False, sep=";").encode("gb18030"))
+    (tmp_path / "visits.toml").write_text(draft(path), encoding="utf-8")
+    mapping = read_mapping(tmp_path / "visits.toml")
+    assert mapping.csv == Csv("gb18030", ",")
+    found = read_visits(path, mapping).frame
+    expected = [float(value.replace(",", ".")) for value in frame["总费用"]]
+    np.testing.assert_allclose(found["cost"], expected, rtol=1e-6)
+    assert found["female"].tolist() == (frame["性别"] == "女").astype(int).tolist()
