@@ -1,4 +1,4 @@
-"""The README's commands run: its Python as it stands, its shell lines at the smallest size."""
+"""The commands of the pages run at the smallest size, their Python runs, and their links lead somewhere."""
 
 import re
 import shlex
@@ -9,11 +9,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Pages whose commands are run; blocks called text are for hours, or for files that are not here.
+TEXT = "\n".join(
+    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/design.md", "docs/study.md")
+)
+#: Pages whose links are followed.
+LINKED = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "benchmarks" / "README.md",
+    *(ROOT / "docs").glob("*.md"),
+]
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
 #: What makes a command of the README small.
@@ -31,12 +41,12 @@ SMALL = {
         "1",
     ],
 }
-#: What each block of Python prints, among others.
+#: What each block of Python prints, among others, in the order of the pages.
 SAYS = ("runs agree at 0.8", "True")
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line]
 
 
-def test_the_readme_has_what_this_file_checks():
+def test_the_pages_have_what_this_file_checks():
     assert COMMANDS[:2] == ["make paper", "make test"]
     assert any("--visits" in line for line in COMMANDS)
     assert len(blocks("python")) == len(SAYS)
@@ -98,19 +108,28 @@ def run(command, results):
 
 @pytest.mark.parametrize("block", range(len(SAYS)))
 def test_python_runs(capsys, block):
-    exec(compile(blocks("python")[block], "README.md", "exec"), {})
+    exec(compile(blocks("python")[block], "page", "exec"), {})
     out = capsys.readouterr().out
     assert SAYS[block] in out
     assert "nan" not in out
 
 
-def test_files_and_pictures_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).is_file(), target
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        other = page.parent / name if name else page
+        assert other.is_file(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings], (
+                target
+            )
 
 
-def test_flags_named_in_the_readme_exist(capsys):
+def test_flags_that_are_named_exist(capsys):
     from jvade import cli
 
     known: set[str] = set()
@@ -128,7 +147,7 @@ def test_flags_named_in_the_readme_exist(capsys):
         with pytest.raises(SystemExit):
             cli.main([*command, "--help"])
         known |= set(re.findall(r"--[a-z][a-z.-]+", capsys.readouterr().out))
-    named = set(re.findall(r"--[a-z][a-z.-]+", README)) - {"--help", "--settings", "--tyro-print-completion"}
+    named = set(re.findall(r"--[a-z][a-z.-]+", TEXT)) - {"--help", "--settings", "--tyro-print-completion"}
     assert named <= known, named - known
 
 
