@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jvade.data.errors import InputError, out_of_reach
 from jvade.data.files import inside
 from jvade.data.mapping import read_mapping
 from jvade.version import __version__
@@ -68,20 +69,28 @@ def device() -> dict[str, Any]:
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Return name, size in bytes and SHA-256 of a file, or of the parts of a table in a folder, by name."""
-    files = inside(path) if path.is_dir() else [path]
+    """Return name, size in bytes and SHA-256 of a file, or of the parts of a table in a folder, by name.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return {"name": path.name, "bytes": sum(f.stat().st_size for f in files), "sha256": digest.hexdigest()}
+    try:
+        files = inside(path) if path.is_dir() else [path]
+        for file in files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        size = sum(file.stat().st_size for file in files)
+    except OSError as error:
+        raise InputError([out_of_reach(os.strerror(error.errno or 0))], path.name) from None
+    return {"name": path.name, "bytes": size, "sha256": digest.hexdigest()}
 
 
 def fingerprints(visits: Path, mapping: Path) -> dict[str, Any]:
     """Return the fingerprint of every file that a table of visits is read from, None if it is not there.
 
     Raises:
-        InputError: the mapping cannot be read.
+        InputError: the mapping, or a file, cannot be read.
     """
     files = {"visits": visits, "mapping": mapping}
     files |= {join.name: Path(join.file) for join in read_mapping(mapping).join}

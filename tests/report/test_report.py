@@ -1,5 +1,6 @@
 """Figures draw what they are given; folders hold whole files only; the terminal says where a run is."""
 
+import errno
 import io
 import json
 import sys
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from jvade.data.errors import InputError
 from jvade.manifest import fingerprint, peak_memory_gb
 from jvade.report.figures import clusters, grid, training
 from jvade.report.folder import MANIFEST, RunFolder
@@ -156,6 +158,17 @@ def test_fingerprint_follows_content(tmp_path):
     (tmp_path / "_temporary").mkdir()
     (tmp_path / "_temporary" / "c.csv").write_text("x")
     assert fingerprint(tmp_path) == before
+
+
+@pytest.mark.parametrize("lost", ["pathlib.Path.open", "os.scandir"])
+def test_a_fingerprint_of_what_may_not_be_read_says_so(tmp_path, monkeypatch, lost):
+    def refuse(*_arguments, **_more):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "a.csv").write_text("x")
+    monkeypatch.setattr(lost, refuse)
+    with pytest.raises(InputError, match="the file cannot be read: Permission denied; check that you may"):
+        fingerprint(tmp_path)
 
 
 def test_a_system_that_counts_no_memory_is_no_error(monkeypatch):

@@ -33,3 +33,9 @@ def closest(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     found = get_close_matches(word.lower(), names, n=1)
     return f"; the closest is '{names[found[0]]}'" if found else ""
+
+
+def out_of_reach(why: str) -> str:
+    """Return what to say of a file that the system does not give, by what the system says."""
+    advice = "check that you may read it, and that its disk or share is there"
+    return f"the file cannot be read: {why}; {advice}"

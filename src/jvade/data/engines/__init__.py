@@ -17,7 +17,7 @@ import pyarrow as pa
 from jvade.data.engines.on_duckdb import DuckDB
 from jvade.data.engines.on_spark import Spark
 from jvade.data.engines.settings import RESERVED, ROW, EngineSettings
-from jvade.data.errors import InputError
+from jvade.data.errors import InputError, out_of_reach
 
 __all__ = [
     "RESERVED",
@@ -113,9 +113,8 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
         elif "no space left" in said.lower():
             advice = ", or give --tables.temp a folder with more" if adjustable else ""
             what = f"the disk is full; make room{advice}"
-        elif why := _out_of_reach(error):
-            advice = "check that you may read it, and that its disk or share is there"
-            what = f"the file cannot be read: {why}; {advice}"
+        elif why := _refusal(error):
+            what = out_of_reach(why)
         else:
             line = re.search(r"CSV Error on Line: (\d+)", said)
             where = f" at line {line[1]}" if line else ""
@@ -138,7 +137,7 @@ def _charset(error: BaseException) -> str:
     return "UTF-8" if name.startswith("utf-8") else name
 
 
-def _out_of_reach(error: BaseException) -> str:
+def _refusal(error: BaseException) -> str:
     """Return what the system says where it gives no file, "" where a file is what is wrong."""
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
