@@ -219,14 +219,19 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         sweeping.run(settings, Terminal())
 
     @mapping.command
-    def init(file: tyro.conf.Positional[Path], out: Path | None = None) -> None:
+    def init(
+        file: tyro.conf.Positional[Path],
+        charset: Annotated[str | None, tyro.conf.arg(name="csv.charset")] = None,
+        out: Path | None = None,
+    ) -> None:
         """Draft the mapping of a file of visits from its columns.
 
         Args:
             file: the visits: CSV, Parquet, or a folder of parts.
+            charset: encoding of a CSV file, for example gb18030; guessed if not given.
             out: file to write the draft to; the terminal if not given.
         """
-        tables.draft_mapping(file, out)
+        tables.draft_mapping(file, charset, out)
 
     whole.command(mapping, name="mapping", help="Draft the mapping of a file of visits.")
     return whole

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jvade.data.errors import InputError, out_of_reach
-from jvade.data.files import inside
+from jvade.data.files import ABSENT, inside
 from jvade.data.mapping import read_mapping
 from jvade.version import __version__
 
@@ -68,8 +68,10 @@ def device() -> dict[str, Any]:
     }
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
+def fingerprint(path: Path) -> dict[str, Any] | None:
     """Return name, size in bytes and SHA-256 of a file, or of the parts of a table in a folder, by name.
+
+    Where there is no such file it is None: that is told of where the file is read, with what to do.
 
     Raises:
         InputError: a file cannot be read.
@@ -82,7 +84,9 @@ def fingerprint(path: Path) -> dict[str, Any]:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         size = sum(file.stat().st_size for file in files)
     except OSError as error:
-        raise InputError([out_of_reach(os.strerror(error.errno or 0))], path.name) from None
+        if error.errno in ABSENT:
+            return None
+        raise InputError([out_of_reach(error.strerror or "no reason is given")], path.name) from None
     return {"name": path.name, "bytes": size, "sha256": digest.hexdigest()}
 
 
@@ -94,8 +98,7 @@ def fingerprints(visits: Path, mapping: Path) -> dict[str, Any]:
     """
     files = {"visits": visits, "mapping": mapping}
     files |= {join.name: Path(join.file) for join in read_mapping(mapping).join}
-    # A file that is not there is told of where it is read, with what to do.
-    return {name: fingerprint(path) if path.exists() else None for name, path in files.items()}
+    return {name: fingerprint(path) for name, path in files.items()}
 
 
 def plain(settings: Any) -> Any:

@@ -2,6 +2,9 @@
 
 import gzip
 import re
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +12,11 @@ import pandas as pd
 import pytest
 
 from jvade.data.draft import draft
+from jvade.data.engines import EngineSettings, connect
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits
 from jvade.data.mapping import parse_mapping, read_mapping
+from jvade.data.source import open_table
 from jvade.data.text import UTF8, Csv, likely_charset
 
 CHINESE = {"LIVES": "黄浦区", "STREET": "南京东路", "HOSPITAL": "第一人民医院"}
@@ -77,7 +82,8 @@ name = "house"
 file = "{side}"
 key = "CODE"
 on = "HOSPITAL"
-csv = {{ charset = "utf-8", decimal = "," }}
+charset = "utf-8"
+decimal = ","
 [[further]]
 name = "beds"
 column = "house.BEDS"
@@ -88,28 +94,49 @@ kind = "numeric"
     np.testing.assert_array_equal(found["beds"], expected[found["row"] - 1])
 
 
-@pytest.mark.parametrize("said", ["utf-8", "gb18030", "ascii"])
-def test_another_encoding_than_said(visits, mapping, tmp_path, said):
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("utf-8", 'write csv = { charset = "gb18030" } or the like'),
+        ("gb18030", "correct 'charset'"),
+        ("utf-16", "correct 'charset'"),
+    ],
+)
+def test_another_encoding_than_said(visits, mapping, tmp_path, said, advice):
     visits["LIVES"] = "上海市黄浦区"
-    path = written(visits, tmp_path, "gb18030")
-    path.write_bytes(path.read_bytes() + b"\xff")  # which ends no character of any
+    folder = tmp_path / "utf-8 parts"
+    folder.mkdir()
+    (folder / "0.csv").write_bytes(visits.assign(LIVES="x").to_csv(index=False).encode(said))
+    # The last byte begins a character of any.
+    (folder / "1.csv").write_bytes(visits.to_csv(index=False).encode("gb18030") + b"\xff")
     name = "UTF-8" if said == "utf-8" else said
-    with pytest.raises(InputError, match=f"the text is not {name}") as caught:
-        read_visits(path, replace(mapping, csv=Csv(said)))
-    assert 'charset = "gb18030"' in str(caught.value)
+    with pytest.raises(InputError, match=f"1.csv: the text is not {name}") as caught:
+        read_visits(folder, replace(mapping, csv=Csv(said)))
+    assert advice in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_broken_line_is_told_of_its_part(visits, mapping, tmp_path):
+    folder = tmp_path / "not utf-8"
+    folder.mkdir()
+    for charset in ("utf-8", "gb18030"):
+        for i in range(2):
+            text = visits.to_csv(index=False) + ("only,two\n" if i else "")
+            (folder / f"{i}.csv").write_bytes(text.encode(charset))
+        with pytest.raises(InputError, match=r"1\.csv: the file cannot be read as CSV"):
+            read_visits(folder, replace(mapping, csv=Csv(charset)))
 
 
 def test_a_sign_that_was_not_said(visits, mapping, tmp_path):
     path = written(visits, tmp_path, "utf-8", ",")
     with pytest.raises(InputError, match=re.escape("decimal point only, at most 1e30")) as caught:
         read_visits(path, mapping)
-    assert "say so in [csv]" in str(caught.value)
+    assert 'csv.decimal = ","' in str(caught.value)
     with pytest.raises(InputError, match="decimal comma only"):
         read_visits(written(visits, tmp_path, "utf-8"), replace(mapping, csv=Csv(decimal=",")))
 
 
-@pytest.mark.parametrize("name", ["gb18031", "rot13", "", "base64", "\0"])
+@pytest.mark.parametrize("name", ["gb18031", "rot13", "", "base64", "\0", "unicode_escape", "idna"])
 def test_what_is_no_encoding(name):
     assert "charset: expected the name of a text encoding" in Csv(name).problems[0]
 
@@ -127,10 +154,51 @@ def test_names_of_encodings():
         ("患者,性别\nP1,男\n", "utf-16"),
         ("INTERNAÇÃO;MUNICÍPIO;ÓBITO\n1;São Paulo;não\n", "cp1252"),
         ("plain;ascii\n", "utf-8"),
+        ("id,sex\nP1,男\nP2,女\n", "gb18030"),
+        ("id;nome\n1;É\n2;João\n3;CONCEIÇÃO\n", "cp1252"),
     ],
 )
 def test_likely(text, charset):
     assert likely_charset(text.encode(charset)) == charset
+
+
+def test_a_mark_is_no_part_of_a_name(tmp_path):
+    for charset in ("utf-16-le", "utf-16-be", "utf-8"):
+        for mark in ("", "\ufeff"):
+            path = tmp_path / "a.csv"
+            path.write_bytes((mark + "患者,b\n1,2\n").encode(charset))
+            with Csv(charset).open(path) as text:
+                assert text.read() == "患者,b\n1,2\n"
+
+
+def test_codes_that_a_gap_has_made_decimals_are_codes(visits, mapping, tmp_path):
+    visits["DM"] = visits["DM"] + ",0"
+    found = read_visits(written(visits, tmp_path, "utf-8", ","), replace(mapping, csv=Csv(decimal=",")))
+    assert found.frame["diabetes"].any()
+
+
+def test_copies_are_private_and_gone(visits, mapping, tmp_path):
+    """A copy in UTF-8 is there until it has been read, and not when the process is told to end."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    path = written(visits, tmp_path, "gb18030")
+    with connect(EngineSettings(temp=folder)) as engine:
+        open_table(path, engine, written=Csv("gb18030"))
+        assert not [*engine.scratch.glob("*.csv")]
+        copy = Csv("gb18030").as_utf8(path, engine.scratch)
+        assert copy.stat().st_mode & 0o777 == 0o600
+        assert copy.parent.stat().st_mode & 0o777 == 0o700
+    script = f"""
+import os, pathlib, signal
+from jvade.data.temporary import folder
+with folder(pathlib.Path({str(folder)!r})) as one, folder(one) as two:
+    (two / "a").write_text("x")
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert not [*folder.iterdir()]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_likely_in_the_middle_of_a_character():
@@ -161,3 +229,11 @@ def test_draft_of_a_file_that_excel_wrote(tmp_path):
     expected = [float(value.replace(",", ".")) for value in frame["总费用"]]
     np.testing.assert_allclose(found["cost"], expected, rtol=1e-6)
     assert found["female"].tolist() == (frame["性别"] == "女").astype(int).tolist()
+
+
+def test_commas_that_part_thousands_are_no_decimals(visits, tmp_path):
+    visits["COST"] = ["1,234", "873", "3,786", "12,100", "99", "1,000", "5"]
+    visits.to_csv(tmp_path / "visits.csv", index=False)
+    text = draft(tmp_path / "visits.csv")
+    assert '# decimal = ","' in text
+    assert "charset" in text

@@ -252,7 +252,7 @@ def stream(
         problem = "the model was not fitted to visits through a mapping; give its columns as a --table"
         raise InputError([problem], mapping.name)
     known = about["source"].get("mapping") or {}
-    if manifest.fingerprint(mapping)["sha256"] != known.get("sha256"):
+    if (manifest.fingerprint(mapping) or {}).get("sha256") != known.get("sha256"):
         terminal.say("  warning: this mapping is not the one the model was fitted through", "yellow")
     levels = {name: tuple(codes) for name, codes in about["levels"].items()}
     with scratch(tables) as temp:
@@ -312,10 +312,32 @@ def batches(
         codes = {name for file in files for name in _codes(file, heads[0], asked, written)}
         texts = [*texts, *sorted(codes)]
     for file in files:
-        with readable(file.name, None, text):
+        with readable(file.name, None, text, written):
             parts = _csv(file, heads[0], wanted, texts, whole, written) if text else _parquet(file, wanted)
             for part in parts:
+                if text:
+                    _same_sign(part.drop(columns=[*texts], errors="ignore"), written, file.name)
                 yield pd.DataFrame(part[wanted], copy=False)
+
+
+def _same_sign(part: pd.DataFrame, written: Csv, name: str) -> None:
+    """Refuse texts that are numbers with the other decimal sign: later they might be taken for numbers.
+
+    Raises:
+        InputError: there are such columns.
+    """
+    other, word = (",", "comma") if written.decimal == "." else (".", "point")
+    number = rf"[-+]?[0-9]*(?:[{other}][0-9]+)?"
+    found = [
+        column
+        for column in part.select_dtypes(exclude="number")
+        if (texts := part[column].dropna().astype(str)).str.fullmatch(number).all()
+        and texts.str.contains(other, regex=False).any()
+    ]
+    advice = f"where that is the sign, give --csv.decimal '{other}'; where these are codes, give --categories"
+    if found:
+        problems = [f"column '{column}': numbers with a decimal {word}; {advice}" for column in found]
+        raise InputError(problems, name)
 
 
 def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[str]:
@@ -328,7 +350,7 @@ def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[st
     options |= {"include_columns": [*names] or [next(iter(head.columns))]}
     codes: set[str] = set()
     with (
-        readable(file.name, None, True),
+        readable(file.name, None, True, written),
         csv.open_csv(
             pa.input_stream(file, compression="gzip" if is_packed(file) else None),
             csv.ReadOptions(column_names=[*head.columns], skip_rows=1, encoding=written.codec),

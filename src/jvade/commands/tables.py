@@ -18,6 +18,7 @@ from jvade.data.features import read_visits, write_features
 from jvade.data.mapping import read_mapping
 from jvade.data.matrix import Encoding
 from jvade.data.source import check_out
+from jvade.data.text import Csv
 from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
@@ -155,13 +156,16 @@ def simulate(settings: SimulateSettings, terminal: Terminal) -> None:
     terminal.say(f"visits per patient: mean {mean:.2f}, standard deviation {spread:.2f}, at most {most:.0f}")
 
 
-def draft_mapping(file: Path, out: Path | None) -> None:
+def draft_mapping(file: Path, charset: str | None, out: Path | None) -> None:
     """Print the draft of a mapping, or write it to a file that does not exist yet.
 
     Raises:
         InputError: the file cannot be read, or `out` exists.
     """
-    text = draft.draft(file)
+    written = None if charset is None else Csv(charset)
+    if written and (problems := [f"--csv.{problem}" for problem in written.problems]):
+        raise InputError(problems, "settings")
+    text = draft.draft(file, written)
     if out is None:
         print(text, end="")
         return

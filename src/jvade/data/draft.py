@@ -30,6 +30,7 @@ SHARED = 8  # rows that must have a code for it to be shown
 FEW = 20  # values at most in a column whose codes may be shown
 LOOKED_AT = 100_000  # rows, from the start, that show what a column holds
 MOST = 0.9  # share of them that must agree
+SOME = 0.1  # share of them that shows how numbers are written
 
 _FOLDER = files("jvade.data") / "drafting"
 TEMPLATE = (_FOLDER / "template.txt").read_text(encoding="utf-8")
@@ -42,7 +43,9 @@ ISO = FORMATS[0]  # needs no format in a mapping, and may have a time of day beh
 
 def _shapes() -> dict[str, str]:
     """Return a regular expression for each thing a column may hold; of texts without spaces, upper case."""
-    found = {"number": f"{NUMBER}|{WITH_COMMA}", "comma": "^[^,]*,[^,]*$", "code": icd10.PATTERN}
+    found = {"number": f"{NUMBER}|{WITH_COMMA}", "code": icd10.PATTERN}
+    # Before three digits a comma may part thousands.
+    found["comma"] = "^[-+]?[0-9]*,([0-9]{1,2}|[0-9]{4,})$"
     found["age"] = "^([0-9]{1,2}|1[0-2][0-9])([.,][0-9]+)?$"
     for form in FORMATS:
         pattern = form.replace(".", "[.]")
@@ -133,18 +136,19 @@ class Seen:
         return f"{quote(self.name)}: {kind}, {blank:.0f} % blank, about {self.distinct} different"
 
 
-def draft(path: Path | str) -> str:
+def draft(path: Path | str, written: Csv | None = None) -> str:
     """Return the text of a mapping for a file, as far as it can be guessed; "?" stands for what is needed.
 
     Args:
         path: the visits, as `source.open_table` reads them.
+        written: how a CSV file is; guessed if not given.
 
     Raises:
         InputError: the file cannot be read.
     """
     with connect() as engine:
         engine.adjustable = False
-        written = likely(Path(path))
+        written = written or likely(Path(path))
         source = open_table(path, engine, written=written)
         with readable(source.name, engine, source.text):
             columns = look(source, engine)
@@ -252,9 +256,9 @@ def write(columns: list[Seen], name: str, written: Csv = UTF8) -> str:
     """Return the text of a mapping for the columns of the file `name`, and how it is written."""
     found, others, left = guess(columns)
     texts = known(found, others)
-    if written != UTF8:
+    if written.codec != UTF8.codec:
         texts["charset"] = quote(written.charset)
-    if any(found[name].shares["comma"] > 0.1 for name in ("age", "cost") if name in found):
+    if any(found[name].shares["comma"] > SOME for name in ("age", "cost") if name in found):
         texts["decimal"] = quote(",")
     needed = {"sex", "female", "male", "cost"} | (set() if "birth" in found else {"age"})
     needed |= set() if "crossed" in found else {"residence", "place"}

@@ -1,10 +1,13 @@
 """Which files hold tables, by their names."""
 
+import errno
 import os
 from pathlib import Path
 
 #: Endings of names, small or capital: those of one kind may be parts of one table.
 KINDS = ((".csv", ".csv.gz"), (".tsv", ".tsv.gz"), (".txt", ".txt.gz"), (".parquet", ".pq"))
+#: What the system says of a path where nothing is.
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 ENDINGS = tuple(ending for kind in KINDS for ending in kind)
 
 

@@ -110,7 +110,7 @@ def gather(source: Source, mapping: Mapping, engine: Engine) -> Columns:
             leader |= {name: leader[join.on] for name in names if name in kinds and usable(kinds[name])}
     codes: dict[str, list[str]] = {}
     raw = {RAW + name: source.table[name] for name in own}
-    rows = tidy(source.table.select(ROW, *own, **raw), own, source.text, engine, roles.codes)
+    rows = tidy(source.table.select(ROW, *own, **raw), own, source.text, engine, roles.codes, source.decimal)
     for column in (name for name in own if name in leader):
         led = [name for name in names if leader.get(name) == column]
         joins = [(join, side) for led_by, join, side in sides if led_by == column]
@@ -151,7 +151,7 @@ def _side(
     held = [name for name in source.types if name in (join.key, *wanted)]
     codes = {name.removeprefix(start): codes for name, codes in roles.codes.items() if name.startswith(start)}
     codes[join.key] = codes.get(join.key, set()) | roles.codes.get(join.on, set())
-    table = tidy(source.table.select(*held), held, source.text, engine, codes)
+    table = tidy(source.table.select(*held), held, source.text, engine, codes, source.decimal)
     with readable(source.name, engine, source.text):
         keys = table.filter(table[join.key].notnull())
         rows = keys.group_by(join.key).agg(rows=lambda t: t.count())
@@ -188,7 +188,7 @@ def _tell(
     # Values are told apart as they were read: to tidy those of all rows takes longer.
     values = engine.stage(source.table.select(**{VALUE + column: source.table[column]}).distinct())
     known = values.mutate(values[VALUE + column].name(column))
-    known = tidy(known, [column], source.text, engine, roles.codes)
+    known = tidy(known, [column], source.text, engine, roles.codes, source.decimal)
     known = known.mutate(code(known[column]).name(column))
     for join, side in joins:
         known = engine.view(known)

@@ -172,14 +172,15 @@ class Join:
     """A side table, such as institutions or areas: one row per `key`, found by the column `on`.
 
     Its columns are then written NAME.COLUMN, in a later join's `on` too. `file` is a path as seen from the
-    mapping file; `csv` says how it is written, where not as the visits are.
+    mapping file. `charset` and `decimal`: how it is written, where not as the visits are, see `text.Csv`.
     """
 
     name: str
     file: str
     key: str
     on: Column
-    csv: Csv | None = None
+    charset: str = ""
+    decimal: Literal["", ".", ","] = ""
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,10 @@ class Mapping:
 
     def written(self, name: str = "") -> Csv:
         """Return how the file of a join is written, "" for the visits."""
-        return next((join.csv for join in self.join if join.name == name and join.csv), self.csv)
+        for join in self.join:
+            if join.name == name:
+                return Csv(join.charset or self.csv.charset, join.decimal or self.csv.decimal)
+        return self.csv
 
 
 def read_mapping(path: Path | str) -> Mapping:
@@ -335,8 +339,10 @@ def _contradictions(mapping: Mapping) -> list[str]:
             dates.pattern(form or "%Y%m%d")
         except ValueError as error:
             wrong[f"{key}: {error}, for example \"%d/%m/%Y\"; got the text '{form}'"] = True
-    for key, name in [("csv", ""), *((f"join '{join.name}': csv", join.name) for join in mapping.join)]:
-        wrong |= {f"{key}.{problem}": True for problem in mapping.written(name).problems}
+    wrong |= {f"csv.{problem}": True for problem in mapping.csv.problems}
+    for join in mapping.join:
+        if join.charset:
+            wrong |= {f"join '{join.name}': {problem}": True for problem in Csv(join.charset).problems}
     for part in mapping.checks:
         near = closest(part, mapping.parts)
         wrong[f"checks: no part '{part}'{near}; the parts are: {', '.join(mapping.parts)}"] = (

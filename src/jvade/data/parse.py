@@ -130,8 +130,9 @@ class Parser:
         broken = self.visits[column].notnull() & value.isnull()
         sign, other = ("point", ",") if decimal == "." else ("comma", ".")
         advice = (
-            f"write digits and a decimal {sign} only, at most 1e30, say so in [csv] where it is decimal = "
-            f'"{other}", or set \'checks.{{part}}\' to "drop"'
+            f"write digits and a decimal {sign} only, at most 1e30; where the sign is the other one, write "
+            f'csv.decimal = "{other}" at the top of the mapping; or set '
+            "'checks.{part}' to \"drop\""
         )
         self._forbid(part, column, "not a number", broken, advice)
         return value

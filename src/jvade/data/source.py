@@ -1,13 +1,12 @@
 """Files of visits as Ibis tables: CSV or Parquet, one file or a folder of parts."""
 
 import csv
-import errno
 import gzip
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 import ibis.expr.datatypes as dt
@@ -17,11 +16,9 @@ import pyarrow.parquet as pq
 
 from jvade.data.engines import RESERVED, Engine, readable
 from jvade.data.errors import InputError
-from jvade.data.files import ENDINGS, KINDS, ends, inside, is_csv, is_packed
+from jvade.data.files import ABSENT, ENDINGS, KINDS, ends, inside, is_csv, is_packed
 from jvade.data.text import CHUNK, UTF8, Csv, likely_charset
 
-#: What the system says of a path where nothing is.
-ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
 
 
@@ -36,6 +33,7 @@ class Source:
         parts: names of the files, in the order of the rows.
         starts: rows before each part.
         text: whether every column is text, as in a CSV file.
+        decimal: sign before the decimals of a number that is text.
     """
 
     table: ir.Table
@@ -44,6 +42,7 @@ class Source:
     parts: tuple[str, ...] = ()
     starts: tuple[int, ...] = ()
     text: bool = False
+    decimal: str = "."
 
     @property
     def types(self) -> dict[str, dt.DataType]:
@@ -85,22 +84,35 @@ def open_table(
         what = "a name that columns of our own have; rename it"
         raise InputError([f"column '{name}': {what}" for name in taken], path.name)
     name = path.name if len(files) == 1 else f"{path.name} ({len(files)} parts)"
-    with readable(path.name if path.is_file() else files[0].name, engine, text):
+    plain = [_plain(file, engine, written) for file in files]
+    parts = {str(file): original.name for file, original in zip(plain, files, strict=True)}
+    with readable(files[0].name, engine, text, parts=parts):
         if text:
-            plain = [written.as_utf8(file, engine.scratch) for file in files]
             table, rows = engine.csv(plain, list(heads[0].columns), heads[0].delimiter, read)
             starts = _starts(rows)
         else:
             starts = _starts([head.rows for head in heads])
             table = engine.parquet(files, starts)
-    return Source(
-        table,
-        name,
-        tuple(heads[0].columns),
-        tuple(file.name for file in files),
-        starts,
-        text,
-    )
+    for copy in set(plain) - set(files) if engine.eager else ():
+        copy.unlink()
+    names = tuple(file.name for file in files)
+    return Source(table, name, tuple(heads[0].columns), names, starts, text, written.decimal)
+
+
+def _plain(file: Path, engine: Engine, written: Csv) -> Path:
+    """Return a file that an engine can read: one in another encoding is written anew.
+
+    Raises:
+        InputError: it is not in this encoding, or the engine does not see what is written here.
+    """
+    if not is_csv(file):
+        return file
+    with readable(file.name, engine, True, written):
+        plain = written.as_utf8(file, engine.scratch)
+    if plain != file and not engine.local:
+        problem = f"a Spark on other machines does not see what is made of {written.charset}"
+        raise InputError([f"{problem}; save the file as UTF-8"], file.name)
+    return plain
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ def files_of(path: Path, engine: Engine | None = None, written: Csv = UTF8) -> t
     """
     files, heads = _files(path), []
     for file in files:
-        with readable(file.name, engine, is_csv(file)):
+        with readable(file.name, engine, is_csv(file), written):
             heads.append(_csv_head(file, written) if is_csv(file) else _parquet_head(file))
     for file, head in zip(files[1:], heads[1:], strict=True):
         _same(heads[0], head, files[0], file)
@@ -192,9 +204,8 @@ def _csv_head(file: Path, written: Csv) -> Head:
         start = opened.readline()
         if not start.strip():
             raise InputError(["the file is empty; it must start with a line of column names"], file.name)
-        opened.seek(0)
         delimiter = max(",;\t|", key=start.count)
-        header = next(csv.reader(opened, delimiter=delimiter))
+        header = next(csv.reader(chain([start], opened), delimiter=delimiter))
     # A blank name is the row index that pandas writes.
     names = [name.strip() or f"unnamed {i}" for i, name in enumerate(header, start=1)]
     if any(sign in name for name in names for sign in "\n\r"):

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
@@ -11,6 +12,10 @@ from jvade.data.files import is_packed
 
 #: Characters, or bytes, that are read at a time.
 CHUNK = 1 << 20
+#: Codecs that Python calls encodings of text, in which nobody writes a table.
+NO_CHARSETS = ("charmap", "idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
+#: What a text may begin with to tell its encoding.
+MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -31,21 +36,25 @@ class Csv:
         """What is wrong with it, a line for each problem."""
         try:
             "a".encode(self.charset)
+            known = codecs.lookup(self.charset).name.replace("_", "-") not in NO_CHARSETS
         except (LookupError, ValueError):
-            expected = 'expected the name of a text encoding, for example "gb18030"'
-            return [f"charset: {expected}; got the text '{self.charset}'"]
-        return []
+            known = False
+        expected = 'expected the name of a text encoding, for example "gb18030"'
+        return [] if known else [f"charset: {expected}; got the text '{self.charset}'"]
 
     @property
     def codec(self) -> str:
-        """Name of the codec that reads it: of UTF-8 the one that passes over the mark Excel puts first."""
+        """Name of the codec that reads it: of UTF-8 the one that passes over a mark."""
         name = codecs.lookup(self.charset).name
         return "utf-8-sig" if name == "utf-8" else name
 
     def open(self, file: Path) -> TextIO:
-        """Open a file, packed or not, as text whose line ends are as they stand."""
+        """Open a file, packed or not, as text without a mark, whose line ends are as they stand."""
         opener = gzip.open if is_packed(file) else open
-        return opener(file, "rt", encoding=self.codec, newline="")  # type: ignore[return-value]
+        text: TextIO = opener(file, "rt", encoding=self.codec, newline="")  # type: ignore[assignment]
+        if self.codec.startswith("utf-16-") and text.read(1) != MARK:
+            text.seek(0)
+        return text
 
     def as_utf8(self, file: Path, folder: Path) -> Path:
         """Return a file of the same text in UTF-8: the file itself, or a new one in a folder.
@@ -55,11 +64,15 @@ class Csv:
         """
         if self.codec == "utf-8-sig":
             return file
-        written = folder / f"{sum(1 for _ in folder.iterdir())}.csv"
-        with self.open(file) as text, written.open("w", encoding="utf-8", newline="") as out:
+        with (
+            self.open(file) as text,
+            tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", newline="", suffix=".csv", dir=folder, delete=False
+            ) as out,
+        ):
             while part := text.read(CHUNK):
                 out.write(part)
-        return written
+        return Path(out.name)
 
 
 UTF8 = Csv()
@@ -69,11 +82,19 @@ def likely_charset(start: bytes) -> str:
     """Return the encoding that a text seems to be in, by its first bytes: a guess, but for UTF-8."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if _decodes(start, "utf-8"):
+        return "utf-8"
+    # A Chinese character is two high bytes, mostly; a letter with an accent is one, most often among others.
+    high = sum(byte >= 0x80 for byte in start)
+    several = sum(map(len, re.findall(rb"(?:[\x81-\xfe]{2}){2,}", start)))
+    alone = sum(map(len, re.findall(rb"(?<![A-Za-z\x80-\xff])[\xa1-\xfe]{2}(?![A-Za-z\x80-\xff])", start)))
+    chinese = 2 * (several + alone) > high
+    return "gb18030" if chinese and _decodes(start, "gb18030") else "cp1252"
+
+
+def _decodes(start: bytes, charset: str) -> bool:
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut through
+        codecs.getincrementaldecoder(charset)().decode(start)  # the last character may be cut through
     except UnicodeDecodeError:
-        # A Chinese character is two bytes, mostly high ones, and seldom alone; a letter with an accent one.
-        high = [len(run) for run in re.findall(rb"[\x80-\xff]+", start)]
-        chinese = sum(n for n in high if n >= 4) > sum(n for n in high if n % 2)
-        return "gb18030" if chinese else "cp1252"
-    return "utf-8"
+        return False
+    return True

@@ -38,6 +38,7 @@ def tidy(
     text: bool,
     engine: Engine,
     listed: Mapping[str, Collection[str]] | None = None,
+    decimal: str = ".",
 ) -> ir.Table:
     """Return a table with some of its columns rid of the accidents of writing them.
 
@@ -51,9 +52,10 @@ def tidy(
             3 into 3.0: it is 3 again.
         engine: where the table is computed.
         listed: codes that a mapping lists, by name of the column: there they are codes, whatever the word.
+        decimal: sign before the decimals of a number that is text.
     """
     listed = listed or {}
-    steps = {name: _steps(table[name].type(), text, listed.get(name, ())) for name in names}
+    steps = {name: _steps(table[name].type(), text, listed.get(name, ()), decimal) for name in names}
     for i in range(max(map(len, steps.values()), default=0)):
         done = {name: some[i](table[name]) for name, some in steps.items() if len(some) > i}
         # A name for each step: Ibis writes an expression out wherever it is used, and a step uses it often.
@@ -61,7 +63,9 @@ def tidy(
     return table
 
 
-def _steps(kind: dt.DataType, text: bool, listed: Collection[str]) -> list[Callable[[ir.Value], ir.Value]]:
+def _steps(
+    kind: dt.DataType, text: bool, listed: Collection[str], decimal: str
+) -> list[Callable[[ir.Value], ir.Value]]:
     """Return what it takes to tidy a column of a type."""
     if not usable(kind):
         return [lambda column: ibis.null("string")]
@@ -70,7 +74,11 @@ def _steps(kind: dt.DataType, text: bool, listed: Collection[str]) -> list[Calla
     if kind.is_string():
         if not text:
             return [_strip, partial(_filled, BLANKS)]
-        return [_strip, _whole, partial(_filled, (*BLANKS, *(word for word in WORDS if word not in listed)))]
+        return [
+            _strip,
+            partial(_whole, decimal),
+            partial(_filled, (*BLANKS, *(word for word in WORDS if word not in listed))),
+        ]
     return []
 
 
@@ -80,9 +88,9 @@ def _strip(value: ir.StringValue) -> ir.StringValue:
     return ibis.ifelse(spaced, value.re_replace(rf"^[{SPACES}]+|[{SPACES}]+\z", ""), value)
 
 
-def _whole(value: ir.StringValue) -> ir.StringValue:
+def _whole(decimal: str, value: ir.StringValue) -> ir.StringValue:
     """Take the .0 off a whole number, as pandas writes it in a column with gaps."""
-    gap = value.endswith(".0") & fits(value, r"^-?[0-9]+\.0$")
+    gap = value.endswith(f"{decimal}0") & fits(value, rf"^-?[0-9]+[{decimal}]0$")
     return ibis.ifelse(gap, value.left(value.length() - 2), value)
 
 

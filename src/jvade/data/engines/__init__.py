@@ -4,7 +4,6 @@ import csv
 import errno
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +13,12 @@ import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from jvade.data import temporary
 from jvade.data.engines.on_duckdb import DuckDB
 from jvade.data.engines.on_spark import Spark
 from jvade.data.engines.settings import RESERVED, ROW, EngineSettings
 from jvade.data.errors import InputError, out_of_reach
+from jvade.data.text import UTF8, Csv
 
 __all__ = [
     "RESERVED",
@@ -31,13 +32,10 @@ __all__ = [
     "readable",
     "scratch",
 ]
+#: What DuckDB and Arrow say of a text.
+NOT_UTF8 = re.compile(r"not utf-8 encoded|invalid utf-?8", re.IGNORECASE)
 MEMORY = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
 Engine = DuckDB | Spark
-#: What to do about a text that is in another encoding.
-RECODE = (
-    'save the file as UTF-8, or say what it is: [csv] charset = "gb18030" in the mapping, '
-    "--csv.charset gb18030 with a --table"
-)
 #: What the system says of a file that may be whole: it may not be read, or its disk or share is gone.
 OUT_OF_REACH = tuple(
     os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.ESTALE)
@@ -59,8 +57,8 @@ def scratch(settings: EngineSettings | None = None) -> Iterator[Path]:
     if settings.engine != "duckdb" and not re.match(r"local(\[|$)|spark://|sc://|yarn", settings.engine):
         known = "duckdb, local[4], spark://HOST:7077 or sc://HOST:15002"
         raise InputError([f"--tables.engine: expected {known}, got '{settings.engine}'"])
-    with tempfile.TemporaryDirectory(prefix="jvade-", dir=settings.temp) as folder:
-        yield Path(folder)
+    with temporary.folder(settings.temp) as folder:
+        yield folder
 
 
 @contextmanager
@@ -84,7 +82,13 @@ def connect(settings: EngineSettings | None = None) -> Iterator[Engine]:
 
 
 @contextmanager
-def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
+def readable(
+    name: str,
+    engine: Engine | None,
+    text: bool,
+    written: Csv = UTF8,
+    parts: Mapping[str, str] | None = None,
+) -> Iterator[None]:
     """Turn whatever the engine says about a broken file into an `InputError`.
 
     It may quote the broken line, which may be a patient's, so its message is not passed on.
@@ -93,6 +97,8 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
         name: of the file, for the message.
         engine: what reads it; None where none does.
         text: whether it is CSV.
+        written: how a CSV file is.
+        parts: names of several files, by what the engine calls them: which it is, the engine says.
     """
     failures = (
         *(engine.errors if engine else ()),
@@ -118,8 +124,8 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
         else:
             line = re.search(r"CSV Error on Line: (\d+)", said)
             where = f" at line {line[1]}" if line else ""
-            if isinstance(error, UnicodeError) or "utf-8" in said.lower():
-                what = f"the text is not {_charset(error)}{where}; {RECODE}"
+            if isinstance(error, UnicodeError) or NOT_UTF8.search(said):
+                what = _another_charset(written, where)
             elif text:
                 what = (
                     f"the file cannot be read as CSV{where}; a line has more or fewer fields than the header"
@@ -128,13 +134,16 @@ def readable(name: str, engine: Engine | None, text: bool) -> Iterator[None]:
             else:
                 why = "it is cut short, damaged or no Parquet: write it again"
                 what = f"the file cannot be read as Parquet; {why}"
+        name = next((part for file, part in (parts or {}).items() if file in said), name)
         raise InputError([what], name) from None
 
 
-def _charset(error: BaseException) -> str:
-    """Return the encoding that a text was read by."""
-    name = getattr(error, "encoding", "utf-8")
-    return "UTF-8" if name.startswith("utf-8") else name
+def _another_charset(written: Csv, where: str) -> str:
+    """Return what to say of a text that is in another encoding."""
+    if written.codec != UTF8.codec:
+        return f"the text is not {written.charset}{where}; correct 'charset'; a file in UTF-8 needs none"
+    advice = 'write csv = { charset = "gb18030" } or the like at the top of the mapping; a --table has'
+    return f"the text is not UTF-8{where}; save the file as UTF-8, or {advice} --csv.charset gb18030"
 
 
 def _refusal(error: BaseException) -> str:

@@ -20,6 +20,8 @@ class DuckDB:
 
     errors = (duckdb.Error,)
     adjustable = True  # whether the person has the flags of `EngineSettings`
+    eager = True  # whether a CSV file is read once and for all
+    local = True  # whether it sees the files of this machine
     scratch: Path  # folder for files that go with it
 
     def __init__(self, settings: EngineSettings, temp: str) -> None:

@@ -49,6 +49,7 @@ class Spark:
     """
 
     adjustable = True  # as of DuckDB
+    eager = False
     scratch: Path
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -87,6 +88,7 @@ class Spark:
         self.connection = ibis.pyspark.connect(self.session)
         for key, value in SPARK_SETTINGS.items():
             self.session.conf.set(key, value)
+        self.local = settings.engine.startswith("local")
         self.views: list[str] = []
         self.held: list[Any] = []
 
