@@ -1,7 +1,7 @@
 """How good the clusterings are: against the planted types, between seeds, and by what no label is needed for.
 
     .venv/bin/python benchmarks/quality.py --quick
-    .venv/bin/python benchmarks/quality.py --cohorts 201 202 203 --seeds 20 --half-seeds 5 \
+    .venv/bin/python benchmarks/quality.py --cohorts 204 205 206 --seeds 20 --half-seeds 3 \
         --out benchmarks/results/quality.json
 
 Simulated districts that nothing was chosen on. A fifth of the patients of each is kept aside: every method is

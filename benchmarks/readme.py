@@ -191,6 +191,7 @@ def quality(found: dict[str, Any]) -> str:
     """Return a table of the methods, cohort by cohort."""
     rows = []
     for cohort, one in found["cohorts"].items():
+        (ceiling,) = (line for line in one["methods"] if line["method"].startswith("supervised"))
         for line in one["methods"]:
             mean, sd, agreement = line["mean"], line["sd"], line["agreement"]
             known = [name for name in INDICES if agreement and mean[name] and sd[name] is not None]
@@ -201,6 +202,7 @@ def quality(found: dict[str, Any]) -> str:
                     "method": line["method"],
                     "seeds": line["seeds"],
                     "ARI with the types": _mean(mean, sd, "ari", 3),
+                    "of the ceiling's": mean["ari"] / ceiling["mean"]["ari"],
                     "NMI": mean["nmi"],
                     "clusters alive, least": line["alive_least"],
                     "effective clusters": mean["effective_clusters"],
@@ -214,8 +216,8 @@ def quality(found: dict[str, Any]) -> str:
                     "of them of the cluster's type, %": 100 * mean["sure_right"] if "sure" in mean else None,
                 }
             )
-    forms: dict[str, str] = dict.fromkeys(("NMI", "seeds agree: mean ARI", "least"), ".2f")
-    forms |= dict.fromkeys(("largest CV of an index",), ".2f")
+    hundredths = "of the ceiling's", "NMI", "seeds agree: mean ARI", "least", "largest CV of an index"
+    forms: dict[str, str] = dict.fromkeys(hundredths, ".2f")
     forms |= {"effective clusters": ".1f", "largest share, %": ".0f"}
     forms |= dict.fromkeys(("sure of 0.8, %", "of them of the cluster's type, %"), ".0f")
     text = table(pd.DataFrame(rows), forms)

@@ -192,7 +192,8 @@ def _of_table(
     if distinct:
         what = "another value in every row: if they are numbers of something, name the inputs with --columns"
         lines.append(f"warning: {', '.join(distinct)}: {what}")
-    about = {"source": {"table": manifest.fingerprint(table)}}
+    source = {"table": manifest.fingerprint(table)}
+    about = {"source": source if written == UTF8 else source | {"csv": manifest.plain(written)}}
     kinds: dict[Hashable, Kind] = dict.fromkeys(categories, "categorical")
     row = np.arange(1, len(frame) + 1)
     return Rows(table.name, frame, row, kinds, _code_of(codes, list(frame)), about, lines)
@@ -353,7 +354,11 @@ def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[st
         readable(file.name, None, True, written),
         csv.open_csv(
             pa.input_stream(file, compression="gzip" if is_packed(file) else None),
-            csv.ReadOptions(column_names=[*head.columns], skip_rows=1, encoding=written.codec),
+            csv.ReadOptions(
+                column_names=[*head.columns],
+                skip_rows=1,
+                encoding="utf8" if written.codec == UTF8.codec else written.codec,  # its own needs no Python
+            ),
             csv.ParseOptions(delimiter=head.delimiter, newlines_in_values=True),
             csv.ConvertOptions(**options),
         ) as opened,
