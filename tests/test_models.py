@@ -284,7 +284,7 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
         ("short.csv", "a line has more or fewer fields than the header"),
         ("bare.csv", "the first line holds numbers or dates instead of column names"),
         ("parts", "column 'sex': only in 0.csv; parts must have the same columns"),
-        ("chinese.csv", "the text is not UTF-8; save the file as UTF-8, or say what it is"),
+        ("chinese.csv", "the text is not UTF-8; save the file as UTF-8, or write csv = "),
     ):
         assert run("fit", "--table", tmp_path / name, "--out", tmp_path / "x") == 2
         err = capsys.readouterr().err
