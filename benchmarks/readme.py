@@ -216,9 +216,9 @@ def quality(found: dict[str, Any]) -> str:
                     "of them of the cluster's type, %": 100 * mean["sure_right"] if "sure" in mean else None,
                 }
             )
-    hundredths = "of the ceiling's", "NMI", "seeds agree: mean ARI", "least", "largest CV of an index"
+    hundredths = "NMI", "seeds agree: mean ARI", "least", "largest CV of an index"
     forms: dict[str, str] = dict.fromkeys(hundredths, ".2f")
-    forms |= {"effective clusters": ".1f", "largest share, %": ".0f"}
+    forms |= {"of the ceiling's": ".3f", "effective clusters": ".1f", "largest share, %": ".0f"}
     forms |= dict.fromkeys(("sure of 0.8, %", "of them of the cluster's type, %"), ".0f")
     text = table(pd.DataFrame(rows), forms)
     tried = [line for one in found["cohorts"].values() for line in one["methods"] if line.get("runs")]
