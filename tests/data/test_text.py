@@ -15,7 +15,7 @@ from jvade.data.draft import draft
 from jvade.data.engines import EngineSettings, connect
 from jvade.data.errors import InputError
 from jvade.data.features import read_visits
-from jvade.data.mapping import parse_mapping, read_mapping
+from jvade.data.mapping import Further, Join, read_mapping
 from jvade.data.source import open_table
 from jvade.data.text import UTF8, Csv, likely_charset
 
@@ -63,33 +63,13 @@ def test_parts_and_side_tables(visits, mapping, write, tmp_path):
     side.write_text(
         "\n".join(["CODE;BEDS", *(f"{code};{i + 1},5" for i, code in enumerate(codes))]), encoding="utf-8"
     )
-    text = f"""
-[csv]
-charset = "gb18030"
-[age]
-column = "AGE"
-[sex]
-column = "SEX"
-female = ["F"]
-male = ["M"]
-[outcome]
-residence = "LIVES"
-place = "TREATED"
-[cost]
-column = "COST"
-[[join]]
-name = "house"
-file = "{side}"
-key = "CODE"
-on = "HOSPITAL"
-charset = "utf-8"
-decimal = ","
-[[further]]
-name = "beds"
-column = "house.BEDS"
-kind = "numeric"
-"""
-    found = read_visits(folder, parse_mapping(text)).frame
+    mapping = replace(
+        mapping,
+        csv=Csv("gb18030"),
+        join=(Join("house", str(side), "CODE", "HOSPITAL", "utf-8", ","),),
+        further=(Further("beds", "house.BEDS", "numeric"),),
+    )
+    found = read_visits(folder, mapping).frame
     expected = visits["HOSPITAL"].map({code: i + 1.5 for i, code in enumerate(codes)})
     np.testing.assert_array_equal(found["beds"], expected[found["row"] - 1])
 
