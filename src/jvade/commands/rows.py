@@ -22,7 +22,7 @@ from jvade.data.files import is_csv, is_packed
 from jvade.data.mapping import read_mapping
 from jvade.data.source import Head, check_out, files_of
 from jvade.data.text import UTF8, Csv
-from jvade.data.tidy import WORDS
+from jvade.data.tidy import NUMBER, WITH_COMMA, WORDS
 from jvade.report.terminal import Terminal
 
 #: Rows in memory at a time, where they are streamed.
@@ -124,8 +124,7 @@ def check(visits: Path | None, mapping: Path | None, table: Path | None, written
         raise InputError(["--visits and --mapping belong together; a --table needs no mapping"], "settings")
     if table is None and written != UTF8:
         raise InputError(["--csv: visits are written as their mapping says; this is for --table"], "settings")
-    if problems := [f"--csv.{problem}" for problem in written.problems]:
-        raise InputError(problems, "settings")
+    written.check()
     check_out(visits or table, out)
 
 
@@ -327,8 +326,7 @@ def _same_sign(part: pd.DataFrame, written: Csv, name: str) -> None:
     Raises:
         InputError: there are such columns.
     """
-    other, word = (",", "comma") if written.decimal == "." else (".", "point")
-    number = rf"[-+]?[0-9]*(?:[{other}][0-9]+)?"
+    other, word, number = (",", "comma", WITH_COMMA) if written.decimal == "." else (".", "point", NUMBER)
     found = [
         column
         for column in part.select_dtypes(exclude="number")

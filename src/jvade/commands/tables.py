@@ -163,8 +163,8 @@ def draft_mapping(file: Path, charset: str | None, out: Path | None) -> None:
         InputError: the file cannot be read, or `out` exists.
     """
     written = None if charset is None else Csv(charset)
-    if written and (problems := [f"--csv.{problem}" for problem in written.problems]):
-        raise InputError(problems, "settings")
+    if written:
+        written.check()
     text = draft.draft(file, written)
     if out is None:
         print(text, end="")

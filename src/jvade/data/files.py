@@ -1,8 +1,10 @@
 """Which files hold tables, by their names."""
 
 import errno
+import gzip
 import os
 from pathlib import Path
+from typing import IO
 
 #: Endings of names, small or capital: those of one kind may be parts of one table.
 KINDS = ((".csv", ".csv.gz"), (".tsv", ".tsv.gz"), (".txt", ".txt.gz"), (".parquet", ".pq"))
@@ -24,6 +26,11 @@ def is_csv(file: Path) -> bool:
 def is_packed(file: Path) -> bool:
     """Return whether a file is packed by gzip."""
     return ends(file, (".gz",))
+
+
+def unpacked(file: Path) -> IO[bytes]:
+    """Open a file for its bytes, as they were before it was packed."""
+    return gzip.open(file) if is_packed(file) else file.open("rb")  # type: ignore[return-value]
 
 
 def inside(folder: Path) -> list[Path]:

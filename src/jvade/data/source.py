@@ -1,7 +1,6 @@
 """Files of visits as Ibis tables: CSV or Parquet, one file or a folder of parts."""
 
 import csv
-import gzip
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 
 from jvade.data.engines import RESERVED, Engine, readable
 from jvade.data.errors import InputError
-from jvade.data.files import ABSENT, ENDINGS, KINDS, ends, inside, is_csv, is_packed
+from jvade.data.files import ABSENT, ENDINGS, KINDS, ends, inside, is_csv, is_packed, unpacked
 from jvade.data.text import CHUNK, UTF8, Csv, likely_charset
 
 NUMBER_OR_DATE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*")
@@ -153,7 +152,7 @@ def likely(path: Path) -> Csv:
     file = _files(path)[0]
     if not is_csv(file):
         return UTF8
-    with readable(file.name, None, True), (gzip.open if is_packed(file) else open)(file, "rb") as opened:
+    with readable(file.name, None, True), unpacked(file) as opened:
         return Csv(likely_charset(opened.read(CHUNK)))
 
 
@@ -197,8 +196,8 @@ def _files(path: Path) -> list[Path]:
 def _csv_head(file: Path, written: Csv) -> Head:
     """Read the header of a CSV file."""
     if is_packed(file):
-        with gzip.open(file) as opened:
-            while opened.read(1 << 20):  # to the end, where a checksum is that DuckDB does not look at
+        with unpacked(file) as opened:
+            while opened.read(CHUNK):  # to the end, where a checksum is that DuckDB does not look at
                 pass
     with written.open(file) as opened:
         start = opened.readline()

@@ -1,14 +1,15 @@
 """How CSV files are written, and how they become UTF-8, which every engine reads."""
 
 import codecs
-import gzip
+import io
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
-from jvade.data.files import is_packed
+from jvade.data.errors import InputError
+from jvade.data.files import unpacked
 
 #: Characters, or bytes, that are read at a time.
 CHUNK = 1 << 20
@@ -42,6 +43,15 @@ class Csv:
         expected = 'expected the name of a text encoding, for example "gb18030"'
         return [] if known else [f"charset: {expected}; got the text '{self.charset}'"]
 
+    def check(self) -> None:
+        """Refuse what is wrong with it, as flags say it.
+
+        Raises:
+            InputError: what was expected, and what came.
+        """
+        if problems := [f"--csv.{problem}" for problem in self.problems]:
+            raise InputError(problems, "settings")
+
     @property
     def codec(self) -> str:
         """Name of the codec that reads it: of UTF-8 the one that passes over a mark."""
@@ -50,8 +60,7 @@ class Csv:
 
     def open(self, file: Path) -> TextIO:
         """Open a file, packed or not, as text without a mark, whose line ends are as they stand."""
-        opener = gzip.open if is_packed(file) else open
-        text: TextIO = opener(file, "rt", encoding=self.codec, newline="")  # type: ignore[assignment]
+        text = io.TextIOWrapper(unpacked(file), encoding=self.codec, newline="")
         if self.codec.startswith("utf-16-") and text.read(1) != MARK:
             text.seek(0)
         return text
