@@ -38,11 +38,15 @@ def test_it_is_the_clustering_of_the_encoded_rows(table):
     np.testing.assert_array_equal(found.support, model.support_)
 
 
-@pytest.mark.parametrize("configuration", ["robust", "paper"])
-def test_a_second_fit_of_one_shape_compiles_nothing(compiled, configuration, monkeypatch):
+@pytest.mark.parametrize(
+    "settings",
+    [{"configuration": "robust", "n_init": 2}, {"configuration": "paper"}],
+    ids=["robust", "paper"],
+)
+def test_a_second_fit_of_one_shape_compiles_nothing(compiled, settings, monkeypatch):
     monkeypatch.setattr("jvade.health.GAP", -np.inf)  # it asks for bounds, where else the gap says whether
     rows = np.random.default_rng(0).normal(size=(2, 300, 4))
-    settings = SMALL | {"configuration": configuration}
+    settings = SMALL | settings
     VaDE(3, random_state=1, **settings).fit(rows[0])
     assert any("run_block" in name for name in compiled)
     compiled.clear()
@@ -127,7 +131,7 @@ def test_what_comes_back_has_the_form_of_what_went_in(fitted, table):
 
 
 def test_an_array_in_is_an_array_out(table):
-    x = table[0][["age", "cost"]].to_numpy()
+    x = table[0][["age", "cost", "female"]].to_numpy()
     model = VaDE(2, configuration="paper", random_state=0, **SMALL).fit(x)
     assert isinstance(model.inverse_transform(model.transform(x)), np.ndarray)
     assert isinstance(model.sample(3)[0], np.ndarray)
@@ -148,7 +152,7 @@ def test_pickled_and_cloned(fitted, table):
 
 
 def test_in_a_pipeline_with_names_out(table):
-    frame = table[0][["age", "cost"]].fillna(0)
+    frame = table[0][["age", "cost", "female"]].fillna(0)
     steps = make_pipeline(StandardScaler(), VaDE(2, configuration="paper", random_state=0, **SMALL))
     steps.set_output(transform="pandas")
     latents = steps.fit_transform(frame)
@@ -238,8 +242,8 @@ def test_no_text_of_an_array_is_shown():
 
 
 def test_progress_is_said(table, capsys):
-    VaDE(3, configuration="paper", random_state=0, verbose=True, **SMALL | {"max_epochs": 2}).fit(table[0])
-    assert "fine-tuning: 2/2 epochs" in capsys.readouterr().out
+    VaDE(3, configuration="paper", random_state=0, verbose=True, **SMALL).fit(table[0])
+    assert "fine-tuning: 40/40 epochs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -295,12 +299,10 @@ def test_numbers_of_numpy_are_numbers(table):
     assert chosen.resolve(600).n_runs == 2
     assert VaDE(np.int64(3)).resolve(600) == VaDE(3).resolve(600) == VaDE(3.0).resolve(600)
     # As `np.linspace` gives them.
-    floats = {"latent_dim": 2.0, "widths": (8.0,), "max_epochs": 2.0, "batch_size": 64.0, "n_init": 2.0}
-    x = table[0][["age", "cost"]]
-    model = VaDE(2.0, n_components=3.0, patience=5.0, random_state=0, **floats).fit(x)
-    assert model.configuration_ == VaDE(
-        2, n_components=3, patience=5, **{k: (8,) if k == "widths" else int(v) for k, v in floats.items()}
-    ).resolve(600)
+    wholes = {"n_init": 2, "n_components": 4, "latent_dim": 2, **SMALL}
+    floats = {name: (16.0,) if name == "widths" else float(value) for name, value in wholes.items()}
+    model = VaDE(3.0, random_state=0, **floats).fit(table[0])
+    assert model.configuration_ == VaDE(3, **wholes).resolve(600)
 
 
 @pytest.mark.parametrize(
