@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 VISITS = ("--visits", ROOT / "examples" / "visits.csv", "--mapping", ROOT / "examples" / "visits.toml")
 FAST = ("--n-clusters", "3", "--n-runs", "2", "--widths", "8", "--training.max-epochs", "2")
 LEARNS = ("--model.learning-rate", "0.02")  # so few epochs tell three groups apart
+INPUTS = ("--columns", "age", "code", "sex", "flag", "--categories", "code")
 
 
 def run(*words):
@@ -57,15 +58,14 @@ def own(tmp_path_factory):
 
 
 def short_fit(own, out):
-    """Return the words of a short fit to two columns of that table."""
-    return "fit", "--table", own / "own.parquet", "--columns", "age", "flag", *FAST, "--out", out
+    """Return the words of a short fit to that table."""
+    return "fit", "--table", own / "own.parquet", "--out", out, *INPUTS, *FAST, *LEARNS
 
 
 @pytest.fixture(scope="module")
 def fitted(own):
     """A model of that table."""
-    inputs = ("--columns", "age", "code", "sex", "flag", "--categories", "code")
-    assert run("fit", "--table", own / "own.parquet", "--out", own / "fit", *inputs, *FAST, *LEARNS) == 0
+    assert run(*short_fit(own, own / "fit")) == 0
     return own / "fit"
 
 
