@@ -5,13 +5,10 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import pytest
-
-from jvade import ROBUST, estimator
 
 ROOT = Path(__file__).parents[1]
 #: Pages whose commands are run; blocks called text are for hours, or for files that are not here.
@@ -33,7 +30,7 @@ def blocks(language):
 
 #: What makes a command of the README small.
 SMALL = {
-    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability", "comparison"],
+    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability", "robust"],
     "fit": ["--training.max-epochs", "2", "--n-runs", "2", "--widths", "8"],
     "sweep": [
         "--training.max-epochs",
@@ -128,9 +125,7 @@ def run(*words):
 
 
 @pytest.mark.parametrize("block", range(len(SAYS)))
-def test_python_runs(capsys, monkeypatch, block):
-    """With a quarter of the runs whose consensus is the answer."""
-    monkeypatch.setitem(estimator.NAMED, "robust", replace(ROBUST, n_runs=ROBUST.n_runs // 4))
+def test_python_runs(capsys, block):
     exec(compile(blocks("python")[block], "page", "exec"), {})
     out = capsys.readouterr().out
     assert SAYS[block] in out

@@ -155,7 +155,7 @@ def test_a_sweep_by_kind_trains_what_the_configuration_says(x):
         assert abs(at_means - alone.support).max() > 0.03
         # A share of 1 stands for what is missing.
         assert len(model.predict(np.where(mixed == 1, 0.4, mixed))) == 400
-    assert model.fit(mixed).ensemble_.architecture.blocks == blocks
+        assert model.set_params(max_epochs=1).fit(mixed).ensemble_.architecture.blocks == blocks
     # Of the last, whose KL weight is that of the ranking.
     best = float(alone.fit.finetuned.best_loss[0])
     np.testing.assert_allclose(found.table.set_index("lane").loc[lane, "elbo"], -best, rtol=1e-3)
