@@ -17,6 +17,8 @@ from jvade.core.settings import Architecture, Hyperparameters, Training
 
 STAGES = ("pretraining", "fine-tuning")
 NAMES = ("jvade", "tuned", "tuned, our weights", "tuned, compiled", "stacked", "idiomatic")
+#: Ours in a process that takes a CPU for the one device that it is to JAX.
+ONE_DEVICE = "jvade, one device"
 #: For CUDA only.
 RECORDED = ("tuned, recorded", "tuned, compiled, recorded")
 
@@ -46,7 +48,7 @@ class Task(NamedTuple):
 
 def build(name: str, task: Task) -> Callable[[], np.ndarray]:
     """Return what trains every lane from its start, and returns its losses: lanes by epochs."""
-    return jvade(task) if name == "jvade" else pytorch(name, task)
+    return jvade(task) if name in ("jvade", ONE_DEVICE) else pytorch(name, task)
 
 
 def begin(task: Task) -> tuple[Any, lanes.Lane, Architecture]:

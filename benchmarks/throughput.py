@@ -34,6 +34,7 @@ from programs import Task
 from visits import matrix
 
 from jvade import manifest
+from jvade.core.layout import part_cpu
 from jvade.core.settings import Architecture, Hyperparameters, Training
 from jvade.paper.settings import PaperSettings
 
@@ -66,6 +67,8 @@ def flop(task: Task) -> float:
 def prepare(name: str, task: Task) -> float:
     """Build a program in this process and call it once; return the seconds of that call."""
     global _run
+    if name != programs.ONE_DEVICE:
+        part_cpu()  # as our commands do
     _run = programs.build(name, task)
     return call()[0]
 
@@ -145,7 +148,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="+", default=[12, 6, 3], help="for each of --lanes")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 5, 35])
     parser.add_argument("--stages", nargs="+", choices=programs.STAGES, default=list(programs.STAGES))
-    parser.add_argument("--programs", nargs="+", choices=names, default=names)
+    parser.add_argument("--programs", nargs="+", choices=[*names, programs.ONE_DEVICE], default=names)
     parser.add_argument(
         "--alone",
         choices=names,
@@ -162,7 +165,7 @@ def main() -> None:
     x = np.asarray(matrix(PaperSettings(n_visits=options.visits, seed=0)))
     n_train, _ = Training().split_sizes(len(x))
     agreement: dict[str, Any] = {}
-    if options.programs != ["jvade"]:
+    if not set(options.programs) <= {"jvade", programs.ONE_DEVICE}:
         from baselines.agreement import check
 
         dims = [one.latent_dim for n in options.lanes for _, one in lanes_of(n)]

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import jax
 
 from jvade import interrupts
+from jvade.core.layout import part_cpu
 from jvade.data.errors import InputError
 
 try:
@@ -135,6 +136,7 @@ def _flags(raw: dict[str, Any], prefix: str) -> list[list[str]]:
 
 def use_device(device: str) -> None:
     """Compute on the kind of device a person named, or say that there is none of it."""
+    part_cpu()
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     elif device != "auto":  # an accelerator that is there is JAX's default

@@ -41,11 +41,11 @@ def assert_equal(path: Path, found: object) -> None:
 
 
 def test_four_devices_train_what_one_trains(x64, tmp_path):
-    """One lane, whose rows all share, and three lanes, parted in two, one of which stops early."""
     other = begin(tmp_path / "four.npz", 4)
-    found = {"one lane": devices.finetune(1), "three lanes": devices.finetune(3)}
+    found = devices.cases()
     end(other)
-    assert found["three lanes"].n_epochs.tolist()[1] < 6
+    for name in ("two lanes", "three lanes"):
+        assert found[name].n_epochs.tolist()[1] < 4  # a block before the end, and more
     assert_equal(tmp_path / "four.npz", found)
 
 
@@ -61,6 +61,21 @@ def test_two_processes_train_one_model_as_one_does(x64, tmp_path):
         end(process)
     for file in files:
         assert_equal(file, found)
+
+
+@pytest.mark.parametrize(("flags", "n_devices"), [("", 2), ("--xla_force_host_platform_device_count=3", 3)])
+def test_a_cpu_is_parted_unless_a_person_has_said_how(flags, n_devices):
+    ask = "import jax; from jvade.core import layout; layout.THREADS = 2; layout.part_cpu()"
+    words = [sys.executable, "-c", f"{ask}; print(jax.device_count())"]
+    environment = os.environ | {"PYTHONPATH": str(SRC), "XLA_FLAGS": flags}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == n_devices
+
+
+def test_a_cpu_in_use_is_left_as_it_is():
+    before = jax.device_count()
+    layout.part_cpu()
+    assert jax.device_count() == before
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jvade.core import likelihoods, model, shuffle
-from jvade.core.layout import spread_rows, steps_at_once
+from jvade.core.layout import row_parts, spread_rows, steps_at_once, sum_rows
 from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms_and_log_gamma, penalties
 from jvade.core.settings import Architecture, Hyperparameters, Training
@@ -198,10 +198,10 @@ def _pass(
 
         return jax.lax.fori_loop(0, jnp.minimum(n_drawn, n_steps - begin), one_step, inner)
 
-    zeros = jnp.zeros(batch_size, x.dtype)
+    zeros = spread_rows(jnp.zeros(batch_size, x.dtype), axis=0)
     start = (carry, ElboTerms(zeros, zeros, zeros, zeros))
     carry, sums = jax.lax.fori_loop(0, -(-n_steps // n_drawn), some_steps, start)
-    return carry, jax.tree.map(lambda s: jnp.sum(s) / size, sums)
+    return carry, jax.tree.map(lambda s: sum_rows(jnp.sum(s)) / size, sums)
 
 
 def _columns(
@@ -289,13 +289,16 @@ def run_epoch(
             params, rows, noise, architecture, trained, seen, columns.weights
         )
         mean = jnp.where(weights > 0, loss(terms, trained), 0.0) @ weights
-        # What is told, and what early stopping looks at, are the terms: the bound without penalties.
-        return sum(penalties(log_gamma, weights, params.mixture, trained), start=mean), terms
+        # What is told, and what early stopping looks at, are the terms: the bound without penalties. Where
+        # devices share the rows, each has its part of the sum: what is of all rows counts once.
+        of_all = sum(penalties(log_gamma, weights, params.mixture, trained), start=0.0)
+        return mean + of_all / row_parts(), terms
 
     def train_step(carry: Any, *batch: Any) -> tuple[Any, ElboTerms]:
         params, opt_state = carry
         gradients, terms = jax.grad(mean_loss, has_aux=True)(unravel(params), *batch)
-        updates, opt_state = optimizer.update(ravel_pytree(gradients)[0], opt_state, params)
+        gradient = sum_rows(ravel_pytree(gradients)[0])
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
         if n_mixture:
             updates = cast(Array, updates).at[-n_mixture:].multiply(hyperparameters.mixture_rate)
         return (optax.apply_updates(params, updates), opt_state), terms

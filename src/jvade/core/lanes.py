@@ -122,7 +122,10 @@ SAVED_STEPS = 600_000
 def _run_unpadded(
     states: TrainState, x: Array, lanes: Lane, until: Array, architecture: Architecture, training: Training
 ) -> TrainState:
-    """Run a block of every lane at work at its own size, as many at a time as there are cores."""
+    """Run a block of every lane at work at its own size, as many at a time as there are cores.
+
+    The last one at work shares the rows of its batches among the devices, where there are several.
+    """
     n_lanes = len(states.epoch)
     found, each = layouts.split_lanes(states, n_lanes), layouts.split_lanes(lanes, n_lanes)
     active = np.flatnonzero(np.asarray(_active(states, lanes, training)))
@@ -134,9 +137,18 @@ def _run_unpadded(
             own = replace(own, n_clusters=int(lane.hyperparameters.n_clusters))
         narrow = epoch.map_parameters(lambda params, own=own: model.unpad(params, own), state)
         calls.append(((narrow, x, lane, until), {"architecture": own, "training": training}))
-    for i, new in zip(active, layouts.side_by_side(_block_alone, calls), strict=True):
+    together = len(calls) == 1 and jax.device_count() > 1
+    run = _block_on_all_devices if together else partial(layouts.side_by_side, _block_alone)
+    for i, new in zip(active, run(calls), strict=True):
         found[i] = epoch.map_parameters(lambda params, own: model.pad(own, params), found[i], new)
     return layouts.stack_lanes(found)
+
+
+def _block_on_all_devices(calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[TrainState]:
+    """Run a block of one lane, given as `side_by_side` takes it, on all devices."""
+    ((state, x, lane, until), static) = calls[0]
+    state, lane = jax.tree.map(lambda leaf: leaf[None], (state, lane))
+    return [layouts.take_lane(_block(state, x, lane, until, layout="vmap", **static), 0)]
 
 
 _take = jax.jit(layouts.take_lane)

@@ -9,6 +9,7 @@ visits; results come back whole to every device, and to every process of `jax.di
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial, wraps
 from pathlib import Path
@@ -31,6 +32,7 @@ THREADS = os.cpu_count() or 1
 MOST_PROGRAMS = 64
 _programs: dict[Any, Any] = {}
 _lanes_at_once: ContextVar[int] = ContextVar("_lanes_at_once", default=1)
+_row_parts: ContextVar[int] = ContextVar("_row_parts", default=1)
 #: Share of the memory maps a process may have from which on programs are forgotten.
 MAPS_SHARE = 0.5
 
@@ -49,6 +51,19 @@ def on_hopper() -> bool:
 def _device() -> Any:
     """Return the device that programs run on, where arrays and layout leave it open."""
     return getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
+
+
+def part_cpu() -> None:
+    """Have JAX take a CPU of several cores for two devices, which share a long lane that is alone.
+
+    For whoever owns the process, before JAX computes anything. Later, or where a person has said how many
+    devices a CPU is to be, nothing changes. With more than two, each would have few rows of a batch.
+    """
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if THREADS == 1 or told or jax.config.jax_num_cpu_devices != -1:  # pyright: ignore[reportAttributeAccessIssue]
+        return
+    with suppress(RuntimeError):  # JAX has begun
+        jax.config.update("jax_num_cpu_devices", 2)
 
 
 def resolve(layout: Layout) -> Layout:
@@ -105,11 +120,34 @@ def place(tree: T, layout: Layout) -> T:
     return jax.tree.map(send, tree)
 
 
+def row_parts() -> int:
+    """Return among how many devices the rows of a batch are parted, in the program being traced."""
+    return _row_parts.get()
+
+
 def spread_rows(x: T, axis: int) -> T:
-    """Return arrays in a program of several devices with the rows along an axis parted among them."""
-    if "rows" not in jax.sharding.get_abstract_mesh().axis_names:
-        return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*[None] * axis, "rows"))
+    """Return the rows along an axis that are this device's: all, or an equal part, filled up with zeros."""
+    parts = row_parts()
+
+    def own(leaf: Array) -> Array:
+        n_own = -(-leaf.shape[axis] // parts)
+        fill = [(0, 0)] * leaf.ndim
+        fill[axis] = 0, n_own * parts - leaf.shape[axis]
+        begin = jax.lax.axis_index("rows") * n_own
+        return jax.lax.dynamic_slice_in_dim(jnp.pad(leaf, fill), begin, n_own, axis)
+
+    return x if parts == 1 else jax.tree.map(own, x)
+
+
+def sum_rows(x: T) -> T:
+    """Return the sums over all devices of what each has summed over its rows."""
+    return x if row_parts() == 1 else jax.lax.psum(x, "rows")
+
+
+def max_rows(x: T) -> T:
+    """Return the largest over all devices of what each has found among its rows; it has no gradient."""
+    x = jax.lax.stop_gradient(x)
+    return x if row_parts() == 1 else jax.lax.pmax(x, "rows")
 
 
 def take_lane(stack: T, lane: int | slice | Int[Array, "*lanes"] | Int[np.ndarray, " S"]) -> T:
@@ -150,15 +188,30 @@ def over_lanes(
     @compiled
     @wraps(function)
     def on_all_devices(*arguments: Any, **static: Any) -> T:
-        n_lanes, parts = count_lanes(arguments), jax.sharding.get_abstract_mesh().shape["lanes"]
-        filled = np.arange(-(-n_lanes // parts) * parts) % n_lanes
-        parted = partial(jax.lax.with_sharding_constraint, shardings=PartitionSpec("lanes"))
-        spread = [
-            a if axis is None else parted(take_lane(a, filled))
-            for a, axis in zip(arguments, in_axes, strict=True)
-        ]
-        found = jax.vmap(partial(function, **static), in_axes, spmd_axis_name="lanes")(*spread)
-        return jax.lax.with_sharding_constraint(take_lane(found, slice(n_lanes)), PartitionSpec())
+        n_lanes = count_lanes(arguments)
+        mesh = _mesh(_grid(n_lanes))
+        filled = np.arange(-(-n_lanes // mesh.shape["lanes"]) * mesh.shape["lanes"]) % n_lanes
+
+        def on_one(*own: Any) -> T:
+            before = _row_parts.set(mesh.shape["rows"])
+            try:
+                if len(filled) > mesh.shape["lanes"]:
+                    return jax.vmap(partial(function, **static), in_axes)(*own)
+                one = (a if axis is None else take_lane(a, 0) for a, axis in zip(own, in_axes, strict=True))
+                return jax.tree.map(lambda leaf: leaf[None], function(*one, **static))
+            finally:
+                _row_parts.reset(before)
+
+        where = tuple(PartitionSpec() if axis is None else PartitionSpec("lanes") for axis in in_axes)
+        # Without its checks: they would have every sum of a loop say which devices it differs between.
+        spread = jax.shard_map(
+            on_one, mesh=mesh, in_specs=where, out_specs=PartitionSpec("lanes"), check_vma=False
+        )
+        found = spread(
+            *(a if axis is None else take_lane(a, filled) for a, axis in zip(arguments, in_axes, strict=True))
+        )
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        return jax.lax.with_sharding_constraint(take_lane(found, slice(n_lanes)), everywhere)
 
     def count_lanes(arguments: tuple[Any, ...]) -> int:
         stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
@@ -167,8 +220,7 @@ def over_lanes(
     def run(*arguments: Any, layout: Layout, **static: Any) -> T:
         n_lanes = count_lanes(arguments)
         if resolve(layout) == "vmap" and jax.device_count() > 1:
-            with jax.set_mesh(_mesh(_grid(n_lanes))):
-                return on_all_devices(*place(arguments, layout), **static)
+            return on_all_devices(*place(arguments, layout), **static)
         if resolve(layout) == "vmap":
             return all_lanes(*arguments, **static)
         lanes = [

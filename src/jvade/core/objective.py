@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from jvade.core import likelihoods
 from jvade.core import mixture as mixtures
+from jvade.core.layout import max_rows, sum_rows
 from jvade.core.mixture import Mixture
 from jvade.core.model import Parameters, encode, outputs
 from jvade.core.settings import Architecture, Hyperparameters, Real
@@ -161,7 +162,10 @@ def below_floor(
     floor by chance are held up too, so it belongs well below the smallest share that matters.
     """
     floor = jnp.asarray(hyperparameters.occupancy_floor / hyperparameters.n_clusters, log_gamma.dtype)
-    log_shares = jax.nn.logsumexp(log_gamma, axis=0, b=weights[:, None])
+    # By hand, for the rows may be parted among devices, of which one may have none that counts.
+    counted = jnp.where(weights[:, None] > 0, log_gamma, -jnp.inf)
+    most = max_rows(jnp.max(counted, axis=0))
+    log_shares = most + jnp.log(sum_rows(weights @ jnp.exp(counted - most)))
     missing = jnp.maximum(jnp.log(floor) - log_shares, 0.0)
     used = mixtures.mask(log_gamma.shape[1], hyperparameters.n_clusters)
     return floor * jnp.sum(jnp.where(used, missing, 0.0))
