@@ -364,7 +364,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 #: The pages, and what makes the table of each name.
 PAGES = {
-    HERE / "README.md": TABLES | {"growth_sizes": growth, "throughput_one": throughput},
+    HERE / "README.md": TABLES
+    | {"growth_sizes": growth, "throughput_one": throughput, "throughput_devices": throughput},
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
         "ablation": ablation,

@@ -20,6 +20,7 @@ import numpy as np
 
 from jvade.core import fit, lanes
 from jvade.core.fit import MixtureStart
+from jvade.core.layout import place
 from jvade.core.mixture import Mixture
 from jvade.core.settings import Architecture, Hyperparameters, Layout, Training
 
@@ -75,6 +76,9 @@ def arrays(found: object) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     assert jax.device_count() == int(n_devices) * (2 if process else 1)
+    table = jnp.zeros((1000, 40))
+    parts = [shard.data.unsafe_buffer_pointer() for shard in place(table, "vmap").addressable_shards]
+    assert set(parts) == {table.unsafe_buffer_pointer()}  # the devices of a CPU share an array
     lanes.LONG = 0
     shared, share = [], lanes._block_on_all_devices
     lanes._block_on_all_devices = lambda calls: shared.append(calls) or share(calls)

@@ -109,12 +109,12 @@ def place(tree: T, layout: Layout) -> T:
     everywhere = NamedSharding(_mesh((1, jax.device_count())), PartitionSpec())
 
     def send(leaf: Any) -> Array:
-        if jax.process_count() > 1 and isinstance(leaf, Array):
-            if _is_key(leaf):  # which only one process can send as it is
-                return jax.random.wrap_key_data(
-                    send(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
-                )
-            leaf = np.asarray(leaf) if leaf.is_fully_addressable else leaf
+        if _is_key(leaf) and jax.process_count() > 1:  # which only one process can send as it is
+            return jax.random.wrap_key_data(send(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        if isinstance(leaf, Array) and leaf.is_fully_addressable and not _is_key(leaf):
+            # By way of the host: another process cannot see it where it is, and the devices of a CPU then
+            # share the one array.
+            leaf = np.asarray(leaf) if jax.process_count() > 1 or not on_accelerator() else leaf
         return jax.device_put(leaf, everywhere)
 
     return jax.tree.map(send, tree)
