@@ -78,7 +78,7 @@ def jvade(task: Task) -> Callable[[], np.ndarray]:
         block_epochs=task.epochs,
     )
     x = jnp.asarray(task.x)
-    lanes.LONG = 0  # what is timed stands for a training of the study's length
+    lanes.LONG = lanes.SHARED_STEPS = 0  # what is timed stands for a training of the study's length
 
     def run() -> np.ndarray:
         trained = lanes.train(x, params, stack, task.stage, sizes, training)

@@ -22,6 +22,8 @@ os.environ.setdefault("XLA_FLAGS", " ".join(QUICKLY))
 
 import jax  # noqa: E402
 
+jax.devices()  # a command that a test calls must not part the CPU for those that come after it
+
 install_import_hook("jvade.core", "beartype.beartype")
 
 

@@ -136,7 +136,6 @@ def _flags(raw: dict[str, Any], prefix: str) -> list[list[str]]:
 
 def use_device(device: str) -> None:
     """Compute on the kind of device a person named, or say that there is none of it."""
-    part_cpu()
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     elif device != "auto":  # an accelerator that is there is JAX's default
@@ -157,6 +156,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         from jvade.paper import study  # its figures take a second to load
 
         settings.check()
+        part_cpu()
         use_device(settings.device)
         study.run(settings, Terminal())
 
@@ -178,6 +178,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         settings: Annotated[FitSettings, tyro.conf.arg(name="")] = fit_settings(args),  # noqa: B008
     ) -> None:
         """Cluster a table, of visits or any other, and keep the model."""
+        part_cpu()
         use_device(settings.device)
         fitting.run(settings, Terminal())
 
@@ -217,6 +218,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         settings: Annotated[SweepSettings, tyro.conf.arg(name="")] = sweep_settings(args),  # noqa: B008
     ) -> None:
         """Train VaDE with every combination of some settings from several seeds, and rank the settings."""
+        part_cpu()
         use_device(settings.device)
         sweeping.run(settings, Terminal())
 

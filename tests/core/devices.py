@@ -55,11 +55,12 @@ def finetune(n_lanes: int, layout: Layout = "vmap") -> lanes.Trained:
 
 
 def cases() -> dict[str, lanes.Trained]:
-    """Return one lane, whose rows all devices share; three, parted in two; and two, of which one soon stops.
+    """Return one lane, whose rows all devices share, and two or three, parted in two; the second soon stops.
 
-    Those train a program each, and the one that is left is shared, where it counts as long.
+    Under "map" two train a program each, and the one that is left is shared, where it counts as long.
     """
-    return {"one lane": finetune(1), "three lanes": finetune(3), "two lanes": finetune(2, "map")}
+    alone = {"two lanes alone": finetune(2, "map")}
+    return {"one lane": finetune(1), "two lanes": finetune(2), "three lanes": finetune(3)} | alone
 
 
 def whole(n_lanes: int) -> fit.Fit:
@@ -79,9 +80,10 @@ if __name__ == "__main__":
     table = jnp.zeros((1000, 40))
     parts = [shard.data.unsafe_buffer_pointer() for shard in place(table, "vmap").addressable_shards]
     assert set(parts) == {table.unsafe_buffer_pointer()}  # the devices of a CPU share an array
-    lanes.LONG = 0
+    lanes.LONG = lanes.SHARED_STEPS = 0
+    lanes.SHARED_PRODUCTS = 0, 10**9
     shared, share = [], lanes._block_on_all_devices
     lanes._block_on_all_devices = lambda calls: shared.append(calls) or share(calls)
-    found = whole(1) if process else cases()
-    assert process or shared
+    found = {"both stages": whole(1), "two lanes alone": finetune(2, "map")} if process else cases()
+    assert bool(process) != bool(shared)  # processes leave lanes of "map" to themselves
     np.savez(out, allow_pickle=False, **arrays(found))  # pyright: ignore[reportArgumentType]

@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from jvade.core import layout
-from jvade.core.layout import place, spread_rows
+from jvade.core import lanes, layout
+from jvade.core.layout import place, spread_rows, take_lane
+from jvade.core.settings import Architecture, Hyperparameters, Training
 
 SCRIPT, SRC = Path(devices.__file__), Path(__file__).parents[2] / "src"
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-8}  # of double precision; sums are taken in another order
@@ -44,7 +45,7 @@ def test_four_devices_train_what_one_trains(x64, tmp_path):
     other = begin(tmp_path / "four.npz", 4)
     found = devices.cases()
     end(other)
-    for name in ("two lanes", "three lanes"):
+    for name in ("two lanes", "two lanes alone", "three lanes"):
         assert found[name].n_epochs.tolist()[1] < 4  # a block before the end, and more
     assert_equal(tmp_path / "four.npz", found)
 
@@ -56,26 +57,37 @@ def test_two_processes_train_one_model_as_one_does(x64, tmp_path):
         address = f"localhost:{free.getsockname()[1]}"
     files = [tmp_path / f"{i}.npz" for i in range(2)]
     both = [begin(file, 1, i, address) for i, file in enumerate(files)]
-    found = devices.whole(1)
+    found = {"both stages": devices.whole(1), "two lanes alone": devices.finetune(2, "map")}
     for process in both:
         end(process)
     for file in files:
         assert_equal(file, found)
 
 
+@pytest.mark.parametrize(
+    ("steps", "widths", "is_worth_it"),
+    [(20_000, (256,), True), (19_900, (256,), False), (20_000, (128,), False), (20_000, (2000,), False)],
+)
+def test_long_trainings_of_the_studys_size_are_worth_sharing(steps, widths, is_worth_it):
+    params = lanes.init(lanes.stack([0], Hyperparameters()), Architecture(38, latent_dim=2, widths=widths))
+    training = Training(max_epochs=steps // 100, validation_fraction=0.5)
+    assert lanes._is_worth_sharing(take_lane(params, 0), 2 * 100 * 1024, training) == is_worth_it
+
+
 @pytest.mark.parametrize(("flags", "n_devices"), [("", 2), ("--xla_force_host_platform_device_count=3", 3)])
 def test_a_cpu_is_parted_unless_a_person_has_said_how(flags, n_devices):
     ask = "import jax; from jvade.core import layout; layout.THREADS = 2; layout.part_cpu()"
     words = [sys.executable, "-c", f"{ask}; print(jax.device_count())"]
-    environment = os.environ | {"PYTHONPATH": str(SRC), "XLA_FLAGS": flags}
+    environment = os.environ | {"PYTHONPATH": str(SRC), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment.pop("JAX_NUM_CPU_DEVICES", None)
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     assert int(done.stdout) == n_devices
 
 
 def test_a_cpu_in_use_is_left_as_it_is():
-    before = jax.device_count()
+    before = jax.device_count(), jax.config.jax_num_cpu_devices
     layout.part_cpu()
-    assert jax.device_count() == before
+    assert (jax.device_count(), jax.config.jax_num_cpu_devices) == before
 
 
 @pytest.mark.parametrize(

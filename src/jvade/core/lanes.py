@@ -114,6 +114,12 @@ WITHOUT = ("occupancy_floor", "repulsion", "balance")
 #: Steps of a lane from which a program of its own size pays for its compilation: some 5 s, against 1 to 2 ms
 #: that a step of few latents takes longer when it is padded to 30.
 LONG = 5_000
+#: Steps of a lane from which two devices of a CPU take it over, where it is alone: they save some 0.3 ms of
+#: each (benchmarks/README.md), and the program takes 5 s to compile.
+SHARED_STEPS = 20_000
+#: Rows of a batch times weights that pay for it: those of the study's models. Smaller steps are over before
+#: two devices have met, larger ones fill both cores as it is, and have more gradients to add up.
+SHARED_PRODUCTS = 20_000_000, 100_000_000
 #: Steps of a lane that compacting a stack on an accelerator has to save: a narrower program takes 6 s to
 #: compile, and each lane more makes a step of 1024 rows 10 us longer (benchmarks/README.md).
 SAVED_STEPS = 600_000
@@ -124,7 +130,7 @@ def _run_unpadded(
 ) -> TrainState:
     """Run a block of every lane at work at its own size, as many at a time as there are cores.
 
-    The last one at work shares the rows of its batches among the devices, where there are several.
+    The devices of a CPU share the rows of the last one's batches, where that pays.
     """
     n_lanes = len(states.epoch)
     found, each = layouts.split_lanes(states, n_lanes), layouts.split_lanes(lanes, n_lanes)
@@ -137,11 +143,21 @@ def _run_unpadded(
             own = replace(own, n_clusters=int(lane.hyperparameters.n_clusters))
         narrow = epoch.map_parameters(lambda params, own=own: model.unpad(params, own), state)
         calls.append(((narrow, x, lane, until), {"architecture": own, "training": training}))
-    together = len(calls) == 1 and jax.device_count() > 1
+    together = (
+        len(calls) == 1 and layouts.parts_cpu() and _is_worth_sharing(calls[0][0][0].params, len(x), training)
+    )
     run = _block_on_all_devices if together else partial(layouts.side_by_side, _block_alone)
     for i, new in zip(active, run(calls), strict=True):
         found[i] = epoch.map_parameters(lambda params, own: model.pad(own, params), found[i], new)
     return layouts.stack_lanes(found)
+
+
+def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bool:
+    """Return whether the devices of a CPU are to share a lane. Its epoch must not count: see `compact`."""
+    n_taken, _ = training.epoch_sizes(n_rows)
+    n_steps = training.max_epochs * -(-n_taken // training.batch_size)
+    products = training.batch_size * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    return n_steps >= SHARED_STEPS and SHARED_PRODUCTS[0] <= products <= SHARED_PRODUCTS[1]
 
 
 def _block_on_all_devices(calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[TrainState]:

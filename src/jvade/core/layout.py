@@ -13,6 +13,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial, wraps
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import jax
@@ -26,13 +27,16 @@ from jvade.core.settings import Layout
 S = TypeVar("S")
 T = TypeVar("T")
 
-#: Lanes under way at once under "map": what one of them leaves idle of the cores, the next one takes.
-THREADS = os.cpu_count() or 1
+#: Cores this process may use, and lanes under way at once under "map": what one of them leaves idle of the
+#: cores, the next one takes.
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 #: Compiled programs that are kept for the next call.
 MOST_PROGRAMS = 64
 _programs: dict[Any, Any] = {}
 _lanes_at_once: ContextVar[int] = ContextVar("_lanes_at_once", default=1)
 _row_parts: ContextVar[int] = ContextVar("_row_parts", default=1)
+#: One program of all devices at a time: those of two threads would wait for each other's devices for ever.
+_all_devices = Lock()
 #: Share of the memory maps a process may have from which on programs are forgotten.
 MAPS_SHARE = 0.5
 
@@ -54,16 +58,22 @@ def _device() -> Any:
 
 
 def part_cpu() -> None:
-    """Have JAX take a CPU of several cores for two devices, which share a long lane that is alone.
+    """Have JAX take a CPU of several cores for two devices, which may share a long lane that is alone.
 
     For whoever owns the process, before JAX computes anything. Later, or where a person has said how many
-    devices a CPU is to be, nothing changes. With more than two, each would have few rows of a batch.
+    devices a CPU is to be (JAX_NUM_CPU_DEVICES, XLA_FLAGS), nothing changes. With more than two, each would
+    have few rows of a batch.
     """
     told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if THREADS == 1 or told or jax.config.jax_num_cpu_devices != -1:  # pyright: ignore[reportAttributeAccessIssue]
         return
     with suppress(RuntimeError):  # JAX has begun
         jax.config.update("jax_num_cpu_devices", 2)
+
+
+def parts_cpu() -> bool:
+    """Return whether the devices of this process, and of no other, are parts of a CPU."""
+    return jax.device_count() > 1 and jax.process_count() == 1 and not on_accelerator()
 
 
 def resolve(layout: Layout) -> Layout:
@@ -220,7 +230,8 @@ def over_lanes(
     def run(*arguments: Any, layout: Layout, **static: Any) -> T:
         n_lanes = count_lanes(arguments)
         if resolve(layout) == "vmap" and jax.device_count() > 1:
-            return on_all_devices(*place(arguments, layout), **static)
+            with _all_devices:
+                return jax.block_until_ready(on_all_devices(*place(arguments, layout), **static))
         if resolve(layout) == "vmap":
             return all_lanes(*arguments, **static)
         lanes = [

@@ -189,7 +189,8 @@ class Training:
             rows. Of a larger table, every epoch then takes so many batches of its rows, drawn anew, and is
             scored on as large a part of the rows held out, ever the same: there are no more steps than of a
             smaller one.
-        block_epochs: epochs between two visits to the host (progress, compaction). Changes no result.
+        block_epochs: epochs between two visits to the host (progress, compaction). Changes no result (but by
+            rounding where devices take over a lane that is alone, which they do between blocks).
         layout: how lanes share the devices: "vmap" (one wide batch over all of them, for accelerators),
             "map" (a program each, as many at a time as there are cores, for CPUs), "auto" (by their kind).
     """
