@@ -87,8 +87,14 @@ def jvade(task: Task) -> Callable[[], np.ndarray]:
     return run
 
 
-def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
-    """Return one of the programs in PyTorch, on its accelerator if there is one."""
+def pytorch(name: str, task: Task, order: np.ndarray | None = None) -> Callable[[], np.ndarray]:
+    """Return one of the programs in PyTorch, on its accelerator if there is one.
+
+    Args:
+        name: of the program.
+        task: what it is to do.
+        order: row numbers, of which the first `n_train` are trained on; at random if not given.
+    """
     import torch  # pyright: ignore[reportMissingImports]
     from baselines import idiomatic, recorded, stacked, tuned
     from baselines.model import Vade
@@ -96,7 +102,8 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = True  # as XLA has it
     x = torch.as_tensor(np.array(task.x)).to("cpu" if name == "idiomatic" else device)
-    x = x[torch.as_tensor(np.random.default_rng(0).permutation(len(x)))]
+    order = np.random.default_rng(0).permutation(len(x)) if order is None else order
+    x = x[torch.as_tensor(np.array(order))]
     training, validation = x[: task.n_train], x[task.n_train :]
     params, _, sizes = begin(task)
 

@@ -63,6 +63,27 @@ def throughput(found: dict[str, Any]) -> str:
     )
 
 
+def losses(found: dict[str, Any]) -> str:
+    """Return a line for each stage."""
+    options = found["options"]
+    rows = [
+        {
+            "stage": stage,
+            "ours, mean ± sd": "{:.3f} ± {:.3f}".format(*found[stage]["ours"]),
+            "tuned PyTorch": "{:.3f} ± {:.3f}".format(*found[stage]["theirs"]),
+            "level of the test": found[stage]["level"],
+            "difference, seed by seed (95 %)": "{:.3f} ({:.3f} to {:.3f})".format(
+                *found[stage]["difference"]
+            ),
+        }
+        for stage in ("pretraining", "fine-tuning")
+    ]
+    return (
+        f"{options['seeds']} seeds, {options['epochs']} epochs, {options['visits']:,} visits, 2 latents.\n\n"
+        f"{table(pd.DataFrame(rows), {'level of the test': '.2f'})}"
+    )
+
+
 def em(found: dict[str, Any]) -> str:
     """Return both sides, and by how much they differ."""
     options, clusters = found["options"], found["options"]["clusters"]
@@ -360,7 +381,20 @@ def _percent(values: Iterable[float]) -> str:
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one
-    for one in (throughput, em, growth, sweep, fit, step, compilation, predict, handout, stages, distances)
+    for one in (
+        throughput,
+        losses,
+        em,
+        growth,
+        sweep,
+        fit,
+        step,
+        compilation,
+        predict,
+        handout,
+        stages,
+        distances,
+    )
 }
 #: The pages, and what makes the table of each name.
 PAGES = {
