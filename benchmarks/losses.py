@@ -45,7 +45,8 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
     """Return both distributions, how likely a distance like theirs is by chance, and the differences."""
     differences = ours - theirs
     interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    level = float(stats.ks_2samp(ours, theirs).pvalue)
+    told: Any = stats.ks_2samp(ours, theirs)
+    level = float(told.pvalue)
     return {
         "ours": [float(ours.mean()), float(ours.std(ddof=1))],
         "theirs": [float(theirs.mean()), float(theirs.std(ddof=1))],
