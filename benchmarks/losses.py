@@ -36,7 +36,7 @@ def train(x: np.ndarray, n_train: int, stage: str, seeds: int, epochs: int) -> t
     stack = lanes.stack(*zip(*each, strict=True))
     theirs = []
     for i, one in enumerate(each):
-        order = np.asarray(split_row(take_lane(stack, i), jnp.arange(len(x)), len(x)))
+        order = np.array(split_row(take_lane(stack, i), jnp.arange(len(x)), len(x)))
         theirs.append(programs.pytorch("tuned", Task(x, n_train, stage, [one], epochs), order)()[0, -1])
     return ours, np.array(theirs)
 

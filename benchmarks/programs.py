@@ -103,7 +103,7 @@ def pytorch(name: str, task: Task, order: np.ndarray | None = None) -> Callable[
     torch.backends.cuda.matmul.allow_tf32 = True  # as XLA has it
     x = torch.as_tensor(np.array(task.x)).to("cpu" if name == "idiomatic" else device)
     order = np.random.default_rng(0).permutation(len(x)) if order is None else order
-    x = x[torch.as_tensor(np.array(order))]
+    x = x[torch.as_tensor(order)]
     training, validation = x[: task.n_train], x[task.n_train :]
     params, _, sizes = begin(task)
 

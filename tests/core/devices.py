@@ -5,6 +5,7 @@ python devices.py OUT N_DEVICES [PROCESS ADDRESS]: with the last two, this is on
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import jax
 
@@ -22,13 +23,12 @@ from jvade.core import fit, lanes
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import place
 from jvade.core.mixture import Mixture
-from jvade.core.settings import Architecture, Hyperparameters, Layout, Training
+from jvade.core.settings import Architecture, Hyperparameters, Training
 
 ARCHITECTURE = Architecture(6, latent_dim=2, n_clusters=3, widths=(16,))
 #: 50 rows of a batch do not divide evenly among four devices, and the 4 of the last leave three without any.
-TRAINING = Training(
-    batch_size=50, max_epochs=6, input_dropout=0.3, epoch_batches=9, block_epochs=2, layout="vmap"
-)
+TRAINING = Training(batch_size=50, max_epochs=6, input_dropout=0.3, block_epochs=2, layout="vmap")
+PART = {"epoch_batches": 6}  # of the rows an epoch
 
 
 def visits() -> np.ndarray:
@@ -45,9 +45,9 @@ def stacked(n_lanes: int) -> lanes.Lane:
     return lanes.stack(list(range(n_lanes)), [patient, hopeless, patient][:n_lanes])
 
 
-def finetune(n_lanes: int, layout: Layout = "vmap") -> lanes.Trained:
+def finetune(n_lanes: int, **changes: Any) -> lanes.Trained:
     """Return VaDE trained from a mixture at hand."""
-    training = replace(TRAINING, layout=layout)
+    training = replace(TRAINING, **changes)
     stack, means = stacked(n_lanes), np.random.default_rng(1).normal(size=(n_lanes, 3, 2))
     mixture = Mixture(jnp.zeros((n_lanes, 3)), jnp.asarray(means), jnp.zeros((n_lanes, 3, 2)))
     params = lanes.init(stack, ARCHITECTURE)._replace(mixture=mixture)
@@ -59,8 +59,8 @@ def cases() -> dict[str, lanes.Trained]:
 
     Under "map" two train a program each, and the one that is left is shared, where it counts as long.
     """
-    alone = {"two lanes alone": finetune(2, "map")}
-    return {"one lane": finetune(1), "two lanes": finetune(2), "three lanes": finetune(3)} | alone
+    alone = {"two lanes alone": finetune(2, layout="map")}
+    return {"one lane": finetune(1), "two lanes": finetune(2), "three lanes": finetune(3, **PART)} | alone
 
 
 def whole(n_lanes: int) -> fit.Fit:
@@ -84,6 +84,6 @@ if __name__ == "__main__":
     lanes.SHARED_PRODUCTS = 0, 10**9
     shared, share = [], lanes._block_on_all_devices
     lanes._block_on_all_devices = lambda calls: shared.append(calls) or share(calls)
-    found = {"both stages": whole(1), "two lanes alone": finetune(2, "map")} if process else cases()
+    found = {"both stages": whole(1), "two lanes alone": finetune(2, layout="map")} if process else cases()
     assert bool(process) != bool(shared)  # processes leave lanes of "map" to themselves
     np.savez(out, allow_pickle=False, **arrays(found))  # pyright: ignore[reportArgumentType]

@@ -43,8 +43,8 @@ def assert_equal(path: Path, found: object) -> None:
 
 def test_four_devices_train_what_one_trains(x64, tmp_path):
     other = begin(tmp_path / "four.npz", 4)
-    two = devices.finetune(2, "map")
-    found = {"one lane": devices.finetune(1), "three lanes": devices.finetune(3)}
+    two = devices.finetune(2, layout="map")
+    found = {"one lane": devices.finetune(1), "three lanes": devices.finetune(3, **devices.PART)}
     found |= {"two lanes": two, "two lanes alone": two}
     end(other)
     for name in ("two lanes", "two lanes alone", "three lanes"):
@@ -59,7 +59,7 @@ def test_two_processes_train_one_model_as_one_does(x64, tmp_path):
         address = f"localhost:{free.getsockname()[1]}"
     files = [tmp_path / f"{i}.npz" for i in range(2)]
     both = [begin(file, 1, i, address) for i, file in enumerate(files)]
-    found = {"both stages": devices.whole(1), "two lanes alone": devices.finetune(2, "map")}
+    found = {"both stages": devices.whole(1), "two lanes alone": devices.finetune(2, layout="map")}
     for process in both:
         end(process)
     for file in files:

@@ -144,7 +144,9 @@ def _run_unpadded(
         narrow = epoch.map_parameters(lambda params, own=own: model.unpad(params, own), state)
         calls.append(((narrow, x, lane, until), {"architecture": own, "training": training}))
     together = (
-        len(calls) == 1 and layouts.parts_cpu() and _is_worth_sharing(calls[0][0][0].params, len(x), training)
+        len(calls) == 1
+        and layouts.cpu_is_parted()
+        and _is_worth_sharing(calls[0][0][0].params, len(x), training)
     )
     run = _block_on_all_devices if together else partial(layouts.side_by_side, _block_alone)
     for i, new in zip(active, run(calls), strict=True):
@@ -154,10 +156,10 @@ def _run_unpadded(
 
 def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bool:
     """Return whether the devices of a CPU are to share a lane. Its epoch must not count: see `compact`."""
-    n_taken, _ = training.epoch_sizes(n_rows)
-    n_steps = training.max_epochs * -(-n_taken // training.batch_size)
     products = training.batch_size * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
-    return n_steps >= SHARED_STEPS and SHARED_PRODUCTS[0] <= products <= SHARED_PRODUCTS[1]
+    return (
+        training.most_steps(n_rows) >= SHARED_STEPS and SHARED_PRODUCTS[0] <= products <= SHARED_PRODUCTS[1]
+    )
 
 
 def _block_on_all_devices(calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[TrainState]:
@@ -261,7 +263,6 @@ def train(
             the stage goes on, to the result it would have had.
     """
     training = training.of_stage(pretraining=params.mixture is None)
-    n_taken, _ = training.epoch_sizes(x.shape[0])
     lanes = without_what_is_off(lanes)
     x = layouts.place(x, training.layout)
     states = _start(params, lanes, layout=training.layout, stage=stage, training=training)
@@ -270,7 +271,7 @@ def train(
     active = np.asarray(_active(states, lanes, training))
 
     run = partial(_block, layout=training.layout, architecture=architecture, training=training)
-    n_steps = training.max_epochs * -(-n_taken // training.batch_size)
+    n_steps = training.most_steps(x.shape[0])
     if layouts.resolve(training.layout) == "map" and n_steps >= LONG:
         run = partial(_run_unpadded, architecture=architecture, training=training)
 

@@ -71,7 +71,7 @@ def part_cpu() -> None:
         jax.config.update("jax_num_cpu_devices", 2)
 
 
-def parts_cpu() -> bool:
+def cpu_is_parted() -> bool:
     """Return whether the devices of this process, and of no other, are parts of a CPU."""
     return jax.device_count() > 1 and jax.process_count() == 1 and not on_accelerator()
 
@@ -117,14 +117,17 @@ def place(tree: T, layout: Layout) -> T:
     if resolve(layout) == "map" or jax.device_count() == 1:
         return jax.tree.map(jnp.asarray, tree)
     everywhere = NamedSharding(_mesh((1, jax.device_count())), PartitionSpec())
+    several = jax.process_count() > 1
 
     def send(leaf: Any) -> Array:
-        if _is_key(leaf) and jax.process_count() > 1:  # which only one process can send as it is
-            return jax.random.wrap_key_data(send(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-        if isinstance(leaf, Array) and leaf.is_fully_addressable and not _is_key(leaf):
-            # By way of the host: another process cannot see it where it is, and the devices of a CPU then
-            # share the one array.
-            leaf = np.asarray(leaf) if jax.process_count() > 1 or not on_accelerator() else leaf
+        if _is_key(leaf):
+            if several:  # only one process can send it as it is
+                return jax.random.wrap_key_data(
+                    send(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
+                )
+        elif isinstance(leaf, Array) and leaf.is_fully_addressable and (several or not on_accelerator()):
+            # Another process cannot see it where it is; the devices of a CPU then share the one array.
+            leaf = np.asarray(leaf)
         return jax.device_put(leaf, everywhere)
 
     return jax.tree.map(send, tree)

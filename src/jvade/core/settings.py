@@ -253,6 +253,11 @@ class Training:
         n_taken = min(n_train, most)
         return n_taken, -(-n_taken * n_validation // n_train)
 
+    def most_steps(self, n_rows: int) -> int:
+        """Return the steps of a training that never stops early."""
+        n_taken, _ = self.epoch_sizes(n_rows)
+        return self.max_epochs * -(-n_taken // self.batch_size)
+
 
 class Hyperparameters(NamedTuple):
     """Settings of one lane that change numbers only (section 2.3 unless noted).
