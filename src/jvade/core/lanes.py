@@ -6,8 +6,10 @@ that have finished, and reports. A run of one is a stack of one.
 
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from threading import Event, Lock
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -48,6 +50,18 @@ class Keeper(Protocol):
     def keep(self, stage: str, states: TrainState, why: Literal["", "end", "stop"]) -> None:
         """Keep the states after a block; after the last one ("end"), or because a person stops it there."""
         ...
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C within a block.
+
+    Args:
+        states: those of the lanes where it left them, each after a whole epoch.
+    """
+
+    def __init__(self, states: TrainState) -> None:
+        super().__init__()
+        self.states = states
 
 
 class Trained(NamedTuple):
@@ -148,10 +162,56 @@ def _run_unpadded(
         and layouts.cpu_is_parted()
         and _is_worth_sharing(calls[0][0][0].params, len(x), training)
     )
-    run = _block_on_all_devices if together else partial(layouts.side_by_side, _block_alone)
-    for i, new in zip(active, run(calls), strict=True):
+    after, stopped = (_block_on_all_devices(calls), None) if together else _in_turns(calls)
+    for i, new in zip(active, after, strict=True):
         found[i] = epoch.map_parameters(lambda params, own: model.pad(own, params), found[i], new)
-    return layouts.stack_lanes(found)
+    states = layouts.stack_lanes(found)
+    if stopped is not None:
+        raise Stopped(states) from stopped
+    return states
+
+
+def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], KeyboardInterrupt | None]:
+    """Run a block of each of some lanes in pieces, so that no core waits for another at its end.
+
+    The core that is free takes the lane with most left to do, and of all the epochs that wait half of its
+    share: blocks at first, single epochs at the end (guided self-scheduling, Polychronopoulos and Kuck 1987).
+    Where a person stops it, lanes are left where their pieces end.
+    """
+    call, lock, stop = layouts.compiled(_block_alone, calls), Lock(), Event()
+    states: list[TrainState] = [arguments[0] for arguments, _ in calls]
+    sizes = [sum(np.size(leaf) for leaf in jax.tree.leaves(state.params)) for state in states]
+    left = [int(arguments[3]) - int(arguments[0].epoch) for arguments, _ in calls]
+    waiting = set(range(len(calls)))
+
+    def work(_: int) -> None:
+        while True:
+            with lock:
+                if stop.is_set() or not waiting:  # the lanes at work are those of the other cores
+                    return
+                i = max(waiting, key=lambda i: left[i] * sizes[i])
+                share = sum(left[i] for i in waiting) // (2 * layouts.THREADS)
+                n_epochs = min(max(share, 1), left[i])
+                waiting.remove(i)
+            (_, x, lane, until), static = calls[i]
+            end = until - left[i] + n_epochs
+            after = call(((states[i], x, lane, end), static))
+            with lock:
+                states[i], left[i] = after, left[i] - n_epochs
+                if left[i] and after.epoch == end:  # else it has stopped
+                    waiting.add(i)
+
+    stopped, n_workers = None, min(len(calls), layouts.THREADS)
+    with ThreadPoolExecutor(n_workers) as pool:
+        workers = [pool.submit(layouts.as_precise(work), core) for core in range(n_workers)]
+        try:
+            for worker in workers:
+                worker.result()
+        except KeyboardInterrupt as error:
+            stopped = error
+        finally:
+            stop.set()
+    return states, stopped
 
 
 def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bool:
@@ -162,7 +222,7 @@ def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bo
     )
 
 
-def _block_on_all_devices(calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[TrainState]:
+def _block_on_all_devices(calls: Sequence[layouts.Call]) -> list[TrainState]:
     """Run a block of one lane, given as `side_by_side` takes it, on all devices."""
     ((state, x, lane, until), static) = calls[0]
     state, lane = jax.tree.map(lambda leaf: leaf[None], (state, lane))
@@ -298,8 +358,9 @@ def train(
             if keeper is not None:
                 keeper.keep(stage, states, "end" if not active.any() else "")
             report()
-    except KeyboardInterrupt:
-        if keeper is not None and int(states.epoch.max()) > begun:  # up to the last whole block
+    except KeyboardInterrupt as stop:
+        states = stop.states if isinstance(stop, Stopped) else states  # else up to the last whole block
+        if keeper is not None and int(states.epoch.max()) > begun:
             try:
                 keeper.keep(stage, states, "stop")
             except OSError as error:  # what was kept before is still there

@@ -26,6 +26,8 @@ from jvade.core.settings import Layout
 
 S = TypeVar("S")
 T = TypeVar("T")
+#: Positional arguments of a compiled function, and the static ones by name.
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Cores this process may use, and lanes under way at once under "map": what one of them leaves idle of the
 #: cores, the next one takes.
@@ -247,26 +249,31 @@ def over_lanes(
     return run
 
 
-def side_by_side(
-    function: Any, calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]], quickly: bool = False
-) -> list[Any]:
+def side_by_side(function: Any, calls: Sequence[Call], quickly: bool = False) -> list[Any]:
     """Return what a compiled function makes of each of some arguments, as many at a time as there are cores.
 
     Args:
         function: as `jax.jit` returns it.
-        calls: positional arguments, and the static ones by name; where these are alike, so are the shapes.
+        calls: where the static arguments are alike, so are the shapes of the others.
         quickly: compile in less time, to a program that may be a little slower: for those that run shortly.
     """
-    # Compiled here: a thread of the pool does not know of settings that hold in this one.
+    with ThreadPoolExecutor(min(len(calls), THREADS)) as pool:
+        return list(pool.map(as_precise(compiled(function, calls, quickly)), calls))
+
+
+def compiled(function: Any, calls: Sequence[Call], quickly: bool = False) -> Callable[[Call], Any]:
+    """Return what makes a call, in any thread, of those that `side_by_side` takes and others of their shapes.
+
+    Compiled here: a thread of a pool does not know of settings that hold in this one.
+    """
     each = {frozenset(static.items()): (arguments, static) for arguments, static in calls}
     programs = {name: _program(function, *one, quickly) for name, one in each.items()}
 
-    def call(one: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    def call(one: Call) -> Any:
         arguments, static = one
         return jax.block_until_ready(programs[frozenset(static.items())](*arguments))
 
-    with ThreadPoolExecutor(min(len(calls), THREADS)) as pool:
-        return list(pool.map(as_precise(call), calls))
+    return call
 
 
 def as_precise(function: Callable[[S], T]) -> Callable[[S], T]:
