@@ -3,7 +3,9 @@
     .venv/bin/python benchmarks/step.py --out benchmarks/results/step.json
 
 One lane of the study's settings, or of `robust`, trains a few epochs on a simulated district; XLA's profiler
-tells what each of its programs took. What is left of the wall time lies between them.
+tells what each of its programs took. What is left of the wall time lies between them. Of many lanes, as many
+train at a time as there are cores, and what is told is a core's time for a step of one of them, the mean over
+the study's numbers of latents.
 """
 
 import argparse
@@ -11,18 +13,22 @@ import re
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import programs
 import quality
 import report
+from throughput import LATENT_DIMS
 
 from jvade import clustering
 from jvade.core import epoch, lanes
-from jvade.core.layout import take_lane
+from jvade.core.layout import THREADS, take_lane
 from jvade.core.mixture import Mixture
 
 #: What a program is for, by what stands in the name that JAX gave its operation; the first that fits.
@@ -55,40 +61,61 @@ def purposes(program: str) -> dict[str, str]:
     return kinds
 
 
-def profile(
-    x: np.ndarray, configuration: clustering.Configuration, stage: str, n_epochs: int
-) -> dict[str, float]:
-    """Return microseconds of a step by what they are for, and in all."""
-    training = replace(configuration.training, max_epochs=n_epochs, pretraining_epochs=n_epochs)
-    stack = lanes.stack([0], configuration.model)
+def profiles(
+    x: np.ndarray,
+    configuration: clustering.Configuration,
+    stage: str,
+    n_lanes: int,
+    options: argparse.Namespace,
+) -> list[dict[str, float]]:
+    """Return microseconds of a core for a step of a lane, by what they are for and in all, of every repeat.
+
+    One lane may use all cores; several share them, a core each.
+    """
+    training = replace(configuration.training, max_epochs=options.epochs, pretraining_epochs=options.epochs)
+    stack = lanes.stack(range(n_lanes), configuration.model)
     architecture = configuration.architecture(x, quality.blocks(quality.STUDY_INPUTS))
     params = lanes.init(stack, architecture)
     if stage == "fine-tuning":
-        shape = 1, architecture.n_clusters, architecture.latent_dim
+        shape = n_lanes, architecture.n_clusters, architecture.latent_dim
         means = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
         params = params._replace(mixture=Mixture(jnp.zeros(shape[:2]), means, jnp.full(shape, -1.0)))
-    lane = take_lane(stack, 0)
-    state = epoch.start(take_lane(params, 0), lane, stage, training)
     run = jax.jit(epoch.run_block, static_argnames=("architecture", "training"))
-    given = state, jnp.asarray(x), lane, jnp.asarray(n_epochs)
-    program = run.lower(*given, architecture=architecture, training=training).compile()
-    jax.block_until_ready(program(*given))
+    rows, until, each = jnp.asarray(x), jnp.asarray(options.epochs), []
+    for i in range(n_lanes):
+        lane = take_lane(stack, i)
+        each.append((epoch.start(take_lane(params, i), lane, stage, training), rows, lane, until))
+    program = run.lower(*each[0], architecture=architecture, training=training).compile()
+    kinds = purposes(program.as_text() or "")
+    n_taken, _ = training.epoch_sizes(len(x))
+    n_steps = options.epochs * -(-n_taken // training.batch_size) * n_lanes
+    n_cores = min(n_lanes, THREADS)
+    with ThreadPoolExecutor(n_cores) as pool:
+
+        def call() -> float:
+            begin = time.perf_counter()
+            list(pool.map(lambda given: jax.block_until_ready(program(*given)), each))
+            return time.perf_counter() - begin
+
+        call()
+        return [
+            {name: microseconds / n_steps for name, microseconds in spent(call, kinds, n_cores).items()}
+            for _ in range(options.repeats)
+        ]
+
+
+def spent(call: Callable[[], float], kinds: dict[str, str], n_cores: int) -> dict[str, float]:
+    """Return microseconds of all cores in a call, by what they are for, and in all."""
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            begin = time.perf_counter()
-            jax.block_until_ready(program(*given))
-            seconds = time.perf_counter() - begin
+            whole = 1e6 * call() * n_cores
         (file,) = Path(folder).rglob("*.xplane.pb")
-        planes = list(jax.profiler.ProfileData.from_file(str(file)).planes)
-        kinds, spent = purposes(program.as_text() or ""), Counter[str]()
-        for event in (event for plane in planes for line in plane.lines for event in line.events):
-            if event.name in kinds:
-                spent[kinds[event.name]] += event.duration_ns / 1e3
-    n_taken, _ = training.epoch_sizes(len(x))
-    n_steps = n_epochs * -(-n_taken // training.batch_size)
-    whole = 1e6 * seconds
-    found = dict(spent.most_common()) | {BETWEEN: whole - sum(spent.values()), "in all": whole}
-    return {name: microseconds / n_steps for name, microseconds in found.items()}
+        found = Counter[str]()
+        for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
+            for event in (event for line in plane.lines for event in line.events):
+                if event.name in kinds:
+                    found[kinds[event.name]] += event.duration_ns / 1e3
+    return dict(found.most_common()) | {BETWEEN: whole - sum(found.values()), "in all": whole}
 
 
 def main() -> None:
@@ -99,13 +126,25 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    cohort, found = quality.draw(options.visits, 101), {}
-    for name, configuration in {"the study": clustering.PAPER, "robust": clustering.ROBUST}.items():
-        for stage in ("pretraining", "fine-tuning"):
-            runs = [profile(cohort.x, configuration, stage, options.epochs) for _ in range(options.repeats)]
-            each = {kind: report.spread([run.get(kind, 0.0) for run in runs]) for kind in runs[0]}
-            found[f"{name}, {stage}"] = each
-            print(f"{name}, {stage}", {kind: round(one["median"]) for kind, one in each.items()}, flush=True)
+    x, found = quality.draw(options.visits, 101).x, {}
+    many = [
+        replace(clustering.PAPER, model=clustering.PAPER.model._replace(latent_dim=d)) for d in LATENT_DIMS
+    ]
+    cases: dict[str, tuple[Sequence[clustering.Configuration], int]] = {
+        "the study": ([clustering.PAPER], 1),
+        "robust": ([clustering.ROBUST], 1),
+        "35 lanes of the study": (many, THREADS),
+    }
+    for name, (configurations, n_lanes) in cases.items():
+        for stage in programs.STAGES:
+            each = [profiles(x, one, stage, n_lanes, options) for one in configurations]
+            repeats = [
+                {kind: float(np.mean([run.get(kind, 0.0) for run in runs])) for kind in runs[0]}
+                for runs in zip(*each, strict=True)
+            ]
+            kinds = {kind: [run.get(kind, 0.0) for run in repeats] for kind in repeats[0]}
+            found[f"{name}, {stage}"] = {kind: report.spread(values) for kind, values in kinds.items()}
+            print(f"{name}, {stage}", {k: round(v["median"]) for k, v in found[f"{name}, {stage}"].items()})
     report.write("benchmarks/step.py", options, {"microseconds": found}, options.out)
 
 

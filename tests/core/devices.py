@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jvade.core import fit, lanes
+from jvade.core.epoch import TrainState
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import place
 from jvade.core.mixture import Mixture
@@ -45,22 +46,43 @@ def stacked(n_lanes: int) -> lanes.Lane:
     return lanes.stack(list(range(n_lanes)), [patient, hopeless, patient][:n_lanes])
 
 
-def finetune(n_lanes: int, **changes: Any) -> lanes.Trained:
+class Kept:
+    """Keeps the states after every block, and begins with those of another training."""
+
+    def __init__(self, begin: TrainState | None = None) -> None:
+        self.begin, self.states = begin, []
+
+    def resume(self, stage: str, fresh: TrainState) -> TrainState:
+        """Return the states to go on from."""
+        return fresh if self.begin is None else self.begin
+
+    def keep(self, stage: str, states: TrainState, why: str) -> None:
+        """Keep them."""
+        self.states.append(states)
+
+
+def finetune(n_lanes: int, keeper: Kept | None = None, **changes: Any) -> lanes.Trained:
     """Return VaDE trained from a mixture at hand."""
     training = replace(TRAINING, **changes)
     stack, means = stacked(n_lanes), np.random.default_rng(1).normal(size=(n_lanes, 3, 2))
     mixture = Mixture(jnp.zeros((n_lanes, 3)), jnp.asarray(means), jnp.zeros((n_lanes, 3, 2)))
     params = lanes.init(stack, ARCHITECTURE)._replace(mixture=mixture)
-    return lanes.train(jnp.asarray(visits()), params, stack, "fine-tuning", ARCHITECTURE, training)
+    given = jnp.asarray(visits()), params, stack, "fine-tuning", ARCHITECTURE, training
+    return lanes.train(*given, keeper=keeper)
 
 
 def cases() -> dict[str, lanes.Trained]:
     """Return one lane, whose rows all devices share, and two or three, parted in two; the second soon stops.
 
-    Under "map" two train a program each, and the one that is left is shared, where it counts as long.
+    Under "map" two train a program each, and the one that is left is shared, where it counts as long: before
+    its last block too, where it is stopped and goes on.
     """
-    alone = {"two lanes alone": finetune(2, layout="map")}
-    return {"one lane": finetune(1), "two lanes": finetune(2), "three lanes": finetune(3, **PART)} | alone
+    kept = Kept()
+    alone = finetune(2, kept, layout="map")
+    again = finetune(2, Kept(kept.states[-2]), layout="map")
+    jax.tree.map(np.testing.assert_array_equal, again, alone)
+    batched = {"one lane": finetune(1), "two lanes": finetune(2), "three lanes": finetune(3, **PART)}
+    return batched | {"two lanes alone": alone}
 
 
 def whole(n_lanes: int) -> fit.Fit:

@@ -344,7 +344,10 @@ def train(
 
     try:
         report()
-        for begin in range(begun, training.max_epochs, training.block_epochs):
+        # The blocks of a training that was not stopped, whatever epochs its lanes were left at.
+        first = int(np.min(states.epoch, where=active, initial=training.max_epochs))
+        first -= first % training.block_epochs
+        for begin in range(first, training.max_epochs, training.block_epochs):
             if not active.any():
                 break
             until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
