@@ -88,8 +88,8 @@ def measure(runs: Sequence[tuple[str, Task]], repeats: int) -> list[dict[str, An
     """
     spawn = multiprocessing.get_context("spawn")
     workers = [ProcessPoolExecutor(1, mp_context=spawn) for _ in runs]
-    begun = [worker.submit(prepare, *run) for worker, run in zip(workers, runs, strict=True)]
-    first = [one.result() for one in begun]
+    # One after the other: threads that wait for work in a loop, as PyTorch's do, keep others from theirs.
+    first = [worker.submit(prepare, *run).result() for worker, run in zip(workers, runs, strict=True)]
     turns = [[worker.submit(call).result() for worker in workers] for _ in range(repeats)]
     for worker in workers:
         worker.shutdown()

@@ -30,7 +30,7 @@ def blocks(language):
 
 #: What makes a command of the README small.
 SMALL = {
-    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "robust"],
+    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability", "comparison"],
     "fit": ["--training.max-epochs", "2", "--n-runs", "2", "--widths", "8"],
     "sweep": [
         "--training.max-epochs",

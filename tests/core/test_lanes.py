@@ -291,8 +291,12 @@ def test_what_a_person_stops_within_a_block_goes_on_from_there(x64, monkeypatch)
             time.sleep(0.5)  # a piece takes less than the handler
 
     pieces = in_pieces(monkeypatch, press_ctrl_c)
-    with pytest.raises(KeyboardInterrupt):
-        lanes.train(*arguments, keeper=InMemory())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            lanes.train(*arguments, keeper=InMemory())
+    finally:
+        signal.signal(signal.SIGINT, before)
     epochs = kept[-1].epoch.tolist()
     assert epochs == [max([end for seed, _, end in pieces if seed == one], default=0) for one in (1, 2, 3)]
     assert 0 < sum(epochs) < 3 * 4

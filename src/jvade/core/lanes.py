@@ -203,8 +203,8 @@ def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], Keyboard
 
     stopped, n_workers = None, min(len(calls), layouts.THREADS)
     with ThreadPoolExecutor(n_workers) as pool:
-        workers = [pool.submit(layouts.as_precise(work), core) for core in range(n_workers)]
         try:
+            workers = [pool.submit(layouts.as_precise(work), core) for core in range(n_workers)]
             for worker in workers:
                 worker.result()
         except KeyboardInterrupt as error:
