@@ -335,7 +335,8 @@ def train(
     if layouts.resolve(training.layout) == "map" and n_steps >= LONG:
         run = partial(_run_unpadded, architecture=architecture, training=training)
 
-    begun = int(states.epoch.max())
+    at_first = np.asarray(states.epoch)
+    begun = int(at_first.max())
 
     def report() -> None:
         if on_block is not None:
@@ -363,7 +364,7 @@ def train(
             report()
     except KeyboardInterrupt as stop:
         states = stop.states if isinstance(stop, Stopped) else states  # else up to the last whole block
-        if keeper is not None and int(states.epoch.max()) > begun:
+        if keeper is not None and np.any(states.epoch > at_first):
             try:
                 keeper.keep(stage, states, "stop")
             except OSError as error:  # what was kept before is still there
