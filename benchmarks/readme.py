@@ -303,7 +303,7 @@ def restarts(found: dict[str, Any]) -> str:
             rows.append(
                 {
                     "configuration": name,
-                    "runs": f"{label}, {said.get('runs', one['runs'])}",
+                    "runs": f"{label}, {said['runs']}",
                     "held-out ELBO, nats a visit": said["elbo"],
                     "agree": said["agreement"],
                     "clusters alive": said["alive"],

@@ -50,6 +50,7 @@ def measure(cohort: quality.Cohort, configuration: Configuration, seeds: tuple[i
 
     def said(which: list[int]) -> dict[str, float]:
         return {
+            "runs": len(which),
             "elbo": float(np.mean([elbos[i] for i in which])),
             "agreement": float(stability.agreements([labels[i] for i in which]).mean()),
             "alive": float(np.mean([alive[i] for i in which])),
@@ -57,9 +58,8 @@ def measure(cohort: quality.Cohort, configuration: Configuration, seeds: tuple[i
         }
 
     return {
-        "runs": len(elbos),
         "all": said(list(range(len(elbos)))),
-        "taken": said(taken) | {"runs": len(taken)},
+        "taken": said(taken),
         "rank_correlation_of_elbo": {
             name: pd.Series(elbos).corr(pd.Series(values), method="spearman")
             for name, values in {"alive": alive, "ari": aris}.items()

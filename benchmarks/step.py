@@ -87,8 +87,7 @@ def profiles(
         each.append((epoch.start(take_lane(params, i), lane, stage, training), rows, lane, until))
     program = run.lower(*each[0], architecture=architecture, training=training).compile()
     kinds = purposes(program.as_text() or "")
-    n_taken, _ = training.epoch_sizes(len(x))
-    n_steps = options.epochs * -(-n_taken // training.batch_size) * n_lanes
+    n_steps = training.most_steps(len(x)) * n_lanes
     n_cores = min(n_lanes, THREADS)
     with ThreadPoolExecutor(n_cores) as pool:
 

@@ -16,11 +16,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 # Small problems need no fast programs: half the time. With XLA_FLAGS="", as `make test-all` has it, these are
 # compiled as users compile them.
 QUICKLY = ["--xla_backend_optimization_level=0"]
-if version("jaxlib").startswith("0.10."):  # later ones do not know it, and XLA ends a process for that
-    QUICKLY.append("--xla_cpu_use_fusion_emitters=false")
-    QUICKLY.append(
-        "--xla_cpu_parallel_codegen_split_count=1"
-    )  # every core has tests of its own: a tenth less
+if version("jaxlib").startswith("0.10."):  # XLA ends a process for flags that it does not know
+    # In one piece, for every core has tests of its own: a tenth less.
+    QUICKLY += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 os.environ.setdefault("XLA_FLAGS", " ".join(QUICKLY))
 
 import jax  # noqa: E402

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import Kept
 from sklearn.metrics import adjusted_rand_score
 
 from jvade.core import epoch, fit, lanes, layout, model
@@ -273,15 +274,7 @@ def test_what_a_person_stops_within_a_block_goes_on_from_there(x64, monkeypatch)
     """Lanes are kept where ctrl-C leaves them, and end as if there had been none."""
     stack = lanes.stack([1, 2, 3], HYPER._replace(patience=50))
     params, training = lanes.init(stack, ARCHITECTURE), Training(64, 8, block_epochs=4, layout="map")
-    kept = []
-
-    class InMemory:
-        def resume(self, stage, fresh):
-            return kept[-1] if kept else fresh
-
-        def keep(self, stage, states, why):
-            kept.append(states)
-
+    kept = Kept()
     arguments = rows(), params, stack, "pretraining", ARCHITECTURE, training
     want = lanes.train(*arguments)
 
@@ -294,14 +287,14 @@ def test_what_a_person_stops_within_a_block_goes_on_from_there(x64, monkeypatch)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     try:
         with pytest.raises(KeyboardInterrupt):
-            lanes.train(*arguments, keeper=InMemory())
+            lanes.train(*arguments, keeper=kept)
     finally:
         signal.signal(signal.SIGINT, before)
-    epochs = kept[-1].epoch.tolist()
+    epochs = kept.states[-1].epoch.tolist()
     assert epochs == [max([end for seed, _, end in pieces if seed == one], default=0) for one in (1, 2, 3)]
     assert 0 < sum(epochs) < 3 * 4
     pieces.clear()
-    got = lanes.train(*arguments, keeper=InMemory())
+    got = lanes.train(*arguments, keeper=Kept(kept.states[-1]))
     assert not any(begin < 4 < end for _, begin, end in pieces), "blocks are those of the whole training"
     for lane in range(3):
         assert_same_lane(got, lane, want, lane)

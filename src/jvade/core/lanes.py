@@ -181,32 +181,31 @@ def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], Keyboard
     call, lock, stop = layouts.compiled(_block_alone, calls), Lock(), Event()
     states: list[TrainState] = [arguments[0] for arguments, _ in calls]
     sizes = [sum(np.size(leaf) for leaf in jax.tree.leaves(state.params)) for state in states]
-    left = [int(arguments[3]) - int(arguments[0].epoch) for arguments, _ in calls]
-    waiting = set(range(len(calls)))
+    until, waiting = int(calls[0][0][3]), set(range(len(calls)))
+
+    def left(i: int) -> int:
+        return until - int(states[i].epoch)
 
     def work(_: int) -> None:
         while True:
             with lock:
                 if stop.is_set() or not waiting:  # the lanes at work are those of the other cores
                     return
-                i = max(waiting, key=lambda i: left[i] * sizes[i])
-                share = sum(left[i] for i in waiting) // (2 * layouts.THREADS)
-                n_epochs = min(max(share, 1), left[i])
+                i = max(waiting, key=lambda i: left(i) * sizes[i])
+                share = sum(map(left, waiting)) // (2 * layouts.THREADS)
+                end = states[i].epoch + min(max(share, 1), left(i))
                 waiting.remove(i)
-            (_, x, lane, until), static = calls[i]
-            end = until - left[i] + n_epochs
+            (_, x, lane, _), static = calls[i]
             after = call(((states[i], x, lane, end), static))
             with lock:
-                states[i], left[i] = after, left[i] - n_epochs
-                if left[i] and after.epoch == end:  # else it has stopped
+                states[i] = after
+                if after.epoch == end < until:  # else it is done, or has stopped
                     waiting.add(i)
 
     stopped, n_workers = None, min(len(calls), layouts.THREADS)
     with ThreadPoolExecutor(n_workers) as pool:
         try:
-            workers = [pool.submit(layouts.as_precise(work), core) for core in range(n_workers)]
-            for worker in workers:
-                worker.result()
+            list(pool.map(layouts.as_precise(work), range(n_workers)))
         except KeyboardInterrupt as error:
             stopped = error
         finally:
