@@ -19,6 +19,8 @@ STAGES = ("pretraining", "fine-tuning")
 NAMES = ("jvade", "tuned", "tuned, our weights", "tuned, compiled", "stacked", "idiomatic")
 #: Ours in a process that takes a CPU for the one device that it is to JAX.
 ONE_DEVICE = "jvade, one device"
+#: That of another project: what it minimises is its own.
+CLUSTPY = "ClustPy"
 #: For CUDA only.
 RECORDED = ("tuned, recorded", "tuned, compiled, recorded")
 
@@ -164,4 +166,8 @@ def pytorch(name: str, task: Task, order: np.ndarray | None = None) -> Callable[
         # One for each number of latents, of the last batch, and of training or not.
         torch._dynamo.config.recompile_limit = 64  # pyright: ignore[reportPrivateImportUsage]
         return partial(one_by_one, tuned_and_compiled)
+    if name == CLUSTPY:
+        from baselines import clustpy  # where it is installed
+
+        return partial(one_by_one, clustpy.train)
     return partial(one_by_one, idiomatic.train if name == "idiomatic" else tuned.train)

@@ -12,7 +12,8 @@ counts each lane's unpadded work. Where there is CUDA, `--programs` knows PyTorc
 What is found is kept beside `--out`: the same command goes on after a stop.
 
 PyTorch is not among the project's dependencies: `pip install torch`, or `--programs jvade`. Its programs are
-in `benchmarks/baselines`, and what they compute is checked against ours before anything is timed.
+in `benchmarks/baselines`, and what they compute is checked against ours before anything is timed. `--programs`
+knows the VaDE of ClustPy too, for whoever has installed that.
 """
 
 import argparse
@@ -148,10 +149,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="+", default=[12, 6, 3], help="for each of --lanes")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 5, 35])
     parser.add_argument("--stages", nargs="+", choices=programs.STAGES, default=list(programs.STAGES))
-    parser.add_argument("--programs", nargs="+", choices=[*names, programs.ONE_DEVICE], default=names)
+    others = [programs.ONE_DEVICE, programs.CLUSTPY]
+    parser.add_argument("--programs", nargs="+", choices=[*names, *others], default=names)
     parser.add_argument(
         "--alone",
-        choices=names,
+        choices=[*names, *others],
         nargs="*",
         default=[],
         help="of these, time one lane only: the slow ones",
