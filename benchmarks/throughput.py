@@ -12,8 +12,8 @@ counts each lane's unpadded work. Where there is CUDA, `--programs` knows PyTorc
 What is found is kept beside `--out`: the same command goes on after a stop.
 
 PyTorch is not among the project's dependencies: `pip install torch`, or `--programs jvade`. Its programs are
-in `benchmarks/baselines`, and what they compute is checked against ours before anything is timed. `--programs`
-knows the VaDE of ClustPy too, for whoever has installed that.
+in `benchmarks/baselines`, and what they compute is checked against ours before anything is timed.
+`--programs` knows the VaDE of ClustPy too, for whoever has installed that.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The VaDE of ClustPy, where it is installed (`pip install clustpy`): another's program, as it comes.
 
-Networks of the same sizes, the same batches and as many steps. What it minimises is its own: a plain autoencoder
-in the pretraining, squares where we have a density, Adam without clipping; and no row is scored on the way. Its
-`fit` also fits mixtures of scikit-learn before and after, so its two loops are called by themselves.
+Networks of the same sizes, the same batches and as many steps. What it minimises is its own: a plain
+autoencoder in the pretraining, squares where we have a density, Adam without clipping; and no row is scored
+on the way. Its `fit` also fits mixtures of scikit-learn before and after, so its loops are called alone.
 """
 
 import os
@@ -15,9 +15,9 @@ from .model import BATCH_SIZE, Vade
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # read as it is imported: no bars between our lines
 
-from clustpy.deep._data_utils import get_dataloader  # noqa: E402 # pyright: ignore[reportMissingImports]
-from clustpy.deep._utils import mean_squared_error  # noqa: E402 # pyright: ignore[reportMissingImports]
-from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE  # noqa: E402 # pyright: ignore[reportMissingImports]
+from clustpy.deep._data_utils import get_dataloader  # pyright: ignore[reportMissingImports]
+from clustpy.deep._utils import mean_squared_error  # pyright: ignore[reportMissingImports]
+from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE  # pyright: ignore[reportMissingImports]
 
 
 def train(
@@ -27,7 +27,7 @@ def train(
     epochs: int,
     settings: Hyperparameters,
 ) -> list[float]:
-    """Train a network of the sizes of `model`; return its own loss of the validation rows, after the last epoch."""
+    """Train a network of the sizes of `model`; return its loss of the validation rows at the end."""
     device, rate = training.device, {"lr": settings.learning_rate}
     layers = [model.hidden.in_features, model.hidden.out_features, model.decode.in_features]
     network = _VaDE_VAE(layers, decoder_output_fn=None).to(device)
