@@ -290,11 +290,12 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
         err = capsys.readouterr().err
         assert said in err
         assert not any(value in err for value in ("Zhang", "41.5"))
-    for some, said in (
-        (VISITS, "--csv: visits are written as their mapping says"),
-        (chinese[:2], "--csv.charset: expected the name of a text encoding"),
+    for some, charset, said in (
+        (VISITS, "gb18030", "--csv: visits are written as their mapping says"),
+        (chinese[:2], "gb18031", "--csv.charset: expected the name of a text encoding"),
+        (("--table", own / "own.parquet"), "gb18030", "own.parquet: --csv: this is no CSV;"),
     ):
-        assert run(*words, *some, "--out", tmp_path / "x.parquet", "--csv.charset", "gb18031") == 2
+        assert run(*words, *some, "--out", tmp_path / "x.parquet", "--csv.charset", charset) == 2
         assert said in capsys.readouterr().err
 
 
@@ -483,6 +484,7 @@ def test_the_doctor_says_what_there_is_and_what_it_takes(capsys):
     assert run("doctor", "--quick", "--rows", "100000000") == 0
     out = capsys.readouterr().out
     assert "warning: that is more than there is" in out
+    assert re.search(r"^\d+ CPU cores$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

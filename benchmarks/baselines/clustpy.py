@@ -5,19 +5,14 @@ autoencoder in the pretraining, squares where we have a density, Adam without cl
 on the way. Its `fit` also fits mixtures of scikit-learn before and after, so its loops are called alone.
 """
 
-import os
-
 import torch
+from clustpy.deep._data_utils import get_dataloader  # pyright: ignore[reportMissingImports]
+from clustpy.deep._utils import mean_squared_error  # pyright: ignore[reportMissingImports]
+from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE  # pyright: ignore[reportMissingImports]
 
 from jvade.core.settings import Hyperparameters
 
 from .model import BATCH_SIZE, Vade
-
-os.environ.setdefault("TQDM_DISABLE", "1")  # read as it is imported: no bars between our lines
-
-from clustpy.deep._data_utils import get_dataloader  # pyright: ignore[reportMissingImports]
-from clustpy.deep._utils import mean_squared_error  # pyright: ignore[reportMissingImports]
-from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE  # pyright: ignore[reportMissingImports]
 
 
 def train(

@@ -146,6 +146,12 @@ def use_device(device: str) -> None:
             raise InputError([f"--device {device}: JAX finds no such device; {advice}"], "settings") from None
 
 
+def train_on(device: str) -> None:
+    """Compute on that kind of device; where it is a CPU, a long lane that is alone may have all of it."""
+    part_cpu()
+    use_device(device)
+
+
 def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     """Return the commands, with defaults as `args` choose them."""
     whole, mapping = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
@@ -156,8 +162,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         from jvade.paper import study  # its figures take a second to load
 
         settings.check()
-        part_cpu()
-        use_device(settings.device)
+        train_on(settings.device)
         study.run(settings, Terminal())
 
     @whole.command
@@ -178,8 +183,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         settings: Annotated[FitSettings, tyro.conf.arg(name="")] = fit_settings(args),  # noqa: B008
     ) -> None:
         """Cluster a table, of visits or any other, and keep the model."""
-        part_cpu()
-        use_device(settings.device)
+        train_on(settings.device)
         fitting.run(settings, Terminal())
 
     @whole.command(name="predict")
@@ -201,6 +205,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     @whole.command
     def doctor(settings: Annotated[DoctorSettings, tyro.conf.arg(name="")] = DoctorSettings()) -> None:  # noqa: B008
         """Say what this machine has, and what a fit of some size will take on it."""
+        train_on("auto")
         models.doctor(settings, Terminal())
 
     @whole.command
@@ -218,8 +223,7 @@ def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
         settings: Annotated[SweepSettings, tyro.conf.arg(name="")] = sweep_settings(args),  # noqa: B008
     ) -> None:
         """Train VaDE with every combination of some settings from several seeds, and rank the settings."""
-        part_cpu()
-        use_device(settings.device)
+        train_on(settings.device)
         sweeping.run(settings, Terminal())
 
     @mapping.command

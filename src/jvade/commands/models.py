@@ -80,7 +80,9 @@ def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
     for name, version in found["versions"].items():
         terminal.say(f"{name} {version}")
     device = found["device"]
-    terminal.say(f"{device['count']} x {device['kind']} ({device['platform']}), {device['cpus']} CPU cores")
+    cores = f"{device['cpus']} CPU cores"
+    others = f"{device['count']} x {device['kind']} ({device['platform']}), {cores}"
+    terminal.say(cores if device["platform"] == "cpu" else others)
     terminal.say("memory: unknown" if memory is None else f"memory: {memory:.1f} GB")
     needs = found["needs"]
     what = f"a fit of {settings.rows:,} rows x {settings.columns} columns ({settings.configuration})"

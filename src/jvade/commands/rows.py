@@ -125,6 +125,8 @@ def check(visits: Path | None, mapping: Path | None, table: Path | None, written
     if table is None and written != UTF8:
         raise InputError(["--csv: visits are written as their mapping says; this is for --table"], "settings")
     written.check()
+    if table is not None and table.is_file() and not is_csv(table) and written != UTF8:
+        raise InputError(["--csv: this is no CSV; leave --csv.charset and --csv.decimal out"], table.name)
     check_out(visits or table, out)
 
 
