@@ -424,7 +424,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 #: The pages, and what makes the table of each name.
 PAGES = {
     HERE / "README.md": TABLES
-    | {"growth_sizes": growth, "throughput_one": throughput, "throughput_devices": throughput},
+    | {"growth_sizes": growth, "throughput_one": throughput, "throughput_fast": throughput},
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
         "ablation": ablation,
