@@ -115,11 +115,9 @@ def _active(states: TrainState, lanes: Lane, training: Training) -> Bool[Array, 
     return jax.vmap(lambda s, lane: epoch.is_active(s, lane, training))(states, lanes)
 
 
-_block = layouts.over_lanes(
-    epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"), quickly=True
-)
+_block = layouts.over_lanes(epoch.run_block, (0, None, 0, None), static_argnames=("architecture", "training"))
 _validate = layouts.over_lanes(
-    epoch.validate, (0, None, 0), static_argnames=("stage", "architecture", "training"), quickly=True
+    epoch.validate, (0, None, 0), static_argnames=("stage", "architecture", "training")
 )
 _block_alone = jax.jit(epoch.run_block, static_argnames=("architecture", "training"))
 
@@ -178,7 +176,7 @@ def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], Keyboard
     share: blocks at first, single epochs at the end (guided self-scheduling, Polychronopoulos and Kuck 1987).
     Where a person stops it, lanes are left where their pieces end.
     """
-    call, lock, stop = layouts.compiled(_block_alone, calls), Lock(), Event()
+    call, lock, stop = layouts.compiled(_block_alone, calls, quickly=False), Lock(), Event()
     states: list[TrainState] = [arguments[0] for arguments, _ in calls]
     sizes = [sum(np.size(leaf) for leaf in jax.tree.leaves(state.params)) for state in states]
     until, waiting = int(calls[0][0][3]), set(range(len(calls)))

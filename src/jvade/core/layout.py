@@ -174,7 +174,6 @@ def over_lanes(
     function: Callable[..., T],
     in_axes: tuple[int | None, ...],
     static_argnames: tuple[str, ...] = (),
-    quickly: bool = False,
 ) -> Callable[..., T]:
     """Return a function of one lane, compiled, as a function of a stack of lanes.
 
@@ -186,7 +185,6 @@ def over_lanes(
         function: of one lane.
         in_axes: of each positional argument: 0 where it is stacked, None where the lanes share it.
         static_argnames: arguments that shape the program.
-        quickly: see `side_by_side`.
     """
     compiled = partial(jax.jit, static_argnames=static_argnames)
     one = compiled(function)
@@ -244,27 +242,31 @@ def over_lanes(
             for a, axis in zip(arguments, in_axes, strict=True)
         ]
         each = list(zip(*lanes, strict=True))
-        return stack_lanes(side_by_side(one, [(parts, static) for parts in each], quickly=quickly))
+        return stack_lanes(side_by_side(one, [(parts, static) for parts in each]))
 
     return run
 
 
-def side_by_side(function: Any, calls: Sequence[Call], quickly: bool = False) -> list[Any]:
+def side_by_side(function: Any, calls: Sequence[Call]) -> list[Any]:
     """Return what a compiled function makes of each of some arguments, as many at a time as there are cores.
 
     Args:
         function: as `jax.jit` returns it.
         calls: where the static arguments are alike, so are the shapes of the others.
-        quickly: compile in less time, to a program that may be a little slower: for those that run shortly.
     """
     with ThreadPoolExecutor(min(len(calls), THREADS)) as pool:
-        return list(pool.map(as_precise(compiled(function, calls, quickly)), calls))
+        return list(pool.map(as_precise(compiled(function, calls)), calls))
 
 
-def compiled(function: Any, calls: Sequence[Call], quickly: bool = False) -> Callable[[Call], Any]:
+def compiled(function: Any, calls: Sequence[Call], quickly: bool = True) -> Callable[[Call], Any]:
     """Return what makes a call, in any thread, of those that `side_by_side` takes and others of their shapes.
 
     Compiled here: a thread of a pool does not know of settings that hold in this one.
+
+    Args:
+        function: see `side_by_side`.
+        calls: see `side_by_side`.
+        quickly: compile in less time, to a program that may be a little slower: for all but long ones.
     """
     each = {frozenset(static.items()): (arguments, static) for arguments, static in calls}
     programs = {name: _program(function, *one, quickly) for name, one in each.items()}
@@ -317,8 +319,8 @@ def _is_double() -> bool:
 def _options(quickly: bool) -> dict[str, int] | None:
     """Return how XLA is to compile, where that is not as it always does or as a person's XLA_FLAGS say.
 
-    At the first level of LLVM's optimiser a training compiles in three quarters of the time; its steps are as
-    fast, or 5 % slower (experiments).
+    At the first level of LLVM's optimiser a training compiles in three quarters of the time, and so does the
+    start of a mixture; steps of a training are as fast, or 5 % slower, EM is as fast (experiments).
     """
     level = "xla_backend_optimization_level"
     own = on_accelerator() or level in os.environ.get("XLA_FLAGS", "")
