@@ -2,8 +2,12 @@
 
 import argparse
 import json
+import platform
 import statistics
+import subprocess
 from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +57,34 @@ class Kept:
 
 
 def write(command: str, options: argparse.Namespace, found: dict[str, Any], path: Path | None) -> None:
-    """Print what was found, with command, versions and device, and keep it as JSON if there is a path."""
+    """Print what was found, and what it was found by and on; keep it as JSON if there is a path."""
+    others = {name: version(name) for name in ("torch", "clustpy") if find_spec(name) is not None}
     about = {
         "command": command,
+        "revision": _revision(),
         "options": given(options),
-        "versions": manifest.versions(),
-        "device": manifest.device(),
+        "versions": manifest.versions() | others,
+        "device": manifest.device() | {"processor": _processor()},
     }
     text = json.dumps(about | found, indent=2)
     print(text)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
+
+
+def _revision() -> str | None:
+    """Return the commit of this code, "-dirty" after it where files are not as they are there."""
+    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _processor() -> str:
+    """Return what this machine's processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -23,6 +23,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,8 @@ def main() -> None:
     options = parser.parse_args()
     if len(options.epochs) != len(options.lanes):
         parser.error(f"--epochs: expected one for each of --lanes, got {options.epochs} for {options.lanes}")
+    if programs.CLUSTPY in options.programs and find_spec("clustpy") is None:
+        parser.error(f"--programs: {programs.CLUSTPY} is not installed; see baselines/clustpy.py")
 
     x = np.asarray(matrix(PaperSettings(n_visits=options.visits, seed=0)))
     n_train, _ = Training().split_sizes(len(x))

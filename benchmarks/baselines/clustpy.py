@@ -1,8 +1,8 @@
-"""The VaDE of ClustPy, where it is installed (`pip install clustpy`): another's program, as it comes.
+"""The VaDE of ClustPy, where it is installed (`pip install clustpy==0.0.3`): another's program, as it comes.
 
 Networks of the same sizes, the same batches and as many steps. What it minimises is its own: a plain
-autoencoder in the pretraining, squares where we have a density, Adam without clipping; and no row is scored
-on the way. Its `fit` also fits mixtures of scikit-learn before and after, so its loops are called alone.
+autoencoder in the pretraining, squares where we have a density, Adam without clipping; rows are scored once,
+at the end. Its `fit` also fits mixtures of scikit-learn before and after, so its loops are called alone.
 """
 
 import torch

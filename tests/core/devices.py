@@ -4,6 +4,7 @@ python devices.py OUT N_DEVICES [PROCESS ADDRESS]: with the last two, this is on
 """
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -74,15 +75,51 @@ def finetune(n_lanes: int, keeper: Kept | None = None, **changes: Any) -> lanes.
 def cases() -> dict[str, lanes.Trained]:
     """Return one lane, whose rows all devices share, and two or three, parted in two; the second soon stops.
 
-    Under "map" two train a program each, and the one that is left is shared, where it counts as long: before
-    its last block too, where it is stopped and goes on.
+    Under "map" two train a program each, and the one that is left is shared from the next block on, where it
+    counts as long. Wherever it is stopped, it goes on to the same result.
     """
-    kept = Kept()
-    alone = finetune(2, kept, layout="map")
-    again = finetune(2, Kept(kept.states[-2]), layout="map")
-    jax.tree.map(np.testing.assert_array_equal, again, alone)
+    kept, how = Kept(), {"layout": "map", "block_epochs": 3}
+    alone = finetune(2, kept, **how)
+    for states in (stopped_among_two(how), stopped_when_shared(kept.states[0], how)):
+        jax.tree.map(np.testing.assert_array_equal, finetune(2, Kept(states), **how), alone)
     batched = {"one lane": finetune(1), "two lanes": finetune(2), "three lanes": finetune(3, **PART)}
     return batched | {"two lanes alone": alone}
+
+
+def stopped_among_two(how: dict[str, Any]) -> TrainState:
+    """Return what is kept where the second lane has stopped within the first block, and the first has not."""
+    kept, in_turns = Kept(), lanes._in_turns
+
+    def stop(calls: Any) -> Any:
+        found = []
+        for ((state, x, lane, _), static), end in zip(calls, (1, 3), strict=True):
+            found += in_turns([((state, x, lane, jnp.array(end)), static)])[0]
+        return found, KeyboardInterrupt()
+
+    lanes._in_turns = stop
+    with suppress(KeyboardInterrupt):
+        finetune(2, kept, **how)
+    lanes._in_turns = in_turns
+    assert kept.states[-1].epoch.tolist() == [1, 2]
+    return kept.states[-1]
+
+
+def stopped_when_shared(begin: TrainState, how: dict[str, Any]) -> TrainState:
+    """Return what is kept of the lane that devices share, stopped in the second of its epochs."""
+    kept, block, n_run = Kept(begin), lanes._block, []
+
+    def stop(*arguments: Any, **named: Any) -> TrainState:
+        n_run.append(1)
+        if len(n_run) == 2:
+            raise KeyboardInterrupt
+        return block(*arguments, **named)
+
+    lanes._block = stop
+    with suppress(KeyboardInterrupt):
+        finetune(2, kept, **how)
+    lanes._block = block
+    assert kept.states[-1].epoch.tolist() == [4, 2]
+    return kept.states[-1]
 
 
 def whole(n_lanes: int) -> fit.Fit:
@@ -104,8 +141,8 @@ if __name__ == "__main__":
     assert set(parts) == {table.unsafe_buffer_pointer()}  # the devices of a CPU share an array
     lanes.LONG = lanes.SHARED_STEPS = 0
     lanes.SHARED_PRODUCTS = 0, 10**9
-    shared, share = [], lanes._block_on_all_devices
-    lanes._block_on_all_devices = lambda calls: shared.append(calls) or share(calls)
+    shared, share = [], lanes._on_all_devices
+    lanes._on_all_devices = lambda one: shared.append(one) or share(one)
     found = {"both stages": whole(1), "two lanes alone": finetune(2, layout="map")} if process else cases()
     assert bool(process) != bool(shared)  # processes leave lanes of "map" to themselves
     np.savez(out, allow_pickle=False, **arrays(found))  # pyright: ignore[reportArgumentType]

@@ -270,8 +270,9 @@ def test_cores_take_large_pieces_first_and_single_epochs_at_the_end(x64, monkeyp
     assert lengths[-1] == 1
 
 
-def test_what_a_person_stops_within_a_block_goes_on_from_there(x64, monkeypatch):
-    """Lanes are kept where ctrl-C leaves them, and end as if there had been none."""
+@pytest.mark.parametrize("n_times", [1, 2])
+def test_what_a_person_stops_within_a_block_goes_on_from_there(x64, monkeypatch, n_times):
+    """Lanes are kept where ctrl-C leaves them, pressed once or more, and end as if there had been none."""
     stack = lanes.stack([1, 2, 3], HYPER._replace(patience=50))
     params, training = lanes.init(stack, ARCHITECTURE), Training(64, 8, block_epochs=4, layout="map")
     kept = Kept()
@@ -279,7 +280,7 @@ def test_what_a_person_stops_within_a_block_goes_on_from_there(x64, monkeypatch)
     want = lanes.train(*arguments)
 
     def press_ctrl_c(n_run):
-        if n_run == 3:
+        for _ in range(n_times if n_run == 3 else 0):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(0.5)  # a piece takes less than the handler
 
@@ -298,6 +299,19 @@ def test_what_a_person_stops_within_a_block_goes_on_from_there(x64, monkeypatch)
     assert not any(begin < 4 < end for _, begin, end in pieces), "blocks are those of the whole training"
     for lane in range(3):
         assert_same_lane(got, lane, want, lane)
+
+
+def test_a_core_that_fails_stops_the_others(x64, monkeypatch):
+    def fail(n_run):
+        if n_run == 1:
+            raise MemoryError
+
+    stack = lanes.stack([1, 2], HYPER._replace(patience=50))
+    params, training = lanes.init(stack, ARCHITECTURE), Training(64, 8, block_epochs=8, layout="map")
+    pieces = in_pieces(monkeypatch, fail)
+    with pytest.raises(MemoryError):
+        lanes.train(rows(), params, stack, "pretraining", ARCHITECTURE, training)
+    assert len(pieces) <= 3
 
 
 def test_all_but_long_trainings_is_compiled_quickly_and_nothing_against_a_persons_flags(monkeypatch):

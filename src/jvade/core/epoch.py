@@ -54,7 +54,7 @@ class TrainState(NamedTuple):
 
 
 class ColumnStatistics(NamedTuple):
-    """What a training asks of all rows: found once for many epochs.
+    """What a training asks of all rows: found once for the epochs that a program runs.
 
     Args:
         means: what the encoder sees of an input that is hidden; None where none is.

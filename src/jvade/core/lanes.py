@@ -142,11 +142,16 @@ def _run_unpadded(
 ) -> TrainState:
     """Run a block of every lane at work at its own size, as many at a time as there are cores.
 
-    The devices of a CPU share the rows of the last one's batches, where that pays.
+    Where one was alone from the beginning of the block, the devices of a CPU share the rows of its batches,
+    if that pays.
     """
     n_lanes = len(states.epoch)
     found, each = layouts.split_lanes(states, n_lanes), layouts.split_lanes(lanes, n_lanes)
-    active = np.flatnonzero(np.asarray(_active(states, lanes, training)))
+    working = np.asarray(_active(states, lanes, training))
+    active = np.flatnonzero(working)
+    # What was stopped within a block goes on as it would have: lanes that have ended in it were at work.
+    begin = (int(until) - 1) // training.block_epochs * training.block_epochs
+    ended = ~working & np.where(states.finite, states.epoch > begin, states.epoch >= begin)
     calls = []
     for i in active:
         state, lane = found[i], each[i]
@@ -157,10 +162,11 @@ def _run_unpadded(
         calls.append(((narrow, x, lane, until), {"architecture": own, "training": training}))
     together = (
         len(calls) == 1
+        and not ended.any()
         and layouts.cpu_is_parted()
         and _is_worth_sharing(calls[0][0][0].params, len(x), training)
     )
-    after, stopped = (_block_on_all_devices(calls), None) if together else _in_turns(calls)
+    after, stopped = _on_all_devices(calls[0]) if together else _in_turns(calls)
     for i, new in zip(active, after, strict=True):
         found[i] = epoch.map_parameters(lambda params, own: model.pad(own, params), found[i], new)
     states = layouts.stack_lanes(found)
@@ -184,6 +190,14 @@ def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], Keyboard
     def left(i: int) -> int:
         return until - int(states[i].epoch)
 
+    def run_one(i: int, end: Any) -> None:
+        (_, x, lane, _), static = calls[i]
+        after = call(((states[i], x, lane, end), static))
+        with lock:
+            states[i] = after
+            if after.epoch == end < until:  # else it is done, or has stopped
+                waiting.add(i)
+
     def work(_: int) -> None:
         while True:
             with lock:
@@ -193,22 +207,22 @@ def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], Keyboard
                 share = sum(map(left, waiting)) // (2 * layouts.THREADS)
                 end = states[i].epoch + min(max(share, 1), left(i))
                 waiting.remove(i)
-            (_, x, lane, _), static = calls[i]
-            after = call(((states[i], x, lane, end), static))
-            with lock:
-                states[i] = after
-                if after.epoch == end < until:  # else it is done, or has stopped
-                    waiting.add(i)
+            try:
+                run_one(i, end)
+            except BaseException:  # the other cores need not go on
+                stop.set()
+                raise
 
     stopped, n_workers = None, min(len(calls), layouts.THREADS)
-    with ThreadPoolExecutor(n_workers) as pool:
-        try:
-            list(pool.map(layouts.as_precise(work), range(n_workers)))
-        except KeyboardInterrupt as error:
-            stopped = error
-        finally:
-            stop.set()
-    return states, stopped
+    try:
+        with ThreadPoolExecutor(n_workers) as pool:
+            try:
+                list(pool.map(layouts.as_precise(work), range(n_workers)))
+            finally:
+                stop.set()
+    except KeyboardInterrupt as error:  # a second one too, while the pieces at work come to their end
+        stopped = error
+    return list(states), stopped
 
 
 def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bool:
@@ -219,11 +233,19 @@ def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bo
     )
 
 
-def _block_on_all_devices(calls: Sequence[layouts.Call]) -> list[TrainState]:
-    """Run a block of one lane, given as `side_by_side` takes it, on all devices."""
-    ((state, x, lane, until), static) = calls[0]
+def _on_all_devices(one: layouts.Call) -> tuple[list[TrainState], KeyboardInterrupt | None]:
+    """Run a block of one lane on all devices, by the epoch: where a person stops it, it is left there."""
+    (state, x, lane, until), static = one
     state, lane = jax.tree.map(lambda leaf: leaf[None], (state, lane))
-    return [layouts.take_lane(_block(state, x, lane, until, layout="vmap", **static), 0)]
+    stopped = None
+    try:
+        for end in range(int(state.epoch[0]) + 1, int(until) + 1):
+            state = _block(state, x, lane, jnp.array(end), layout="vmap", **static)
+            if state.epoch[0] < end:  # it has stopped
+                break
+    except KeyboardInterrupt as error:
+        stopped = error
+    return [layouts.take_lane(state, 0)], stopped
 
 
 _take = jax.jit(layouts.take_lane)
@@ -329,7 +351,8 @@ def train(
 
     run = partial(_block, layout=training.layout, architecture=architecture, training=training)
     n_steps = training.most_steps(x.shape[0])
-    if layouts.resolve(training.layout) == "map" and n_steps >= LONG:
+    alone = layouts.resolve(training.layout) == "map" and n_steps >= LONG
+    if alone:
         run = partial(_run_unpadded, architecture=architecture, training=training)
 
     at_first = np.asarray(states.epoch)
@@ -349,7 +372,7 @@ def train(
             if not active.any():
                 break
             until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
-            index = compact(active, training.layout, n_steps)
+            index = np.arange(len(active)) if alone else compact(active, training.layout, n_steps)
             if len(index) == len(active):
                 after = run(states, x, lanes, until)
             else:

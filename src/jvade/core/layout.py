@@ -266,7 +266,7 @@ def compiled(function: Any, calls: Sequence[Call], quickly: bool = True) -> Call
     Args:
         function: see `side_by_side`.
         calls: see `side_by_side`.
-        quickly: compile in less time, to a program that may be a little slower: for all but long ones.
+        quickly: compile in less time, to a program that may be a little slower: for all but long trainings.
     """
     each = {frozenset(static.items()): (arguments, static) for arguments, static in calls}
     programs = {name: _program(function, *one, quickly) for name, one in each.items()}
