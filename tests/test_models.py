@@ -299,6 +299,23 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+def test_a_person_is_told_of_rows_that_a_model_cannot_tell(own, fitted, tmp_path, capsys):
+    """A column without values, and words among numbers: never by their values."""
+    frame = pd.read_parquet(own / "own.parquet")
+    number = frame.select_dtypes("number").columns[0]
+    frame.assign(**{number: np.nan}).to_csv(tmp_path / "empty.csv", index=False)
+    frame.assign(**{number: ["41.5", "Zhang", *["17"] * 898]}).to_csv(tmp_path / "words.csv", index=False)
+    words = ("predict", "--model", fitted, "--out", tmp_path / "placed.parquet")
+    assert run(*words, "--table", own / "own.parquet") == 0
+    assert "warning" not in capsys.readouterr().out
+    assert run(*words, "--table", tmp_path / "empty.csv") == 0
+    assert f"column '{number}': no value in 900 of 900 rows" in capsys.readouterr().out
+    assert run(*words, "--table", tmp_path / "words.csv") == 2
+    err = capsys.readouterr().err
+    assert "got others in 1 of 900 rows" in err
+    assert "Zhang" not in err
+
+
 def test_codes_with_leading_zeros_are_categories_and_a_person_is_told(tmp_path, capsys):
     rng = np.random.default_rng(0)
     codes = np.array(["00101", "00207", "11300"])[rng.integers(0, 3, 200)]

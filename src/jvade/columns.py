@@ -205,6 +205,10 @@ class Columns:
             if column.kind == "categorical"
         }
 
+    def missing(self, table: pd.DataFrame) -> dict[str, int]:
+        """Return, for each column, how many rows have no value in it."""
+        return {str(column.name): int(table.iloc[:, i].isna().sum()) for i, column in enumerate(self.each)}
+
 
 def learn(
     table: pd.DataFrame,
@@ -344,7 +348,8 @@ def _refuse_stray_words(codes: np.ndarray, uniques: Any, name: Any) -> None:
     if 0 < words.sum() < MIN_ROWS <= (~words & (codes >= 0)).sum():
         raise TableError(
             f"column '{name}': no numbers in {words.sum()} of {len(codes)} rows (first: row "
-            f"{int(words.argmax()) + 1}), numbers in the others; correct them, or say that it is categorical"
+            f"{int(words.argmax()) + 1}), numbers in the others; correct them, or say that it is categorical "
+            "(kinds in Python, --categories of a command)"
         )
 
 
@@ -391,7 +396,10 @@ def _numbers(values: pd.Series, name: Any, kind: Kind) -> np.ndarray:
             raise TypeError
         numbers = values.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError, OverflowError):
-        problem = f"column '{name}': expected numbers in a {kind} column"
+        read = np.asarray(pd.to_numeric(values.astype(str), errors="coerce"), float)
+        n_bad = int((np.isnan(read) & values.notna()).sum())
+        others = f", got others in {n_bad} of {len(values)} rows" if n_bad else ""
+        problem = f"column '{name}': expected numbers in a {kind} column{others}"
         raise TableError(f"{problem}; was it read as text, or is it categorical?") from None
     if n_bad := int(np.isinf(numbers).sum()):
         raise TableError(f"column '{name}': expected finite numbers, got {n_bad} of {len(numbers)} infinite")

@@ -249,7 +249,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         raw = path.read_bytes()
     except OSError:
-        raise InputError(["the file cannot be opened; check the path"], path.name) from None
+        unfinished = "; where a fit was stopped, its command goes on" if path.parent.is_dir() else ""
+        raise InputError([f"the file cannot be opened; check the path{unfinished}"], path.name) from None
     foreign = "this is no model of jvade; name a file that jvade.save or 'jvade fit' wrote"
     try:
         arrays = safetensors.load(raw)

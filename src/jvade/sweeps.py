@@ -110,7 +110,8 @@ def sweep(
     for every setting (the seed chooses them). They do choose the epoch, by the loss that each setting trains,
     so the number is a little too good; and their patients may have other visits in the training. The rank
     says which model explains the visits best, not which clusters are the most useful: look at their number,
-    the smallest share and the agreement of the seeds too. Settings of which a lane failed come last.
+    the smallest share and the agreement of the seeds too. Settings of which a lane failed come last. Of a
+    small table the batches are smaller than the configuration says (`Training.for_rows`), as in a fit.
 
     Args:
         x: rows, finite: numbers standardised, 0/1 columns as they are.
@@ -133,6 +134,8 @@ def sweep(
     Raises:
         ValueError: a setting, a value or a seed that cannot be, or rows that are not finite.
     """
+    matrix = ensemble.as_rows(x)
+    configuration = replace(configuration, training=configuration.training.for_rows(len(matrix)))
     each = combinations(configuration.model, over)
     if problems := _unlike_a_list_of_different({"seeds": list(seeds)}):
         raise ValueError("; ".join(problems))
@@ -140,7 +143,6 @@ def sweep(
     settings = [one for one in each for _ in seeds]
     stack = lanes.stack([*seeds] * len(each), settings)
     most = {name: int(max(getattr(one, name) for one in each)) for name in ("latent_dim", "n_clusters")}
-    matrix = ensemble.as_rows(x)
     largest = replace(configuration, model=configuration.model._replace(**most))
     architecture, rows = largest.architecture(matrix, blocks), jnp.asarray(matrix)
     found = fit.fit(

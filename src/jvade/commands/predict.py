@@ -1,6 +1,7 @@
 """What `jvade predict` does: a model and rows in, a cluster for each row out, in bounded memory."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,8 @@ from jvade.report.folder import MANIFEST
 from jvade.report.terminal import Terminal
 
 Also = Literal["memberships", "latents", "bound"]
+#: Share of the rows from which on a person is told: of those without a value, and of those of little support.
+MANY_MISSING, MANY_DOUBTFUL = 0.5, 0.25
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     source = (settings.visits, settings.mapping, settings.table, settings.csv)
     name = (settings.table or settings.visits or Path()).name
     counts = np.zeros(model.n_clusters_, int)
-    doubtful, unknown = 0, dict[str, int]()
+    doubtful, unknown, missing = 0, Counter[str](), Counter[str]()
     with (
         rows.stream(*source, model.columns_, model.about_, settings.tables, terminal) as parts,
         terminal.step("clusters"),
@@ -126,8 +129,8 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
             for row, frame in parts:
                 if not len(row):
                     continue
-                for column, n in model.columns_.unknown(frame).items():
-                    unknown[column] = unknown.get(column, 0) + n
+                unknown.update(model.columns_.unknown(frame))
+                missing.update(model.columns_.missing(frame))
                 try:
                     found = place(model, row, frame, settings.also)
                 except TableError as error:
@@ -146,6 +149,13 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
     for k, count in enumerate(counts):
         terminal.say(f"  cluster {k}: {100 * count / total:.1f} % of {total:,} rows")
     terminal.say(f"  support below a half: {100 * doubtful / total:.1f} %")
+    if doubtful > MANY_DOUBTFUL * total:
+        what = "runs disagree on many of these rows"
+        terminal.say(f"  warning: {what}; are units and codes those that the model was fitted to?", "yellow")
+    for column, n in missing.items():
+        if n > MANY_MISSING * total:
+            what = f"column '{column}': no value in {n:,} of {total:,} rows"
+            terminal.say(f"  warning: {what}; a number counts as the mean, a category as none", "yellow")
     for column, n in unknown.items():
         if n:
             what = f"column '{column}': {n:,} rows have a category that the model does not know"
