@@ -31,7 +31,7 @@ OVER = {"noise_variance": (0.3, 0.1), "learning_rate": (3e-3, np.nan)}
 SEEDS = (4, 5)
 CONFIGURATION = Configuration(
     BASE,
-    Training(batch_size=32, max_epochs=5, block_epochs=5),
+    Training(batch_size=64, max_epochs=5, block_epochs=5),
     MixtureStart(n_rows=200, n_init=4, n_continued=1),
     widths=(8,),
 )

@@ -18,7 +18,7 @@ from jvade.core import fit, lanes
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit
 from jvade.core.lanes import Keeper, Progress
-from jvade.core.settings import Architecture, Block, Hyperparameters
+from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 from jvade.ensemble import Ensemble
 
 
@@ -111,7 +111,8 @@ def sweep(
     so the number is a little too good; and their patients may have other visits in the training. The rank
     says which model explains the visits best, not which clusters are the most useful: look at their number,
     the smallest share and the agreement of the seeds too. Settings of which a lane failed come last. Of a
-    small table the batches are smaller than the configuration says (`Training.for_rows`), as in a fit.
+    small table the batches are smaller than 1,024 rows, where the configuration has these, as in a fit
+    (`Training.for_rows`).
 
     Args:
         x: rows, finite: numbers standardised, 0/1 columns as they are.
@@ -135,7 +136,8 @@ def sweep(
         ValueError: a setting, a value or a seed that cannot be, or rows that are not finite.
     """
     matrix = ensemble.as_rows(x)
-    configuration = replace(configuration, training=configuration.training.for_rows(len(matrix)))
+    if configuration.training.batch_size == Training.batch_size:  # else somebody chose it
+        configuration = replace(configuration, training=configuration.training.for_rows(len(matrix)))
     each = combinations(configuration.model, over)
     if problems := _unlike_a_list_of_different({"seeds": list(seeds)}):
         raise ValueError("; ".join(problems))
