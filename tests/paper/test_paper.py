@@ -29,7 +29,6 @@ from jvade.paper.stages.grid import doubtful
 from jvade.paper.stages.profiles import _described, printed
 from jvade.report.folder import RunFolder
 
-pytestmark = pytest.mark.xdist_group("study")  # its run is made once, not by every process
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMOKE = ["paper", "--preset", "smoke"]
 DATA = Path(study.__file__).parents[1] / "data" / "published"

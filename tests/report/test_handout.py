@@ -33,7 +33,6 @@ from jvade.report.handout.content import Cluster
 from jvade.report.handout.page import Page, sheets, words
 from jvade.report.terminal import Terminal
 
-pytestmark = pytest.mark.xdist_group("handout")  # its run is made once, not by every process
 #: Elements that need no end.
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 STAGES = "stability", "profiles", "latents", "robust"
