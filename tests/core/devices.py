@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import jax
 
@@ -88,7 +89,7 @@ def cases() -> dict[str, lanes.Trained]:
 
 def stopped_among_two(how: dict[str, Any]) -> TrainState:
     """Return what is kept where the second lane has stopped within the first block, and the first has not."""
-    kept, in_turns = Kept(), lanes._in_turns
+    in_turns = lanes._in_turns
 
     def stop(calls: Any) -> Any:
         found = []
@@ -96,17 +97,12 @@ def stopped_among_two(how: dict[str, Any]) -> TrainState:
             found += in_turns([((state, x, lane, jnp.array(end)), static)])[0]
         return found, KeyboardInterrupt()
 
-    lanes._in_turns = stop
-    with suppress(KeyboardInterrupt):
-        finetune(2, kept, **how)
-    lanes._in_turns = in_turns
-    assert kept.states[-1].epoch.tolist() == [1, 2]
-    return kept.states[-1]
+    return kept_where_stopped("_in_turns", stop, [1, 2], Kept(), how)
 
 
 def stopped_when_shared(begin: TrainState, how: dict[str, Any]) -> TrainState:
     """Return what is kept of the lane that devices share, stopped in the second of its epochs."""
-    kept, block, n_run = Kept(begin), lanes._block, []
+    block, n_run = lanes._block, []
 
     def stop(*arguments: Any, **named: Any) -> TrainState:
         n_run.append(1)
@@ -114,11 +110,16 @@ def stopped_when_shared(begin: TrainState, how: dict[str, Any]) -> TrainState:
             raise KeyboardInterrupt
         return block(*arguments, **named)
 
-    lanes._block = stop
-    with suppress(KeyboardInterrupt):
+    return kept_where_stopped("_block", stop, [4, 2], Kept(begin), how)
+
+
+def kept_where_stopped(
+    name: str, stop: Any, epochs: list[int], kept: Kept, how: dict[str, Any]
+) -> TrainState:
+    """Return what is kept of two lanes where a function of the training stops it, after so many epochs."""
+    with patch.object(lanes, name, stop), suppress(KeyboardInterrupt):
         finetune(2, kept, **how)
-    lanes._block = block
-    assert kept.states[-1].epoch.tolist() == [4, 2]
+    assert kept.states[-1].epoch.tolist() == epochs
     return kept.states[-1]
 
 

@@ -351,8 +351,8 @@ def train(
 
     run = partial(_block, layout=training.layout, architecture=architecture, training=training)
     n_steps = training.most_steps(x.shape[0])
-    alone = layouts.resolve(training.layout) == "map" and n_steps >= LONG
-    if alone:
+    unpadded = layouts.resolve(training.layout) == "map" and n_steps >= LONG
+    if unpadded:
         run = partial(_run_unpadded, architecture=architecture, training=training)
 
     at_first = np.asarray(states.epoch)
@@ -372,7 +372,7 @@ def train(
             if not active.any():
                 break
             until = jnp.array(min(begin + training.block_epochs, training.max_epochs))
-            index = np.arange(len(active)) if alone else compact(active, training.layout, n_steps)
+            index = np.arange(len(active)) if unpadded else compact(active, training.layout, n_steps)
             if len(index) == len(active):
                 after = run(states, x, lanes, until)
             else:
