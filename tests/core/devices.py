@@ -101,7 +101,7 @@ def stopped_among_two(how: dict[str, Any]) -> TrainState:
 
 
 def stopped_when_shared(begin: TrainState, how: dict[str, Any]) -> TrainState:
-    """Return what is kept of the lane that devices share, stopped in the second of its epochs."""
+    """Return what is kept of the lane that devices share, stopped in the second piece, each an epoch."""
     block, n_run = lanes._block, []
 
     def stop(*arguments: Any, **named: Any) -> TrainState:
@@ -140,7 +140,7 @@ if __name__ == "__main__":
     table = jnp.zeros((1000, 40))
     parts = [shard.data.unsafe_buffer_pointer() for shard in place(table, "vmap").addressable_shards]
     assert set(parts) == {table.unsafe_buffer_pointer()}  # the devices of a CPU share an array
-    lanes.LONG = lanes.SHARED_STEPS = 0
+    lanes.LONG = lanes.SHARED_STEPS = lanes.PIECE_STEPS = 0
     lanes.SHARED_PRODUCTS = 0, 10**9
     shared, share = [], lanes._on_all_devices
     lanes._on_all_devices = lambda one: shared.append(one) or share(one)

@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jvade.core import epoch, fit, lanes, shuffle
+from jvade.core import draws, epoch, fit, lanes, shuffle
 from jvade.core.fit import MixtureStart
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
@@ -162,25 +162,6 @@ def test_the_encoder_misses_a_share_of_the_inputs_and_the_decoder_names_all():
     assert (hidden != draw(1)).any()
     np.testing.assert_array_equal(hidden, draw(0))
     assert not draw(0, TRAINING).any()
-
-
-@pytest.mark.parametrize("share", [0.5, 0.25, 0.3])
-@pytest.mark.parametrize("width", [1, 5, 6, 37])
-def test_inputs_are_hidden_for_themselves(width, share):
-    """Those of a pair of columns, of which some share a word of random bits, as often as chance has it."""
-    n = 40_000
-    hidden = np.asarray(epoch.draw_hidden(jax.random.key(0), n, width, share), float)
-    assert hidden.shape == (n, width)
-    assert abs(hidden.mean(axis=0) - share).max() < 5 * np.sqrt(share * (1 - share) / n)
-    among = np.atleast_2d(np.cov(hidden.T)) / (share * (1 - share))
-    assert abs(among - np.eye(width)).max() < 5 / np.sqrt(n)
-
-
-def test_a_share_of_hardly_none_or_hardly_all_is_neither():
-    some = epoch.draw_hidden(jax.random.key(0), 2**16, 32, 1e-9).mean()
-    most = epoch.draw_hidden(jax.random.key(0), 2**16, 32, 1 - 1e-9).mean()
-    assert 0 < some < 1e-4
-    assert 1 - 1e-4 < most < 1
 
 
 def test_the_bound_of_hidden_inputs_is_taken_on_all_of_them():
@@ -392,7 +373,7 @@ def test_a_pretraining_without_kl_is_that_of_an_autoencoder(x64):
     key = jax.random.fold_in(epoch.named_key(stage, "train"), 0)
     order = shuffle.permute(epoch.named_key(key, "order"), jnp.arange(N_TRAIN), N_TRAIN)
     rows = x[epoch.split_row(lane, order, N)]
-    noise = epoch.draw_noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), N_TRAIN, 2)
+    noise = draws.noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), N_TRAIN, 2)
 
     def error(params):
         q = encode(params, rows, ARCHITECTURE, 2)

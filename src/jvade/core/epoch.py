@@ -14,7 +14,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jvade.core import likelihoods, model, shuffle
+from jvade.core import draws, likelihoods, model, shuffle
 from jvade.core.layout import row_parts, spread_rows, steps_at_once, sum_rows
 from jvade.core.model import Parameters
 from jvade.core.objective import ElboTerms, elbo_terms_and_log_gamma, penalties
@@ -68,23 +68,6 @@ class ColumnStatistics(NamedTuple):
 def named_key(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     """Return the child of `key` for one use, by name: new uses do not disturb the draws of old ones."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
-
-
-def draw_noise(key: Key[Array, ""], n_rows: int, latent_dim: int) -> Float[Array, "N L"]:
-    """Draw standard normals, latent by latent, so that padding the latents leaves the first ones alone."""
-    return jax.random.normal(key, (latent_dim, n_rows)).T
-
-
-def draw_hidden(key: Key[Array, ""], n_rows: int, n_features: int, share: float) -> Bool[Array, "N D"]:
-    """Draw which inputs are hidden, each with a chance of `share`, of 1/65,536 to 65,535/65,536."""
-    # Drawing bits is a large part of a step, so an input has no more of a word than the share asks for.
-    n_bits = next((n for n in (1, 2, 4, 8) if 0 < share * 2**n == round(share * 2**n)), 16)
-    per_word = 32 // n_bits
-    words = jax.random.bits(key, (n_rows, -(-n_features // per_word)), jnp.uint32)
-    shifts = n_bits * jnp.arange(per_word, dtype=jnp.uint32)
-    parts = (words[:, None, :] >> shifts[:, None]) & (2**n_bits - 1)
-    parts = parts.reshape(n_rows, -1)[:, :n_features]
-    return parts < min(max(round(share * 2**n_bits), 1), 2**n_bits - 1)
 
 
 def split_row(lane: Lane, position: Int[Array, " N"], n_rows: int) -> Int[Array, " N"]:
@@ -168,7 +151,7 @@ def _pass(
 
     def hidden(step: Int[Array, ""]) -> Bool[Array, "B D"]:
         step_key = jax.random.fold_in(named_key(key, "hidden"), step)
-        return draw_hidden(step_key, batch_size, x.shape[1], training.input_dropout)
+        return draws.hidden(step_key, batch_size, x.shape[1], training.input_dropout)
 
     def draw(steps: Int[Array, " T"]) -> tuple[Array, ...]:
         place = steps[:, None] * batch_size + jnp.arange(batch_size)
@@ -178,9 +161,11 @@ def _pass(
         if order is not None:
             place = shuffle.permute(order, place, length)
         index = split_row(lane, first + place, x.shape[0]).reshape(len(steps), batch_size)
-        noise = jax.vmap(lambda i: draw_noise(jax.random.fold_in(key, i), batch_size, latent_dim))(steps)
-        index, noise, weights = spread_rows((index, noise, weights), axis=1)
-        rows = x[index]
+        index, weights = spread_rows((index, weights), axis=1)
+        # Rows last until a step takes its own, as the latents of a step are.
+        noise = jax.vmap(lambda i: draws.noise(jax.random.fold_in(key, i), batch_size, latent_dim).T)(steps)
+        noise = spread_rows(noise, axis=2)
+        rows = x.at[index].get(mode="promise_in_bounds")
         if means is None:
             return rows, rows, noise, weights
         missing = spread_rows(jax.vmap(hidden)(steps), axis=1)
@@ -192,8 +177,8 @@ def _pass(
 
         def one_step(j: Int[Array, ""], inner: tuple[Any, ElboTerms]) -> tuple[Any, ElboTerms]:
             carry, sums = inner
-            *batch, weights = (part[j] for part in drawn)
-            carry, terms = step(carry, *batch, weights)
+            rows, seen, noise, weights = (part[j] for part in drawn)
+            carry, terms = step(carry, rows, seen, noise.T, weights)
             return carry, jax.tree.map(lambda s, t: s + jnp.where(weights > 0, t, 0.0), sums, terms)
 
         return jax.lax.fori_loop(0, jnp.minimum(n_drawn, n_steps - begin), one_step, inner)
@@ -300,7 +285,8 @@ def run_epoch(
         gradient = sum_rows(ravel_pytree(gradients)[0])
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         if n_mixture:
-            updates = cast(Array, updates).at[-n_mixture:].multiply(hyperparameters.mixture_rate)
+            own = jnp.arange(params.size) >= params.size - n_mixture
+            updates = cast(Array, updates) * jnp.where(own, hyperparameters.mixture_rate, 1.0)
         return (optax.apply_updates(params, updates), opt_state), terms
 
     epoch_key = jax.random.fold_in(named_key(state.key, "train"), state.epoch)

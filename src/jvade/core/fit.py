@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from jvade.core import em, gmm, model, shuffle
+from jvade.core import draws, em, gmm, model, shuffle
 from jvade.core import lanes as lanes_
 from jvade.core.em import GmmFit
-from jvade.core.epoch import Lane, draw_noise, named_key, split_row
+from jvade.core.epoch import Lane, named_key, split_row
 from jvade.core.gmm import EmSettings
 from jvade.core.lanes import Keeper, Progress, Trained
 from jvade.core.layout import over_lanes, place
@@ -87,7 +87,9 @@ def _start_one(
     z = posterior.means
     if settings.latents == "samples":
         # Drawn for the whole table: what a row has does not depend on which others are taken.
-        noise = draw_noise(named_key(lane.key, "mixture samples"), x.shape[0], architecture.latent_dim)[taken]
+        noise = draws.noise(named_key(lane.key, "mixture samples"), x.shape[0], architecture.latent_dim)[
+            taken
+        ]
         used = mask(architecture.latent_dim, latent_dim)
         z = z + jnp.where(used, jnp.exp(0.5 * posterior.log_variances) * noise, 0.0)
     few = z[subset(named_key(lane.key, "mixture rows"), n_used, settings.n_rows)]

@@ -132,6 +132,9 @@ SHARED_STEPS = 20_000
 #: Rows of a batch times weights that pay for it: those of the study's models. Smaller steps are over before
 #: two devices have met, larger ones fill both cores as it is, and have more gradients to add up.
 SHARED_PRODUCTS = 20_000_000, 100_000_000
+#: Steps of a shared lane in one piece, some 2 s: each costs 20 ms beside its steps, and what a person stops
+#: in it is lost.
+PIECE_STEPS = 2_000
 #: Steps of a lane that compacting a stack on an accelerator has to save: a narrower program takes 6 s to
 #: compile, and each lane more makes a step of 1024 rows 10 us longer (benchmarks/README.md).
 SAVED_STEPS = 600_000
@@ -234,12 +237,15 @@ def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bo
 
 
 def _on_all_devices(one: layouts.Call) -> tuple[list[TrainState], KeyboardInterrupt | None]:
-    """Run a block of one lane on all devices, by the epoch: where a person stops it, it is left there."""
+    """Run a block of one lane on all devices, in pieces: where a person stops it, it is left there."""
     (state, x, lane, until), static = one
+    begin, until, training = int(state.epoch), int(until), static["training"]
+    n_epochs = max(1, PIECE_STEPS * training.max_epochs // training.most_steps(len(x)))
     state, lane = jax.tree.map(lambda leaf: leaf[None], (state, lane))
     stopped = None
     try:
-        for end in range(int(state.epoch[0]) + 1, int(until) + 1):
+        for first in range(begin, until, n_epochs):
+            end = min(first + n_epochs, until)
             state = _block(state, x, lane, jnp.array(end), layout="vmap", **static)
             if state.epoch[0] < end:  # it has stopped
                 break

@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import entr
 from jaxtyping import Array, Bool, Float
 
+from jvade.core.layout import on_accelerator
 from jvade.core.settings import Block, Real
 
 LOG_2PI = math.log(2 * math.pi)
@@ -31,7 +32,7 @@ def gaussian(
 ) -> Float[Array, " N"]:
     """Return sum_d log N(x_d; means_d, noise_variance_d), times its weight, natural log, per row."""
     logs = -0.5 * ((means - x) ** 2 / noise_variance + LOG_2PI + jnp.log(noise_variance))
-    return jnp.sum(logs if weights is None else weights * logs, axis=-1)
+    return _sum_columns(logs if weights is None else weights * logs)
 
 
 def bernoulli(
@@ -218,6 +219,11 @@ def draw(
             drawn = (mean.cumsum(axis=1) <= rng.random((len(mean), 1))).sum(axis=1)
             rows[:, columns] = drawn[:, None] == np.arange(block.width)
     return rows
+
+
+def _sum_columns(x: Float[Array, "N D"]) -> Float[Array, " N"]:
+    """Return the sum of each row: on a CPU as a product, in half the time. A GPU would round its factors."""
+    return jnp.sum(x, axis=-1) if on_accelerator() else x @ jnp.ones(x.shape[-1], x.dtype)
 
 
 def _log_normalizer(logits: Float[Array, "N D"]) -> Float[Array, " N"]:

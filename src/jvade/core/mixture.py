@@ -62,46 +62,52 @@ def expected_log_normal(
     precisions = jnp.where(used, jnp.exp(-log_variances), 0.0)
     normalizers = jnp.sum(jnp.where(used, LOG_2PI + log_variances, 0.0), axis=-1)
     variances = jnp.zeros_like(means) if variances is None else variances
-    squares = _sum_of_squares if on_accelerator() else _expected_squares
-    return -0.5 * (normalizers + squares(means, variances, mixture.means, precisions))
+    sum_of_squares = _sum_of_squares if on_accelerator() else _expected_squares
+    squares = sum_of_squares(means.T, variances.T, mixture.means, precisions)
+    return -0.5 * (normalizers[:, None] + squares).T
+
+
+# Rows last, from here to the end of the gradients: a CPU does many of them at a time.
 
 
 def _squares(
-    means: Float[Array, "N L"], variances: Float[Array, "N L"], centers: Float[Array, "K L"]
+    means: Float[Array, "L N"], variances: Float[Array, "L N"], centers: Float[Array, "K L"]
 ) -> Float[Array, "K L N"]:
-    """Return E[(z - center)^2] of every latent. Rows last: a CPU does many of them at a time."""
-    return (means.T - centers[:, :, None]) ** 2 + variances.T
+    """Return E[(z - center)^2] of every latent."""
+    return (means - centers[:, :, None]) ** 2 + variances
 
 
 def _sum_of_squares(
-    means: Float[Array, "N L"],
-    variances: Float[Array, "N L"],
+    means: Float[Array, "L N"],
+    variances: Float[Array, "L N"],
     centers: Float[Array, "K L"],
     precisions: Float[Array, "K L"],
-) -> Float[Array, "N K"]:
+) -> Float[Array, "K N"]:
     """Return E[(z - center)^2] summed over the latents, each times its precision."""
-    return jnp.sum(_squares(means, variances, centers) * precisions[:, :, None], axis=1).T
+    return jnp.sum(_squares(means, variances, centers) * precisions[:, :, None], axis=1)
 
 
 _expected_squares = jax.custom_vjp(_sum_of_squares)
 
 
 def _forward(*arguments: Array) -> tuple[Array, tuple[Array, ...]]:
-    return _sum_of_squares(*arguments), arguments
+    """Return the sums by a product. It holds all squares at once: what has gradients is a batch."""
+    *where, precisions = arguments
+    return jnp.einsum("kln,kl->kn", _squares(*where), precisions), arguments
 
 
-def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "N K"]) -> tuple[Array, ...]:
+def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "K N"]) -> tuple[Array, ...]:
     """Return the gradients by matrix products, which are for a CPU.
 
     Differentiated, each would be a sum over (K, L, N): one program each on a GPU, where products would take
     longer and, as differences of them are taken, could not be rounded to fewer digits.
     """
     means, variances, centers, precisions = arguments
-    to_variances = slopes @ precisions
-    to_means = 2 * (means * to_variances - slopes @ (centers * precisions))
-    to_centers = jnp.sum(slopes, axis=0)[:, None] * centers - slopes.T @ means
+    to_variances = precisions.T @ slopes
+    to_means = 2 * (means * to_variances - (centers * precisions).T @ slopes)
+    to_centers = jnp.sum(slopes, axis=1)[:, None] * centers - slopes @ means.T
     to_centers = 2 * precisions * to_centers
-    to_precisions = jnp.einsum("kln,nk->kl", _squares(means, variances, centers), slopes)
+    to_precisions = jnp.einsum("kln,kn->kl", _squares(means, variances, centers), slopes)
     return to_means, to_variances, to_centers, to_precisions
 
 

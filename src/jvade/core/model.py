@@ -89,7 +89,7 @@ def init(
     key_encoder, key_decoder = jax.random.split(key)
     encoder, decoder = _modules(architecture)
     x = jnp.zeros((1, architecture.n_features))
-    z = jnp.zeros((1, architecture.latent_dim))
+    z = jnp.zeros((architecture.latent_dim, 1))
     noises = None
     if architecture.n_noises:
         noises = jnp.full(architecture.n_noises, jnp.log(noise_variance), x.dtype)
@@ -143,9 +143,9 @@ def encode(
     means, log_variances = cast(
         tuple[Array, Array], _modules(architecture)[0].apply({"params": params.encoder}, x)
     )
-    in_use = mixtures.mask(architecture.latent_dim, latent_dim)
+    in_use = mixtures.mask(architecture.latent_dim, latent_dim)[:, None]
     log_variances = jnp.clip(log_variances, *mixtures.LOG_VARIANCE_RANGE)
-    return Posterior(jnp.where(in_use, means, 0.0), jnp.where(in_use, log_variances, 0.0))
+    return Posterior(jnp.where(in_use, means, 0.0).T, jnp.where(in_use, log_variances, 0.0).T)
 
 
 def decode(
@@ -159,7 +159,8 @@ def outputs(
     params: Parameters, z: Float[Array, "N L"], architecture: Architecture, latent_dim: Count
 ) -> Float[Array, "N D"]:
     """Return what the decoder makes of latents: means of Gaussian columns, logits of the others."""
-    z = jnp.where(mixtures.mask(architecture.latent_dim, latent_dim), z, 0.0)
+    in_use = mixtures.mask(architecture.latent_dim, latent_dim)[:, None]
+    z = jnp.where(in_use, z.T, 0.0)
     return cast(Array, _modules(architecture)[1].apply({"params": params.decoder}, z, latent_dim))
 
 

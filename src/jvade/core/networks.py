@@ -10,6 +10,10 @@ from jaxtyping import Array, Float, Key
 from jvade.core.layout import lanes_at_once, on_hopper
 from jvade.core.settings import Count
 
+#: Latents from which on their products, too, have the rows last: of two latents they are faster the other way
+#: round, of thirty this way, of ten as fast either way (experiments).
+MANY_LATENTS = 8
+
 
 def on_chip() -> ModuleType | None:
     """Return `perceptron` where it pays: on a GPU of the kind it was tried on, with lanes enough."""
@@ -56,25 +60,33 @@ class Dense(nn.Module):
         """Return whether the kernel is stored as [out, in]."""
         return self.features < n_in if self.out_first is None else self.out_first
 
-    def __call__(self, x: Float[Array, "*rows i"], fan_in: Count | None = None) -> Float[Array, "*rows o"]:
-        """Return x W + b."""
-        kernel, bias = self.weights(x.shape[-1], fan_in)
-        if self.is_out_first(x.shape[-1]):
-            return x @ kernel.T + bias
+    def __call__(
+        self, x: Float[Array, "..."], fan_in: Count | None = None, rows_last: bool = False
+    ) -> Float[Array, "N o"]:
+        """Return x W + b of rows, or of the columns of x."""
+        n_in = x.shape[0 if rows_last else 1]
+        kernel, bias = self.weights(n_in, fan_in)
+        if self.is_out_first(n_in):
+            return (x.T if rows_last else x) @ kernel.T + bias
         # A bias is one more row of the kernel, with an input of 1: its gradient falls out of the kernel's
         # product, where summing the wide cotangent over the rows takes half as long again.
-        ones = jnp.ones((*x.shape[:-1], 1), x.dtype)
-        return jnp.concatenate([x, ones], axis=-1) @ jnp.concatenate([kernel, bias[None]])
+        kernel = jnp.concatenate([kernel, bias[None]])
+        if rows_last:
+            return jnp.concatenate([x, jnp.ones_like(x[:1])]).T @ kernel
+        return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1) @ kernel
 
 
 class Encoder(nn.Module):
-    """q(z|x): a row to the mean and log-variance of its latents, both unmasked."""
+    """q(z|x): a row to the mean and log-variance of its latents, both unmasked.
+
+    Rows are last where latents are: a CPU does sixteen of them at a time, and there may be two latents.
+    """
 
     widths: tuple[int, ...]
     latent_dim: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "N D"]) -> tuple[Float[Array, "N L"], Float[Array, "N L"]]:
+    def __call__(self, x: Float[Array, "N D"]) -> tuple[Float[Array, "L N"], Float[Array, "L N"]]:
         """Return means and log-variances."""
         *first, width = self.widths
         for other in first:
@@ -84,29 +96,32 @@ class Encoder(nn.Module):
         heads = [Dense(self.latent_dim, out_first=True, name=name) for name in ("means", "log_variances")]
         kernel, bias = map(jnp.concatenate, zip(*(head.weights(width) for head in heads), strict=True))
         if (chip := on_chip()) and chip.fits(x, kernel) and not hidden.is_out_first(x.shape[-1]):
-            both = chip.perceptron(x, *hidden.weights(x.shape[-1]), kernel, bias)
+            both = chip.perceptron(x, *hidden.weights(x.shape[-1]), kernel, bias).T
+        elif self.latent_dim < MANY_LATENTS:
+            both = (nn.relu(hidden(x)) @ kernel.T + bias).T
         else:
-            both = nn.relu(hidden(x)) @ kernel.T + bias
-        means, log_variances = jax.lax.split(both, (self.latent_dim, self.latent_dim), axis=both.ndim - 1)
+            both = kernel @ nn.relu(hidden(x)).T + bias[:, None]
+        means, log_variances = jax.lax.split(both, (self.latent_dim, self.latent_dim))
         return means, log_variances
 
 
 class Decoder(nn.Module):
-    """p(x|z): latents to means and logits of a row, linear at the output (Fig 2 leaves [0, 1])."""
+    """p(x|z): latents, rows last, to means and logits of a row, linear at the end (Fig 2 leaves [0, 1])."""
 
     widths: tuple[int, ...]
     n_features: int
 
     @nn.compact
-    def __call__(self, z: Float[Array, "N L"], latent_dim: Count) -> Float[Array, "N D"]:
+    def __call__(self, z: Float[Array, "L N"], latent_dim: Count) -> Float[Array, "N D"]:
         """Decode; `latent_dim` is the number of latents in use, the fan-in of the first layer."""
-        fan_in = latent_dim
+        fan_in, rows_last = latent_dim, len(z) >= MANY_LATENTS
+        z = z if rows_last else z.T
         *first, hidden = [Dense(w, out_first=None if i else False) for i, w in enumerate(self.widths)]
         for layer in first:
-            z, fan_in = nn.relu(layer(z, fan_in)), None
-        output, n_in, width = Dense(self.n_features, name="means"), z.shape[-1], self.widths[-1]
-        if (chip := on_chip()) and output.is_out_first(width) and not hidden.is_out_first(n_in):
-            kernel, bias = output.weights(width)
-            if chip.fits(z, kernel):
-                return chip.perceptron(z, *hidden.weights(n_in, fan_in), kernel, bias)
-        return output(nn.relu(hidden(z, fan_in)))
+            z, fan_in, rows_last = nn.relu(layer(z, fan_in, rows_last)), None, False
+        output, width = Dense(self.n_features, name="means"), self.widths[-1]
+        if (chip := on_chip()) and output.is_out_first(width):
+            rows, kernel_and_bias = z.T if rows_last else z, output.weights(width)
+            if chip.fits(rows, kernel_and_bias[0]) and not hidden.is_out_first(rows.shape[1]):
+                return chip.perceptron(rows, *hidden.weights(rows.shape[1], fan_in), *kernel_and_bias)
+        return output(nn.relu(hidden(z, fan_in, rows_last)))

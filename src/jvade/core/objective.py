@@ -87,8 +87,10 @@ def elbo_terms_and_log_gamma(
     n_clusters = None if params.mixture is None else hyperparameters.n_clusters
 
     posterior = encode(params, x if seen is None else seen, architecture, latent_dim)
-    variances = jnp.exp(posterior.log_variances)
-    z = posterior.means + jnp.exp(0.5 * posterior.log_variances) * noise
+    # Rows last, as the encoder has them.
+    log_variances = posterior.log_variances.T
+    variances = jnp.exp(log_variances).T
+    z = (posterior.means.T + jnp.exp(0.5 * log_variances) * noise.T).T
     decoded = outputs(params, z, architecture, latent_dim)
     noise_variances = params.noise_variances(hyperparameters.noise_variance)
 
@@ -99,15 +101,15 @@ def elbo_terms_and_log_gamma(
     gamma = jnp.exp(log_gamma)  # Jiang et al. 2017, Eq. (16)
     expected = mixtures.expected_log_normal(posterior.means, variances, prior, latent_dim).T
     log_weights = mixtures.log_weights(prior, n_clusters)[:, None]
-    entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + posterior.log_variances)
-    in_use = mixtures.mask(architecture.latent_dim, latent_dim)
+    entropies = 0.5 * (likelihoods.LOG_2PI + 1.0 + log_variances)
+    in_use = mixtures.mask(architecture.latent_dim, latent_dim)[:, None]
     terms = ElboTerms(
         reconstruction=likelihoods.log_likelihood(
             x, decoded, architecture.all_blocks, noise_variances, weights
         ),
         categorical_kl=jnp.sum(gamma * (log_gamma - log_weights), axis=0),
         gaussian_cross_entropy=-jnp.sum(gamma * expected, axis=0),
-        posterior_entropy=jnp.sum(jnp.where(in_use, entropies, 0.0), axis=-1),
+        posterior_entropy=jnp.sum(jnp.where(in_use, entropies, 0.0), axis=0),
     )
     return terms, log_gamma.T
 
