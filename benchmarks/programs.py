@@ -126,11 +126,18 @@ def pytorch(name: str, task: Task, order: np.ndarray | None = None) -> Callable[
         return vade.load(alone.to_arrays()).to(device)
 
     recordings: dict[Hyperparameters, Any] = {}
+    compilations: dict[Hyperparameters, tuple[Vade, Any]] = {}
     # Made once, as ours are; a call begins with copies.
     models = [begin_one(i) for i in range(len(task.each))]
 
     def tuned_and_compiled(model: Vade, *rest: Any) -> list[float]:
-        return tuned.train(model, *rest, forward=torch.compile(model, dynamic=False))
+        # Compiled once for a shape and its settings: every lane's weights are put into that model.
+        *_, settings = rest
+        if settings not in compilations:
+            compilations[settings] = model, torch.compile(model, dynamic=False)
+        own, forward = compilations[settings]
+        own.load_state_dict(model.state_dict())
+        return tuned.train(own, *rest, forward=forward)
 
     def tuned_and_recorded(model: Vade, *rest: Any) -> list[float]:
         x, held_out, epochs, settings = rest
@@ -163,7 +170,7 @@ def pytorch(name: str, task: Task, order: np.ndarray | None = None) -> Callable[
     if name in RECORDED:
         return partial(one_by_one, tuned_and_recorded)
     if name == "tuned, compiled":
-        # One for each number of latents, of the last batch, and of training or not.
+        # One program for each number of latents, for the last batch, and for training or not.
         torch._dynamo.config.recompile_limit = 64  # pyright: ignore[reportPrivateImportUsage]
         return partial(one_by_one, tuned_and_compiled)
     if name == CLUSTPY:

@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/step.py --out benchmarks/results/step.json
 
 One lane of the study's settings, or of `robust`, trains a few epochs on a simulated district; XLA's profiler
-tells what each of its programs took. What is left of the wall time lies between them. Of many lanes, as many
-train at a time as there are cores, and what is told is a core's time for a step of one of them, the mean over
-the study's numbers of latents.
+tells what each of its programs took. What is left of the wall time lies between them. Where two devices share
+the lane, as they do with a long one, what is told is a core's time for a step. Of many lanes, as many train at a
+time as there are cores: a core's time for a step of one of them, the mean over the study's numbers of latents.
 """
 
 import argparse
@@ -27,12 +27,13 @@ import report
 from throughput import LATENT_DIMS
 
 from jvade import clustering
-from jvade.core import epoch, lanes
+from jvade.core import epoch, lanes, layout
 from jvade.core.layout import THREADS, take_lane
 from jvade.core.mixture import Mixture
 
 #: What a program is for, by what stands in the name that JAX gave its operation; the first that fits.
 KINDS = {
+    "sum over the devices, and waiting for it": r"psum",
     "layers, beside their products": r"Encoder|Decoder",
     "objective and its gradient": r"jvp",
     "rows, noise and what is hidden": r"gather|shuffle|random|threefry|vmap|bits|shift|xor",
@@ -66,11 +67,12 @@ def profiles(
     configuration: clustering.Configuration,
     stage: str,
     n_lanes: int,
+    is_shared: bool,
     options: argparse.Namespace,
 ) -> list[dict[str, float]]:
     """Return microseconds of a core for a step of a lane, by what they are for and in all, of every repeat.
 
-    One lane may use all cores; several share them, a core each.
+    One lane may use all cores, or is shared by all devices; several have a core each.
     """
     training = replace(configuration.training, max_epochs=options.epochs, pretraining_epochs=options.epochs)
     stack = lanes.stack(range(n_lanes), configuration.model)
@@ -80,16 +82,22 @@ def profiles(
         shape = n_lanes, architecture.n_clusters, architecture.latent_dim
         means = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
         params = params._replace(mixture=Mixture(jnp.zeros(shape[:2]), means, jnp.full(shape, -1.0)))
-    run = jax.jit(epoch.run_block, static_argnames=("architecture", "training"))
+    block = layout.on_all_devices(epoch.run_block, (0, None, 0, None)) if is_shared else epoch.run_block
+    run = jax.jit(block, static_argnames=("architecture", "training"))
     rows, until, each = jnp.asarray(x), jnp.asarray(options.epochs), []
     for i in range(n_lanes):
         lane = take_lane(stack, i)
-        each.append((epoch.start(take_lane(params, i), lane, stage, training), rows, lane, until))
+        state = epoch.start(take_lane(params, i), lane, stage, training)
+        if is_shared:
+            state, lane = jax.tree.map(lambda leaf: leaf[None], (state, lane))
+            each.append(layout.place((state, rows, lane, until), "vmap"))
+        else:
+            each.append((state, rows, lane, until))
     program = run.lower(*each[0], architecture=architecture, training=training).compile()
     kinds = purposes(program.as_text() or "")
-    n_steps = training.most_steps(len(x)) * n_lanes
-    n_cores = min(n_lanes, THREADS)
-    with ThreadPoolExecutor(n_cores) as pool:
+    n_cores = jax.device_count() if is_shared else min(n_lanes, THREADS)
+    n_steps = training.most_steps(len(x)) * (n_cores if is_shared else n_lanes)
+    with ThreadPoolExecutor(len(each)) as pool:
 
         def call() -> float:
             begin = time.perf_counter()
@@ -125,18 +133,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    layout.part_cpu()  # as our commands do
     x, found = quality.draw(options.visits, 101).x, {}
     many = [
         replace(clustering.PAPER, model=clustering.PAPER.model._replace(latent_dim=d)) for d in LATENT_DIMS
     ]
-    cases: dict[str, tuple[Sequence[clustering.Configuration], int]] = {
-        "the study": ([clustering.PAPER], 1),
-        "robust": ([clustering.ROBUST], 1),
-        "35 lanes of the study": (many, THREADS),
+    cases: dict[str, tuple[Sequence[clustering.Configuration], int, bool]] = {
+        "the study": ([clustering.PAPER], 1, False),
+        "the study on two devices": ([clustering.PAPER], 1, True),
+        "robust": ([clustering.ROBUST], 1, False),
+        "35 lanes of the study": (many, THREADS, False),
     }
-    for name, (configurations, n_lanes) in cases.items():
+    for name, (configurations, n_lanes, is_shared) in cases.items():
+        if is_shared and not layout.cpu_is_parted():
+            continue
         for stage in programs.STAGES:
-            each = [profiles(x, one, stage, n_lanes, options) for one in configurations]
+            each = [profiles(x, one, stage, n_lanes, is_shared, options) for one in configurations]
             repeats = [
                 {kind: float(np.mean([run.get(kind, 0.0) for run in runs])) for kind in runs[0]}
                 for runs in zip(*each, strict=True)

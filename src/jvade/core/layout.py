@@ -170,38 +170,12 @@ def take_lane(stack: T, lane: int | slice | Int[Array, "*lanes"] | Int[np.ndarra
     return jax.tree.map(lambda leaf: leaf[lane], stack)
 
 
-def over_lanes(
-    function: Callable[..., T],
-    in_axes: tuple[int | None, ...],
-    static_argnames: tuple[str, ...] = (),
-) -> Callable[..., T]:
-    """Return a function of one lane, compiled, as a function of a stack of lanes.
+def on_all_devices(function: Callable[..., T], in_axes: tuple[int | None, ...]) -> Callable[..., T]:
+    """Return a function of one lane as one of a stack, which all devices share; see `over_lanes`."""
 
-    It takes the same arguments, the static ones by name, and `layout`. Under "map" the program of one lane
-    runs for each of them, as many at a time as there are cores: however many lanes there are, it is compiled
-    once. Under "vmap" there is one wide program for each number of lanes.
-
-    Args:
-        function: of one lane.
-        in_axes: of each positional argument: 0 where it is stacked, None where the lanes share it.
-        static_argnames: arguments that shape the program.
-    """
-    compiled = partial(jax.jit, static_argnames=static_argnames)
-    one = compiled(function)
-
-    @compiled
     @wraps(function)
-    def all_lanes(*arguments: Any, **static: Any) -> T:
-        before = _lanes_at_once.set(count_lanes(arguments))
-        try:
-            return jax.vmap(partial(function, **static), in_axes)(*arguments)
-        finally:
-            _lanes_at_once.reset(before)
-
-    @compiled
-    @wraps(function)
-    def on_all_devices(*arguments: Any, **static: Any) -> T:
-        n_lanes = count_lanes(arguments)
+    def run(*arguments: Any, **static: Any) -> T:
+        n_lanes = _count_lanes(arguments, in_axes)
         mesh = _mesh(_grid(n_lanes))
         filled = np.arange(-(-n_lanes // mesh.shape["lanes"]) * mesh.shape["lanes"]) % n_lanes
 
@@ -226,15 +200,47 @@ def over_lanes(
         everywhere = NamedSharding(mesh, PartitionSpec())
         return jax.lax.with_sharding_constraint(take_lane(found, slice(n_lanes)), everywhere)
 
-    def count_lanes(arguments: tuple[Any, ...]) -> int:
-        stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
-        return len(jax.tree.leaves(stacked)[0])
+    return run
+
+
+def _count_lanes(arguments: tuple[Any, ...], in_axes: tuple[int | None, ...]) -> int:
+    stacked = next(a for a, axis in zip(arguments, in_axes, strict=True) if axis is not None)
+    return len(jax.tree.leaves(stacked)[0])
+
+
+def over_lanes(
+    function: Callable[..., T],
+    in_axes: tuple[int | None, ...],
+    static_argnames: tuple[str, ...] = (),
+) -> Callable[..., T]:
+    """Return a function of one lane, compiled, as a function of a stack of lanes.
+
+    It takes the same arguments, the static ones by name, and `layout`. Under "map" the program of one lane
+    runs for each of them, as many at a time as there are cores: however many lanes there are, it is compiled
+    once. Under "vmap" there is one wide program for each number of lanes.
+
+    Args:
+        function: of one lane.
+        in_axes: of each positional argument: 0 where it is stacked, None where the lanes share it.
+        static_argnames: arguments that shape the program.
+    """
+    compiled = partial(jax.jit, static_argnames=static_argnames)
+    one, shared = compiled(function), compiled(on_all_devices(function, in_axes))
+
+    @compiled
+    @wraps(function)
+    def all_lanes(*arguments: Any, **static: Any) -> T:
+        before = _lanes_at_once.set(_count_lanes(arguments, in_axes))
+        try:
+            return jax.vmap(partial(function, **static), in_axes)(*arguments)
+        finally:
+            _lanes_at_once.reset(before)
 
     def run(*arguments: Any, layout: Layout, **static: Any) -> T:
-        n_lanes = count_lanes(arguments)
+        n_lanes = _count_lanes(arguments, in_axes)
         if resolve(layout) == "vmap" and jax.device_count() > 1:
             with _all_devices:
-                return jax.block_until_ready(on_all_devices(*place(arguments, layout), **static))
+                return jax.block_until_ready(shared(*place(arguments, layout), **static))
         if resolve(layout) == "vmap":
             return all_lanes(*arguments, **static)
         lanes = [
