@@ -4,8 +4,9 @@
 
 One lane of the study's settings, or of `robust`, trains a few epochs on a simulated district; XLA's profiler
 tells what each of its programs took. What is left of the wall time lies between them. Where two devices share
-the lane, as they do with a long one, what is told is a core's time for a step. Of many lanes, as many train at a
-time as there are cores: a core's time for a step of one of them, the mean over the study's numbers of latents.
+the lane, as they do with a long one, what is told is a core's time for a step. Of many lanes, as many train
+at a time as there are cores: a core's time for a step of one of them, the mean over the study's numbers of
+latents.
 """
 
 import argparse

@@ -67,8 +67,8 @@ def noise(key: Key[Array, ""], n_rows: int, latent_dim: int) -> Float[Array, "N 
 
 def hidden(key: Key[Array, ""], n_rows: int, n_features: int, share: float) -> Bool[Array, "N D"]:
     """Draw which inputs are hidden, each with a chance of `share`, of 1/65,536 to 65,535/65,536."""
-    # Drawing bits is a large part of a step, so an input has no more of a word than the share asks for, and the
-    # words are drawn in JAX's loop: written out, they would be drawn anew for each input that shares one.
+    # Drawing bits is a large part of a step, so an input has no more of a word than the share asks for. The
+    # words come of JAX's loop: written out, they would be drawn anew for each input that shares one.
     n_bits = next((n for n in (1, 2, 4, 8) if 0 < share * 2**n == round(share * 2**n)), 16)
     per_word = 32 // n_bits
     words = jax.random.bits(key, (n_rows, -(-n_features // per_word)), jnp.uint32)
