@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from programs import CLUSTPY
 
 from jvade.report.document import table
 
@@ -31,10 +30,6 @@ def seconds(one: dict[str, float]) -> str:
 
 def throughput(found: dict[str, Any]) -> str:
     """Return a table of every program."""
-    of_clustpy = {
-        "share of the matrix product": math.nan,
-        "loss, mean ± sd of the lanes of 2 latents": "its own",
-    }
     ours = {
         (one["stage"], one["lanes"]): one["seconds"]["median"]
         for one in found["results"]
@@ -49,24 +44,26 @@ def throughput(found: dict[str, Any]) -> str:
             "seconds (least to most)": seconds(one["seconds"]),
             "times ours": one["seconds"]["median"] / ours[one["stage"], one["lanes"]],
             "million rows x lanes a second": one["rows_x_lanes_per_second"] / 1e6,
-            "share of the matrix product": one["share_of_matrix_product"],
+            "share of the matrix product": one["share_of_matrix_product"] or math.nan,
             "first call, s": one["first_call_seconds"],
             "peak memory, GB": one["peak_memory_gb"],
-            "loss, mean ± sd of the lanes of 2 latents": "{:.2f} ± {:.2f}".format(*one["loss"]),
+            "loss, mean ± sd of the lanes of 2 latents": "{:.2f} ± {:.2f}".format(*one["loss"])
+            if one["loss"]
+            else "its own",
         }
-        # What ClustPy multiplies is not counted, what it minimises is another thing.
-        | (of_clustpy if one["program"] == CLUSTPY else {})
         for one in found["results"]
     ]
     forms: dict[str, str] = dict.fromkeys(("times ours", "first call, s", "peak memory, GB"), ".1f")
     forms |= dict.fromkeys(("million rows x lanes a second", "share of the matrix product"), ".2f")
     rate = found["matrix_product_gflops"]
     worst = {kind: max(one[kind] for one in found["agreement"].values()) for kind in ("float64", "float32")}
+    steps = [value for one in found["agreement"].values() for value in one.get("after steps", {}).values()]
+    stepped = f" After five steps of each program losses differ by {max(steps):.0e} at most." if steps else ""
     return (
         f"Float32 matrix product in the same run: {rate['median']:.0f} GFLOP/s ({rate['least']:.0f} to "
         f"{rate['most']:.0f}). Largest relative difference of loss and gradients between PyTorch's model "
         f"and ours, before anything was timed: {worst['float64']:.0e} in double, "
-        f"{worst['float32']:.0e} in single precision.\n\n{table(pd.DataFrame(rows), forms)}"
+        f"{worst['float32']:.0e} in single precision.{stepped}\n\n{table(pd.DataFrame(rows), forms)}"
     )
 
 
@@ -163,6 +160,8 @@ def step(found: dict[str, Any]) -> str:
     kinds.sort(key=lambda kind: kind in ("between programs", "in all"))
 
     def cell(each: dict[str, dict[str, float]], kind: str) -> str:
+        if kind not in each:
+            return "-"
         one, whole = each[kind]["median"], each["in all"]["median"]
         return f"{one:,.0f}" if kind == "in all" else f"{one:,.0f} ({100 * one / whole:.0f} %)"
 

@@ -111,6 +111,26 @@ def test_the_baseline_in_pytorch_has_our_loss_and_gradients(monkeypatch, latent_
     assert found["float32"] <= 1e-4
 
 
+@pytest.mark.parametrize(("latent_dim", "n_clusters"), [(2, 0), (5, 7)])
+def test_every_program_in_pytorch_steps_as_ours(monkeypatch, latent_dim, n_clusters):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # which takes a compiler of C++
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    agreement = importlib.import_module("baselines.agreement")
+    found = agreement.check_steps(6, latent_dim, n_clusters)
+    assert set(found) == {"idiomatic", "tuned", "tuned, compiled", "stacked"}
+    assert max(found.values()) <= 1e-6
+    # Other steps are told apart: AdamW without its decay.
+    decay = torch.optim.AdamW
+
+    def without(*arguments, weight_decay, **named):
+        return decay(*arguments, weight_decay=0.0, **named)
+
+    monkeypatch.setattr(torch.optim, "AdamW", without)
+    with pytest.raises(RuntimeError, match="not the same steps"):
+        agreement.check_steps(6, latent_dim, n_clusters)
+
+
 def test_a_recorded_training_is_the_tuned_one_and_begins_anew(monkeypatch):
     """Without CUDA its steps run unrecorded."""
     torch = pytest.importorskip("torch")

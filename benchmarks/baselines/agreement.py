@@ -1,21 +1,30 @@
-"""Loss and gradients of the PyTorch model against ours, from the same weights, rows and noise."""
+"""PyTorch against ours: loss and gradients of the model, and losses after steps of every program."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 
-from jvade.core import epoch, lanes
+from jvade.core import draws, epoch, lanes
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
 from jvade.core.model import Parameters
 from jvade.core.objective import elbo_terms
-from jvade.core.settings import Architecture, Hyperparameters
+from jvade.core.settings import Architecture, Hyperparameters, Training
 
+from . import idiomatic, stacked, tuned
 from .model import Vade
 
 #: Largest difference allowed, relative to the loss, and by norm to each tensor of the gradient.
 ALLOWED = {"float64": 1e-9, "float32": 1e-4}
+#: The same of losses after steps in double precision: PyTorch adds 1e-6 to the norm that it clips by.
+ALLOWED_AFTER_STEPS = 1e-6
 
 
 def check(n_features: int, latent_dim: int, n_clusters: int) -> dict[str, float]:
@@ -36,19 +45,88 @@ def check(n_features: int, latent_dim: int, n_clusters: int) -> dict[str, float]
     return found
 
 
+def check_steps(n_features: int, latent_dim: int, n_clusters: int, n_steps: int = 5) -> dict[str, float]:
+    """Return the largest relative difference of the losses of each program from ours, after every step.
+
+    A step is an epoch of one batch here, and there is no noise: order and draws are every program's own.
+
+    Args:
+        n_features: width of a row.
+        latent_dim: latents.
+        n_clusters: clusters of the mixture; 0 is the pretraining.
+        n_steps: how many.
+
+    Raises:
+        RuntimeError: one differs by more than `ALLOWED_AFTER_STEPS`.
+    """
+    x = np.random.default_rng(1).normal(size=(512, n_features))
+    # So that the clip binds and the decay matters.
+    hyper = Hyperparameters(
+        latent_dim=latent_dim,
+        n_clusters=max(n_clusters, 1),
+        learning_rate=1e-2,
+        weight_decay=0.1,
+        clip_norm=0.5,
+        patience=n_steps + 1,
+    )
+    training = Training(max_epochs=n_steps, validation_fraction=0.25)
+    n_train, _ = training.split_sizes(len(x))
+    lane = take_lane(lanes.without_what_is_off(lanes.stack([0], hyper)), 0)
+    with jax.enable_x64(True), patch.object(draws, "noise", lambda _, n, d: jnp.zeros((n, d))):
+        params, sizes = _parameters(n_features, latent_dim, n_clusters, "float64")
+        stage = "fine-tuning" if n_clusters else "pretraining"
+        begin = epoch.start(params, lane, stage, training)
+        run = jax.jit(partial(epoch.run_block, architecture=sizes, training=training))
+        ours = -np.asarray(run(begin, jnp.asarray(x), lane, jnp.asarray(n_steps)).history.validation.elbo())
+    rows = torch.as_tensor(x[np.asarray(epoch.split_row(lane, jnp.arange(len(x)), len(x)))])
+    start = Vade(n_features, latent_dim, n_clusters, noise_variance=hyper.noise_variance).double()
+    start.load(params.to_arrays())
+
+    def losses(train: Callable[..., Any], model: Any) -> Any:
+        return train(model, rows[:n_train], rows[n_train:], n_steps, hyper)
+
+    def no_noise(*shape: int, device: Any = None) -> torch.Tensor:
+        return torch.zeros(*shape, dtype=torch.float64, device=device)
+
+    one = deepcopy(start)
+    with patch.object(torch, "randn", no_noise):
+        theirs = {
+            "idiomatic": losses(idiomatic.train, deepcopy(start)),
+            "tuned": losses(tuned.train, deepcopy(start)),
+            "tuned, compiled": losses(partial(tuned.train, forward=torch.compile(one, dynamic=False)), one),
+            "stacked": losses(stacked.train, [deepcopy(start), deepcopy(start)]),
+        }
+    each = {name: np.asarray(found).reshape(n_steps, -1).T for name, found in theirs.items()}
+    found = {name: float(np.max(np.abs(values / ours - 1))) for name, values in each.items()}
+    if bad := {name: value for name, value in found.items() if not value <= ALLOWED_AFTER_STEPS}:
+        raise RuntimeError(
+            f"expected losses within {ALLOWED_AFTER_STEPS} of ours, got {bad}: not the same steps"
+        )
+    return found
+
+
+def _parameters(
+    n_features: int, latent_dim: int, n_clusters: int, dtype: str
+) -> tuple[Parameters, Architecture]:
+    """Return parameters to begin with, the mixture drawn at random, and their sizes."""
+    rng = np.random.default_rng(0)
+    hyper = Hyperparameters(latent_dim=latent_dim, n_clusters=max(n_clusters, 1))
+    sizes = Architecture(n_features, latent_dim, max(n_clusters, 1))
+    params = epoch.init(take_lane(lanes.stack([0], hyper), 0), sizes)
+    if n_clusters:
+        shape = (n_clusters, latent_dim)
+        params = params._replace(
+            mixture=Mixture(*(jnp.asarray(rng.normal(size=s)) for s in ((n_clusters,), shape, shape)))
+        )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params), sizes
+
+
 def _difference(n_features: int, latent_dim: int, n_clusters: int, dtype: str) -> float:
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(1)
         x, noise = rng.normal(size=(512, n_features)), rng.normal(size=(512, latent_dim))
         hyper = Hyperparameters(latent_dim=latent_dim, n_clusters=max(n_clusters, 1))
-        sizes = Architecture(n_features, latent_dim, max(n_clusters, 1))
-        params = epoch.init(take_lane(lanes.stack([0], hyper), 0), sizes)
-        if n_clusters:
-            shape = (n_clusters, latent_dim)
-            params = params._replace(
-                mixture=Mixture(*(jnp.asarray(rng.normal(size=s)) for s in ((n_clusters,), shape, shape)))
-            )
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
+        params, sizes = _parameters(n_features, latent_dim, n_clusters, dtype)
 
         def loss(params: Parameters) -> jax.Array:
             terms = elbo_terms(params, jnp.asarray(x, dtype), jnp.asarray(noise, dtype), sizes, hyper)
