@@ -58,7 +58,7 @@ def throughput(found: dict[str, Any]) -> str:
     rate = found["matrix_product_gflops"]
     worst = {kind: max(one[kind] for one in found["agreement"].values()) for kind in ("float64", "float32")}
     steps = [value for one in found["agreement"].values() for value in one.get("after steps", {}).values()]
-    stepped = f" After five steps of each program losses differ by {max(steps):.0e} at most." if steps else ""
+    stepped = f" Losses after steps of each differ by {max(steps):.0e} at the most." if steps else ""
     return (
         f"Float32 matrix product in the same run: {rate['median']:.0f} GFLOP/s ({rate['least']:.0f} to "
         f"{rate['most']:.0f}). Largest relative difference of loss and gradients between PyTorch's model "

@@ -131,6 +131,21 @@ def test_every_program_in_pytorch_steps_as_ours(monkeypatch, latent_dim, n_clust
         agreement.check_steps(6, latent_dim, n_clusters)
 
 
+def test_one_compiled_model_serves_every_lane(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    programs = importlib.import_module("programs")
+    x = np.random.default_rng(0).normal(size=(3000, 6)).astype(np.float32)
+    each = [(0, Hyperparameters()), (1, Hyperparameters()), (0, Hyperparameters(latent_dim=3))]
+    task = programs.Task(x, 2500, "pretraining", each, 2)
+    tuned, compiled = (programs.pytorch(name, task) for name in ("tuned", "tuned, compiled"))
+    want = tuned()
+    assert len(np.unique(want[:, -1])) == 3
+    for _ in range(2):  # what the first call left must not be seen by the second
+        np.testing.assert_allclose(compiled(), want, rtol=1e-6)
+
+
 def test_a_recorded_training_is_the_tuned_one_and_begins_anew(monkeypatch):
     """Without CUDA its steps run unrecorded."""
     torch = pytest.importorskip("torch")

@@ -27,6 +27,12 @@ ALLOWED = {"float64": 1e-9, "float32": 1e-4}
 ALLOWED_AFTER_STEPS = 1e-6
 
 
+def check_all(n_features: int, latent_dim: int, n_clusters: int) -> dict[str, Any]:
+    """Return what `check` and `check_steps` ("after steps") find."""
+    steps = check_steps(n_features, latent_dim, n_clusters)
+    return check(n_features, latent_dim, n_clusters) | {"after steps": steps}
+
+
 def check(n_features: int, latent_dim: int, n_clusters: int) -> dict[str, float]:
     """Return the largest relative difference of loss and gradients in double and in single precision.
 
@@ -46,9 +52,10 @@ def check(n_features: int, latent_dim: int, n_clusters: int) -> dict[str, float]
 
 
 def check_steps(n_features: int, latent_dim: int, n_clusters: int, n_steps: int = 5) -> dict[str, float]:
-    """Return the largest relative difference of the losses of each program from ours, after every step.
+    """Return the largest relative difference of the losses of each way to train from ours, after every step.
 
-    A step is an epoch of one batch here, and there is no noise: order and draws are every program's own.
+    A step is an epoch of one batch here, and there is no noise: order and draws are every program's own. What
+    is recorded as CUDA graphs is left to the tests.
 
     Args:
         n_features: width of a row.
@@ -71,14 +78,15 @@ def check_steps(n_features: int, latent_dim: int, n_clusters: int, n_steps: int 
     )
     training = Training(max_epochs=n_steps, validation_fraction=0.25)
     n_train, _ = training.split_sizes(len(x))
-    lane = take_lane(lanes.without_what_is_off(lanes.stack([0], hyper)), 0)
-    with jax.enable_x64(True), patch.object(draws, "noise", lambda _, n, d: jnp.zeros((n, d))):
+    with jax.enable_x64(True), patch.object(draws, "noise", lambda _, d, n: jnp.zeros((d, n))):
+        lane = take_lane(lanes.without_what_is_off(lanes.stack([0], hyper)), 0)
         params, sizes = _parameters(n_features, latent_dim, n_clusters, "float64")
         stage = "fine-tuning" if n_clusters else "pretraining"
         begin = epoch.start(params, lane, stage, training)
         run = jax.jit(partial(epoch.run_block, architecture=sizes, training=training))
         ours = -np.asarray(run(begin, jnp.asarray(x), lane, jnp.asarray(n_steps)).history.validation.elbo())
-    rows = torch.as_tensor(x[np.asarray(epoch.split_row(lane, jnp.arange(len(x)), len(x)))])
+        order = np.asarray(epoch.split_row(lane, jnp.arange(len(x)), len(x)))
+    rows = torch.as_tensor(x[order])
     start = Vade(n_features, latent_dim, n_clusters, noise_variance=hyper.noise_variance).double()
     start.load(params.to_arrays())
 

@@ -50,7 +50,7 @@ def train(
                 parameter.grad = g * scale.view(-1, *[1] * (g.dim() - 1))
             optimizer.step()
         with torch.no_grad():
-            total = torch.zeros(n_models, device=device)
+            total = torch.zeros(n_models, dtype=training.dtype, device=device)
             for first in range(0, len(validation), BATCH_SIZE):
                 x = validation[first : first + BATCH_SIZE]
                 total += len(x) * scores(stack, x, held_out[:, first : first + len(x)])

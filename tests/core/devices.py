@@ -101,7 +101,7 @@ def stopped_among_two(how: dict[str, Any]) -> TrainState:
 
 
 def stopped_when_shared(begin: TrainState, how: dict[str, Any]) -> TrainState:
-    """Return what is kept of the lane that devices share, stopped in the second piece, each an epoch."""
+    """Return what is kept of the lane that devices share, stopped in the second piece of its block."""
     block, n_run = lanes._block, []
 
     def stop(*arguments: Any, **named: Any) -> TrainState:
@@ -110,7 +110,7 @@ def stopped_when_shared(begin: TrainState, how: dict[str, Any]) -> TrainState:
             raise KeyboardInterrupt
         return block(*arguments, **named)
 
-    return kept_where_stopped("_block", stop, [4, 2], Kept(begin), how)
+    return kept_where_stopped("_block", stop, [5, 2], Kept(begin), how)
 
 
 def kept_where_stopped(
@@ -140,10 +140,11 @@ if __name__ == "__main__":
     table = jnp.zeros((1000, 40))
     parts = [shard.data.unsafe_buffer_pointer() for shard in place(table, "vmap").addressable_shards]
     assert set(parts) == {table.unsafe_buffer_pointer()}  # the devices of a CPU share an array
-    lanes.LONG = lanes.SHARED_STEPS = lanes.PIECE_STEPS = 0
+    lanes.LONG = lanes.SHARED_STEPS = 0
+    lanes.PIECE_STEPS = 20  # two epochs: of a block of three, the last piece is short
     lanes.SHARED_PRODUCTS = 0, 10**9
-    shared, share = [], lanes._on_all_devices
-    lanes._on_all_devices = lambda one: shared.append(one) or share(one)
+    shared, share = [], lanes._shared
+    lanes._shared = lambda one: shared.append(one) or share(one)
     found = {"both stages": whole(1), "two lanes alone": finetune(2, layout="map")} if process else cases()
     assert bool(process) != bool(shared)  # processes leave lanes of "map" to themselves
     np.savez(out, allow_pickle=False, **arrays(found))  # pyright: ignore[reportArgumentType]

@@ -4,7 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from jvade.core import draws, layout
+from jvade.core import draws
+
+
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch):
+    monkeypatch.setattr(draws, "on_accelerator", lambda: False)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (7, 1025), (2, 3, 5)])
@@ -22,21 +27,27 @@ def test_written_out_the_generator_draws_the_bits_of_jax(shape, dtype):
 def test_noise_is_that_of_jax_latent_by_latent(double):
     with jax.enable_x64(double):
         keys = jax.random.split(jax.random.key(3), 4)
-        got = jax.jit(jax.vmap(lambda key: draws.noise(key, 50, 3)))(keys)
+        got = jax.jit(jax.vmap(lambda key: draws.noise(key, 3, 50)))(keys)
         for noise, key in zip(got, keys, strict=True):
-            np.testing.assert_array_equal(noise, jax.random.normal(key, (3, 50)).T)
+            np.testing.assert_allclose(noise, jax.random.normal(key, (3, 50)), rtol=1e-6)
             # Those of fewer latents are the first of them.
-            np.testing.assert_array_equal(noise[:, :2], draws.noise(key, 50, 2))
+            np.testing.assert_allclose(noise[:2], draws.noise(key, 2, 50), rtol=1e-6)
 
 
-def test_only_jax_s_own_generator_is_written_out(monkeypatch):
+def test_only_jax_s_own_generator_as_it_is_by_default_is_written_out(monkeypatch):
     """Another one that a person has chosen is left, and so is any on an accelerator."""
-    other = jax.random.key(0, impl="rbg")
+    other, own = jax.random.key(0, impl="rbg"), jax.random.key(0)
     assert draws.fast(other) is other
-    monkeypatch.setattr(layout, "on_accelerator", lambda: True)
-    monkeypatch.setattr(draws, "on_accelerator", layout.on_accelerator)
-    own = jax.random.key(0)
+    with jax.threefry_partitionable(False):
+        assert draws.fast(own) is own
+    assert draws.fast(own) is not own
+    monkeypatch.setattr(draws, "on_accelerator", lambda: True)
     assert draws.fast(own) is own
+
+
+def test_more_draws_than_are_counted_in_a_word_are_refused():
+    with pytest.raises(ValueError, match="at most 4294967296 draws of a key, got 4295032832"):
+        jax.jit(lambda key: draws.noise(key, 65_537, 65_536)).lower(jax.random.key(0))
 
 
 def test_no_key_is_derived_from_one_that_only_draws():

@@ -373,7 +373,7 @@ def test_a_pretraining_without_kl_is_that_of_an_autoencoder(x64):
     key = jax.random.fold_in(epoch.named_key(stage, "train"), 0)
     order = shuffle.permute(epoch.named_key(key, "order"), jnp.arange(N_TRAIN), N_TRAIN)
     rows = x[epoch.split_row(lane, order, N)]
-    noise = draws.noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), N_TRAIN, 2)
+    noise = draws.noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), 2, N_TRAIN).T
 
     def error(params):
         q = encode(params, rows, ARCHITECTURE, 2)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jvade.core import model
+from jvade.core import model, networks
 from jvade.core.mixture import Mixture
 from jvade.core.model import Parameters
 from jvade.core.objective import elbo_terms
@@ -16,6 +16,15 @@ ARCHITECTURE = Architecture(D, latent_dim=L, n_clusters=K, widths=(6,))
 HYPER = Hyperparameters(noise_variance=0.3, latent_dim=L, n_clusters=K)
 #: Compiled once: what is not compiled whole is compiled primitive by primitive, which takes longer.
 terms = jax.jit(elbo_terms, static_argnames="architecture")
+
+
+@pytest.fixture(params=[1, 100], ids=["rows last", "rows first"])
+def products(request, monkeypatch):
+    """The products of the latents one way round and the other."""
+    monkeypatch.setattr(networks, "MANY_LATENTS", request.param)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
 
 
 def case(seed=0):
@@ -73,7 +82,7 @@ def numpy_elbo(params, x, noise, noise_variance):
     return np.array(out).T
 
 
-def test_terms_equal_an_independent_computation(x64):
+def test_terms_equal_an_independent_computation(x64, products):
     params, x, noise = case()
     got = terms(params, x, noise, ARCHITECTURE, HYPER)
     np.testing.assert_allclose(np.array(got), numpy_elbo(params, x, noise, 0.3), rtol=1e-10)
@@ -145,7 +154,7 @@ def test_log_likelihood_by_importance_sampling_stays_above(x64, seed):
 
 
 @pytest.mark.parametrize("pretraining", [True, False])
-def test_gradients_equal_finite_differences(x64, pretraining):
+def test_gradients_equal_finite_differences(x64, products, pretraining):
     params, x, noise = case()
     params = params._replace(mixture=None) if pretraining else params
 
@@ -169,7 +178,8 @@ def test_gradients_equal_finite_differences(x64, pretraining):
         np.testing.assert_allclose(np.sum(np.asarray(slope) * direction), difference, rtol=1e-6, atol=1e-9)
 
 
-def test_padded_latents_and_clusters_change_nothing(x64):
+@pytest.mark.parametrize("many", [networks.MANY_LATENTS, 5])
+def test_padded_latents_and_clusters_change_nothing(x64, monkeypatch, many):
     """d = 2 of 5 latents and K = 3 of 6 clusters give the numbers of the unpadded model."""
     params, x, noise = case()
     wide = Architecture(D, latent_dim=5, n_clusters=6, widths=(6,))
@@ -180,8 +190,9 @@ def test_padded_latents_and_clusters_change_nothing(x64):
         whole[tuple(slice(0, n) for n in part.shape)] = part
     padded = padded._replace(mixture=Mixture(*map(jnp.asarray, big)))
     noise_padded = jnp.concatenate([noise, jnp.asarray(rng.normal(size=(N, 3)))], axis=1)
-    got = terms(padded, x, noise_padded, wide, HYPER)
     want = terms(params, x, noise, ARCHITECTURE, HYPER)
+    monkeypatch.setattr(networks, "MANY_LATENTS", many)
+    got = jax.jit(lambda *given: elbo_terms(*given, wide, HYPER))(padded, x, noise_padded)
     np.testing.assert_allclose(np.array(got), np.array(want), rtol=1e-10)
 
 

@@ -159,7 +159,7 @@ def test_a_step_of_the_fine_tuning_has_both_and_tells_neither(x64):
     key = jax.random.fold_in(epoch.named_key(epoch.named_key(lane.key, "fine-tuning"), "train"), 0)
     order = shuffle.permute(epoch.named_key(key, "order"), jnp.arange(80), 80)
     batch = x[epoch.split_row(lane, order, 100)]
-    noise = draws.noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), 80, L)
+    noise = draws.noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), L, 80).T
 
     def whole(params, steered):
         bound = jnp.mean(elbo_terms(params, batch, noise, ARCHITECTURE, hyper).elbo(0.5))
@@ -205,7 +205,7 @@ def test_a_step_of_a_balanced_lane_is_along_the_weighted_bound(x64):
     key = jax.random.fold_in(epoch.named_key(epoch.named_key(lane.key, "fine-tuning"), "train"), 0)
     order = shuffle.permute(epoch.named_key(key, "order"), jnp.arange(80), 80)
     batch = x[epoch.split_row(lane, order, 100)]
-    noise = draws.noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), 80, L)
+    noise = draws.noise(jax.random.fold_in(epoch.named_key(key, "noise"), 0), L, 80).T
 
     def loss(params, weights):
         return -jnp.mean(elbo_terms(params, batch, noise, KINDS, hyper, None, weights).elbo())
@@ -240,7 +240,7 @@ def test_the_bound_as_it_is_can_be_asked_for(x64, layout):
     lane = take_lane(stack, 1)
     aside = x[epoch.split_row(lane, jnp.arange(80, 100), 100)]
     key = epoch.named_key(epoch.named_key(lane.key, "fine-tuning"), "validation")
-    noise = draws.noise(jax.random.fold_in(key, 0), 20, L)
+    noise = draws.noise(jax.random.fold_in(key, 0), L, 20).T
     plain = elbo_terms(take_lane(found.params, 1), aside, noise, KINDS, each[1]).reconstruction.mean()
     np.testing.assert_allclose(asked, plain, rtol=1e-6)
     assert abs(float(as_it_is.reconstruction[1] - told.reconstruction[1])) > 0.01

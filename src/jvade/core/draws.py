@@ -1,5 +1,6 @@
 """The random numbers of a step: noise of the latents, and which inputs are hidden."""
 
+import math
 from typing import Any
 
 import jax
@@ -14,6 +15,8 @@ from jvade.core.layout import on_accelerator
 #: numbers: as easy as 1, 2, 3").
 ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 PARITY = np.uint32(0x1BD11BDA)
+#: Numbers that are counted in one word.
+MOST_DRAWS = 2**32
 
 
 def _threefry(key: UInt[Array, "2"], n: int) -> tuple[UInt[Array, " n"], UInt[Array, " n"]]:
@@ -30,7 +33,10 @@ def _threefry(key: UInt[Array, "2"], n: int) -> tuple[UInt[Array, " n"], UInt[Ar
 
 
 def _bits(key: UInt[Array, "2"], width: int, shape: tuple[int, ...]) -> UInt[Array, "..."]:
-    high, low = (word.reshape(shape) for word in _threefry(key, int(np.prod(shape))))
+    n = math.prod(shape)
+    if n > MOST_DRAWS:
+        raise ValueError(f"expected at most {MOST_DRAWS} draws of a key, got {n}; draw in parts")
+    high, low = (word.reshape(shape) for word in _threefry(key, n))
     if width == 64:
         return (high.astype(jnp.uint64) << 32) | low.astype(jnp.uint64)
     return (high ^ low).astype(f"uint{width}")
@@ -49,20 +55,21 @@ UNROLLED = jax.extend.random.define_prng_impl(
     random_bits=_bits,
     fold_in=_not_derived,
     name="threefry2x32 unrolled",
-    tag="fru",
+    tag="fru",  # JAX's own is "fry"
 )
 
 
 def fast(key: Key[Array, ""]) -> Key[Array, ""]:
     """Return a key that draws the same numbers in less time, for many of them."""
-    if on_accelerator() or jax.random.key_impl(key) != "threefry2x32":
+    as_jax_does = jax.config.jax_threefry_partitionable  # pyright: ignore[reportAttributeAccessIssue]
+    if on_accelerator() or not as_jax_does or jax.random.key_impl(key) != "threefry2x32":
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=UNROLLED)
 
 
-def noise(key: Key[Array, ""], n_rows: int, latent_dim: int) -> Float[Array, "N L"]:
+def noise(key: Key[Array, ""], latent_dim: int, n_rows: int) -> Float[Array, "L N"]:
     """Draw standard normals, latent by latent, so that padding the latents leaves the first ones alone."""
-    return jax.random.normal(fast(key), (latent_dim, n_rows)).T
+    return jax.random.normal(fast(key), (latent_dim, n_rows))
 
 
 def hidden(key: Key[Array, ""], n_rows: int, n_features: int, share: float) -> Bool[Array, "N D"]:

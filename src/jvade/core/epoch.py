@@ -163,9 +163,10 @@ def _pass(
         index = split_row(lane, first + place, x.shape[0]).reshape(len(steps), batch_size)
         index, weights = spread_rows((index, weights), axis=1)
         # Rows last until a step takes its own, as the latents of a step are.
-        noise = jax.vmap(lambda i: draws.noise(jax.random.fold_in(key, i), batch_size, latent_dim).T)(steps)
+        noise = jax.vmap(lambda i: draws.noise(jax.random.fold_in(key, i), latent_dim, batch_size))(steps)
         noise = spread_rows(noise, axis=2)
-        rows = x.at[index].get(mode="promise_in_bounds")
+        # Every place is below the size of the split, every row of the split in the table.
+        rows = x.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
         if means is None:
             return rows, rows, noise, weights
         missing = spread_rows(jax.vmap(hidden)(steps), axis=1)
@@ -285,6 +286,7 @@ def run_epoch(
         gradient = sum_rows(ravel_pytree(gradients)[0])
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         if n_mixture:
+            # The whole vector at once, in one program with Adam's; written into its end, it would be copied.
             own = jnp.arange(params.size) >= params.size - n_mixture
             updates = cast(Array, updates) * jnp.where(own, hyperparameters.mixture_rate, 1.0)
         return (optax.apply_updates(params, updates), opt_state), terms

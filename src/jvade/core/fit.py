@@ -87,9 +87,8 @@ def _start_one(
     z = posterior.means
     if settings.latents == "samples":
         # Drawn for the whole table: what a row has does not depend on which others are taken.
-        noise = draws.noise(named_key(lane.key, "mixture samples"), x.shape[0], architecture.latent_dim)[
-            taken
-        ]
+        key = named_key(lane.key, "mixture samples")
+        noise = draws.noise(key, architecture.latent_dim, x.shape[0]).T[taken]
         used = mask(architecture.latent_dim, latent_dim)
         z = z + jnp.where(used, jnp.exp(0.5 * posterior.log_variances) * noise, 0.0)
     few = z[subset(named_key(lane.key, "mixture rows"), n_used, settings.n_rows)]

@@ -169,7 +169,7 @@ def _run_unpadded(
         and layouts.cpu_is_parted()
         and _is_worth_sharing(calls[0][0][0].params, len(x), training)
     )
-    after, stopped = _on_all_devices(calls[0]) if together else _in_turns(calls)
+    after, stopped = _shared(calls[0]) if together else _in_turns(calls)
     for i, new in zip(active, after, strict=True):
         found[i] = epoch.map_parameters(lambda params, own: model.pad(own, params), found[i], new)
     states = layouts.stack_lanes(found)
@@ -236,7 +236,7 @@ def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bo
     )
 
 
-def _on_all_devices(one: layouts.Call) -> tuple[list[TrainState], KeyboardInterrupt | None]:
+def _shared(one: layouts.Call) -> tuple[list[TrainState], KeyboardInterrupt | None]:
     """Run a block of one lane on all devices, in pieces: where a person stops it, it is left there."""
     (state, x, lane, until), static = one
     begin, until, training = int(state.epoch), int(until), static["training"]

@@ -171,7 +171,10 @@ def take_lane(stack: T, lane: int | slice | Int[Array, "*lanes"] | Int[np.ndarra
 
 
 def on_all_devices(function: Callable[..., T], in_axes: tuple[int | None, ...]) -> Callable[..., T]:
-    """Return a function of one lane as one of a stack, which all devices share; see `over_lanes`."""
+    """Return a function of one lane as one of a stack, which all devices share: to be compiled.
+
+    Calls of what it is compiled to must not overlap; see `over_lanes`.
+    """
 
     @wraps(function)
     def run(*arguments: Any, **static: Any) -> T:

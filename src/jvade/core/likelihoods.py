@@ -32,7 +32,7 @@ def gaussian(
 ) -> Float[Array, " N"]:
     """Return sum_d log N(x_d; means_d, noise_variance_d), times its weight, natural log, per row."""
     logs = -0.5 * ((means - x) ** 2 / noise_variance + LOG_2PI + jnp.log(noise_variance))
-    return _sum_columns(logs if weights is None else weights * logs)
+    return _sum_wide(logs if weights is None else weights * logs)
 
 
 def bernoulli(
@@ -221,8 +221,11 @@ def draw(
     return rows
 
 
-def _sum_columns(x: Float[Array, "N D"]) -> Float[Array, " N"]:
-    """Return the sum of each row: on a CPU as a product, in half the time. A GPU would round its factors."""
+def _sum_wide(x: Float[Array, "N D"]) -> Float[Array, " N"]:
+    """Return the sum of each row: on a CPU as a product, for many columns in half the time.
+
+    A GPU would round the factors of one.
+    """
     return jnp.sum(x, axis=-1) if on_accelerator() else x @ jnp.ones(x.shape[-1], x.dtype)
 
 

@@ -91,7 +91,7 @@ _expected_squares = jax.custom_vjp(_sum_of_squares)
 
 
 def _forward(*arguments: Array) -> tuple[Array, tuple[Array, ...]]:
-    """Return the sums by a product. It holds all squares at once: what has gradients is a batch."""
+    """Return the sums by a product. It holds all K * L * N squares, as the gradients do; N is a batch."""
     *where, precisions = arguments
     return jnp.einsum("kln,kl->kn", _squares(*where), precisions), arguments
 

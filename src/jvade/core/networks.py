@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Key
 from jvade.core.layout import lanes_at_once, on_hopper
 from jvade.core.settings import Count
 
-#: Latents from which on their products, too, have the rows last: of two latents they are faster the other way
-#: round, of thirty this way, of ten as fast either way (experiments).
+#: Latents from which on their products, too, have the rows last: on a CPU those of two latents are faster the
+#: other way round, those of thirty this way, those of ten are as fast (experiments).
 MANY_LATENTS = 8
 
 
@@ -60,26 +60,34 @@ class Dense(nn.Module):
         """Return whether the kernel is stored as [out, in]."""
         return self.features < n_in if self.out_first is None else self.out_first
 
-    def __call__(
-        self, x: Float[Array, "..."], fan_in: Count | None = None, rows_last: bool = False
-    ) -> Float[Array, "N o"]:
-        """Return x W + b of rows, or of the columns of x."""
-        n_in = x.shape[0 if rows_last else 1]
+    def __call__(self, x: Float[Array, "N i"], fan_in: Count | None = None) -> Float[Array, "N o"]:
+        """Return x W + b."""
+        if self.is_out_first(x.shape[1]):
+            kernel, bias = self.weights(x.shape[1], fan_in)
+            return x @ kernel.T + bias
+        ones = jnp.ones((len(x), 1), x.dtype)
+        return jnp.concatenate([x, ones], axis=1) @ self._with_bias(x.shape[1], fan_in)
+
+    def of_columns(self, x: Float[Array, "i N"], fan_in: Count | None = None) -> Float[Array, "N o"]:
+        """Return x' W + b, of a layer to the wide side."""
+        ones = jnp.ones((1, x.shape[1]), x.dtype)
+        return jnp.concatenate([x, ones]).T @ self._with_bias(len(x), fan_in)
+
+    def _with_bias(self, n_in: int, fan_in: Count | None) -> Float[Array, "_ o"]:
+        """Return a kernel stored [in, out] with the bias as one more row, for an input of 1.
+
+        The gradient of the bias falls out of the kernel's product then: to sum the wide cotangent over the
+        rows takes half as long again.
+        """
         kernel, bias = self.weights(n_in, fan_in)
-        if self.is_out_first(n_in):
-            return (x.T if rows_last else x) @ kernel.T + bias
-        # A bias is one more row of the kernel, with an input of 1: its gradient falls out of the kernel's
-        # product, where summing the wide cotangent over the rows takes half as long again.
-        kernel = jnp.concatenate([kernel, bias[None]])
-        if rows_last:
-            return jnp.concatenate([x, jnp.ones_like(x[:1])]).T @ kernel
-        return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1) @ kernel
+        return jnp.concatenate([kernel, bias[None]])
 
 
 class Encoder(nn.Module):
     """q(z|x): a row to the mean and log-variance of its latents, both unmasked.
 
-    Rows are last where latents are: a CPU does sixteen of them at a time, and there may be two latents.
+    Rows are last where latents are, so that a CPU does many at a time: there may be two latents. On a GPU
+    this has not been measured.
     """
 
     widths: tuple[int, ...]
@@ -114,14 +122,15 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "L N"], latent_dim: Count) -> Float[Array, "N D"]:
         """Decode; `latent_dim` is the number of latents in use, the fan-in of the first layer."""
-        fan_in, rows_last = latent_dim, len(z) >= MANY_LATENTS
-        z = z if rows_last else z.T
         *first, hidden = [Dense(w, out_first=None if i else False) for i, w in enumerate(self.widths)]
+        output, width, fan_in = Dense(self.n_features, name="means"), self.widths[-1], latent_dim
+        h = z.T
         for layer in first:
-            z, fan_in, rows_last = nn.relu(layer(z, fan_in, rows_last)), None, False
-        output, width = Dense(self.n_features, name="means"), self.widths[-1]
-        if (chip := on_chip()) and output.is_out_first(width):
-            rows, kernel_and_bias = z.T if rows_last else z, output.weights(width)
-            if chip.fits(rows, kernel_and_bias[0]) and not hidden.is_out_first(rows.shape[1]):
-                return chip.perceptron(rows, *hidden.weights(rows.shape[1], fan_in), *kernel_and_bias)
-        return output(nn.relu(hidden(z, fan_in, rows_last)))
+            h, fan_in = nn.relu(layer(h, fan_in)), None
+        if (chip := on_chip()) and output.is_out_first(width) and not hidden.is_out_first(h.shape[1]):
+            kernel, bias = output.weights(width)
+            if chip.fits(h, kernel):
+                return chip.perceptron(h, *hidden.weights(h.shape[1], fan_in), kernel, bias)
+        by_columns = not first and len(z) >= MANY_LATENTS
+        wide = hidden.of_columns(z, fan_in) if by_columns else hidden(h, fan_in)
+        return output(nn.relu(wide))
