@@ -20,13 +20,17 @@ SRC = BENCHMARKS.parent / "src"
 
 
 @pytest.fixture
-def mnist(monkeypatch):
+def scripts(monkeypatch):
+    """The folder of the benchmarks among those that modules come from."""
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+
+
+@pytest.fixture
+def mnist(scripts):
     return importlib.import_module("mnist")
 
 
-def test_the_tables_of_the_pages_are_those_of_the_results(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+def test_the_tables_of_the_pages_are_those_of_the_results(scripts):
     readme = importlib.import_module("readme")
     fill = readme.fill
     for path, tables in readme.PAGES.items():
@@ -101,10 +105,14 @@ def test_a_file_that_is_not_mnist_is_refused(mnist, tmp_path):
         mnist.load(tmp_path / "other.npz")
 
 
+@pytest.fixture
+def torch(scripts):
+    """PyTorch, where it is installed."""
+    return pytest.importorskip("torch")
+
+
 @pytest.mark.parametrize(("latent_dim", "n_clusters"), [(2, 0), (5, 7)])
-def test_the_baseline_in_pytorch_has_our_loss_and_gradients(monkeypatch, latent_dim, n_clusters):
-    pytest.importorskip("torch")
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+def test_the_baseline_in_pytorch_has_our_loss_and_gradients(torch, latent_dim, n_clusters):
     agreement = importlib.import_module("baselines.agreement")
     found = agreement.check(6, latent_dim, n_clusters)
     assert found["float64"] <= 1e-9
@@ -112,10 +120,8 @@ def test_the_baseline_in_pytorch_has_our_loss_and_gradients(monkeypatch, latent_
 
 
 @pytest.mark.parametrize(("latent_dim", "n_clusters"), [(2, 0), (5, 7)])
-def test_every_program_in_pytorch_steps_as_ours(monkeypatch, latent_dim, n_clusters):
-    torch = pytest.importorskip("torch")
+def test_every_program_in_pytorch_steps_as_ours(torch, monkeypatch, latent_dim, n_clusters):
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # which takes a compiler of C++
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     agreement = importlib.import_module("baselines.agreement")
     found = agreement.check_steps(6, latent_dim, n_clusters)
     assert set(found) == {"idiomatic", "tuned", "tuned, compiled", "stacked"}
@@ -131,10 +137,8 @@ def test_every_program_in_pytorch_steps_as_ours(monkeypatch, latent_dim, n_clust
         agreement.check_steps(6, latent_dim, n_clusters)
 
 
-def test_one_compiled_model_serves_every_lane(monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_one_compiled_model_serves_every_lane(torch, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     programs = importlib.import_module("programs")
     x = np.random.default_rng(0).normal(size=(3000, 6)).astype(np.float32)
     each = [(0, Hyperparameters()), (1, Hyperparameters()), (0, Hyperparameters(latent_dim=3))]
@@ -146,10 +150,8 @@ def test_one_compiled_model_serves_every_lane(monkeypatch):
         np.testing.assert_allclose(compiled(), want, rtol=1e-6)
 
 
-def test_a_recorded_training_is_the_tuned_one_and_begins_anew(monkeypatch):
+def test_a_recorded_training_is_the_tuned_one_and_begins_anew(torch):
     """Without CUDA its steps run unrecorded."""
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     recorded, tuned, model = map(
         importlib.import_module, [f"baselines.{n}" for n in ("recorded", "tuned", "model")]
     )

@@ -339,11 +339,15 @@ def _categories(codes: np.ndarray, uniques: Any, name: Any) -> tuple[tuple[Any, 
     return found, any(len(codes) - counts[word] >= MIN_ROWS for word in kept)
 
 
+def _are_words(text: pd.Series) -> np.ndarray:
+    """Return which texts do not say a number."""
+    return np.isnan(np.asarray(pd.to_numeric(text, errors="coerce"), float))
+
+
 def _refuse_stray_words(codes: np.ndarray, uniques: Any, name: Any) -> None:
     """Refuse numbers among which a few words stand: they are no categories, and nobody would be told."""
-    read = pd.Series([*map(str, uniques)], dtype=str)
-    numbers = np.asarray(pd.to_numeric(read, errors="coerce"), float)
-    is_word = np.append(np.isnan(numbers), False)  # the last: of a missing value
+    # The last: of a missing value.
+    is_word = np.append(_are_words(pd.Series([*map(str, uniques)], dtype=str)), False)
     words = is_word[codes]
     if 0 < words.sum() < MIN_ROWS <= (~words & (codes >= 0)).sum():
         raise TableError(
@@ -396,8 +400,7 @@ def _numbers(values: pd.Series, name: Any, kind: Kind) -> np.ndarray:
             raise TypeError
         numbers = values.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError, OverflowError):
-        read = np.asarray(pd.to_numeric(values.astype(str), errors="coerce"), float)
-        n_bad = int((np.isnan(read) & values.notna()).sum())
+        n_bad = int((_are_words(values.astype(str)) & values.notna()).sum())
         others = f", got others in {n_bad} of {len(values)} rows" if n_bad else ""
         problem = f"column '{name}': expected numbers in a {kind} column{others}"
         raise TableError(f"{problem}; was it read as text, or is it categorical?") from None
