@@ -1,5 +1,6 @@
 """`jvade fit`, `predict`, `inspect`, `doctor`, settings from a file: what they write, what they refuse."""
 
+import io
 import json
 import os
 import re
@@ -12,14 +13,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import jvade
 from jvade import cli, interrupts
-from jvade.commands import predict
-from jvade.commands.rows import batches
+from jvade.columns import learn
+from jvade.commands import predict, rows
+from jvade.commands.fit import FitSettings
 from jvade.data.text import Csv
 from jvade.paper.settings import PaperSettings
 from jvade.paper.stages import cohort, robust
+from jvade.report.terminal import Terminal
 
 ROOT = Path(__file__).parents[1]
 VISITS = ("--visits", ROOT / "examples" / "visits.csv", "--mapping", ROOT / "examples" / "visits.toml")
@@ -270,7 +274,7 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
     chinese = ("--table", tmp_path / "chinese.csv", "--out", tmp_path / "placed.parquet")
     assert run(*words, *chinese, "--csv.charset", "gb18030", "--csv.decimal", ",") == 0
     pd.testing.assert_frame_equal(*map(pd.read_parquet, tmp_path.glob("*.parquet")))
-    read = next(batches(tmp_path / "chinese.csv", written=Csv("gb18030", ","), whole=True))
+    read = next(rows.batches(tmp_path / "chinese.csv", written=Csv("gb18030", ","), whole=True))
     assert (read["sex"] == "女性").all()
     (tmp_path / "none.csv").write_text("")
     (tmp_path / "long.csv").write_text("a,b\n" + "1,2\n" * 20 + "3,4,41.5\n" + "1,2\n" * 20)
@@ -284,7 +288,7 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
         ("short.csv", "a line has more or fewer fields than the header"),
         ("bare.csv", "the first line holds numbers or dates instead of column names"),
         ("parts", "column 'sex': only in 0.csv; parts must have the same columns"),
-        ("chinese.csv", "the text is not UTF-8; save the file as UTF-8, or write csv = "),
+        ("chinese.csv", "the text is not UTF-8; save the file as UTF-8, or give --csv.charset gb18030"),
     ):
         assert run("fit", "--table", tmp_path / name, "--out", tmp_path / "x") == 2
         err = capsys.readouterr().err
@@ -439,6 +443,17 @@ def test_a_disk_that_is_full_at_the_end_loses_no_training(own, tmp_path, monkeyp
     assert began == [2, 2]  # both stages had ended
     assert jvade.load(tmp_path / "x").n_rows_ == 900
     assert not (tmp_path / "x" / "private" / "checkpoints").exists()
+    assert "will be replaced" not in capsys.readouterr().out
+    assert run(*words) == 0
+    assert f"the model in {tmp_path / 'x'} will be replaced" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_columns_that_tell_nothing_are_named_before_they_train(own):
+    said = io.StringIO()
+    columns = learn(pd.DataFrame({"age": range(20), "empty": np.nan, "same": "x"}))
+    rows.say_columns(FitSettings(out=own, table=own), columns, Terminal(Console(file=said, width=200)))
+    assert "numbers: age, empty\n  categories: same\n  warning: columns that tell nothing" in said.getvalue()
+    assert "unlike the rest: empty, same" in said.getvalue()
 
 
 def test_settings_from_a_file_are_flags(own, tmp_path, capsys):
@@ -508,18 +523,30 @@ def test_the_doctor_says_what_there_is_and_what_it_takes(capsys):
     ("rows", "seconds"), [(4096, (20 + 40) / 8), (32_768, 60), (65_536, 75), (10**7, 75)]
 )
 def test_the_doctor_counts_the_epochs_of_each_stage_and_their_rows(capsys, monkeypatch, rows, seconds):
-    """An epoch of 32,768 rows, four fifths of them trained on, takes a second; one has 32,768 at most."""
+    """An epoch of 32,768 rows, four fifths of them trained on, takes a second; one has 32,768 at most.
+
+    Of a small table the batches are small too: 32 of 256 rows, of 4,096.
+    """
     monkeypatch.setattr(
-        "jvade.commands.models.time_epochs", lambda *_: {"pretraining": 1.0, "fine-tuning": 1.0}
+        "jvade.commands.models.time_epochs",
+        lambda _, n_rows, __: (7.0, dict.fromkeys(("pretraining", "fine-tuning"), n_rows / 32_768)),
     )
     assert run("doctor", "--json", "--rows", str(rows), "--columns", "5") == 0
-    assert json.loads(capsys.readouterr().out)["needs"]["seconds_at_most"] == pytest.approx(seconds, abs=0.6)
+    needs = json.loads(capsys.readouterr().out)["needs"]
+    assert needs["seconds_at_most"] == pytest.approx(seconds, abs=0.6)
+    assert needs["compilation_seconds"] == 7
 
 
 def test_the_doctor_times_a_short_training(capsys, monkeypatch):
     monkeypatch.setattr("jvade.commands.models.TIMED_ROWS", 2048)
     assert run("doctor", "--json", "--rows", "2048", "--columns", "5", "--configuration", "paper") == 0
-    assert 0 < json.loads(capsys.readouterr().out)["needs"]["seconds_at_most"] < 1000
+    needs = json.loads(capsys.readouterr().out)["needs"]
+    assert 0 < needs["seconds_at_most"] < 1000
+    assert needs["compilation_seconds"] > 0
+    assert run("doctor", "--rows", "20", "--columns", "3", "--configuration", "paper") == 0
+    assert re.search(
+        r"at most \d+ s of training, .* after some \d+ s of compilation", capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -533,13 +560,21 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
             "column 'years': not in the table",
         ),
         (
+            ("predict", "--model", "FIT", "--table", "OWN", "--out", "x", "--csv.charset", "utf-16"),
+            "own.csv: the text is UTF-8, not utf-16; leave --csv.charset out",
+        ),
+        (
+            ("fit", "--out", "x", "--table", "OWN", "--columns", "ages"),
+            "column 'ages': not in the table; the closest is 'age'",
+        ),
+        (
             ("fit", "--out", "x", "--table", "OWN", "--codes", "dx"),
             "--codes: expected VARIABLE=COLUMN,COLUMN or VARIABLE=PREFIX*, got 'dx'",
         ),
         (("fit", "--out", "x", "--table", "OWN", "--codes", "dx=flag,"), "--codes: expected VARIABLE=COLUMN"),
         (
             ("fit", "--out", "x", "--table", "OWN", "--codes", "dx=flags"),
-            "--codes dx: no column 'flags' among the inputs",
+            "--codes dx: no column 'flags' among the inputs; the closest is 'flag'",
         ),
         (
             ("fit", "--out", "x", "--table", "OWN", "--codes", "a=flag", "--codes", "b=flag"),
@@ -584,6 +619,18 @@ def test_what_cannot_be_used_is_said_and_nothing_written(
     assert run(*[named.get(word, word) for word in words]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_refused_settings_may_be_from_is_named(tmp_path, capsys):
+    """Whether what they are or what they say cannot be; where something else is wrong it is not."""
+    file = tmp_path / "my.toml"
+    for text in ("n_runs = 0\n", 'seed = "x"\n', "[model]\nno_such = 1\n", "[training]\nbatch_size = 0\n"):
+        file.write_text(text)
+        assert run("fit", "--settings", file, "--table", "absent.csv", "--out", tmp_path / "x") == 2
+        assert "jvade: settings came from my.toml too" in capsys.readouterr().err
+    file.write_text("n_runs = 1\n")
+    assert run("fit", "--settings", file, "--table", "absent.csv", "--out", tmp_path / "x") == 2
+    assert "my.toml" not in capsys.readouterr().err
 
 
 def test_a_tracker_that_is_not_there_is_said(own, tmp_path, monkeypatch, capsys):

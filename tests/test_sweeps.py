@@ -19,7 +19,7 @@ from jvade.checkpoints import Checkpoints
 from jvade.cli import main
 from jvade.clustering import Configuration
 from jvade.commands import sweep as sweeping
-from jvade.commands.sweep import Over
+from jvade.commands.sweep import Over, told_apart
 from jvade.core import fit, lanes, likelihoods
 from jvade.core.fit import MixtureStart
 from jvade.core.settings import Architecture, Block, Hyperparameters, Training
@@ -120,7 +120,21 @@ def test_the_summary_has_a_row_for_each_setting(found):
     np.testing.assert_allclose(summary.loc[0, "elbo"], one["elbo"].mean())
     np.testing.assert_allclose(summary.loc[0, "elbo_sd"], abs(np.diff(one["elbo"])[0]) / 2**0.5)
     assert summary.loc[0, "converged"] == one["converged"].all()
+    assert summary.loc[0, ["behind", "behind_se"]].tolist() == [0, 0]
+    differences = one["elbo"].to_numpy() - found.table.query("rank == 2")["elbo"].to_numpy()
+    np.testing.assert_allclose(summary.loc[1, "behind"], differences.mean())
+    np.testing.assert_allclose(summary.loc[1, "behind_se"], differences.std(ddof=1) / 2**0.5)
+    assert summary.loc[2:, ["behind", "behind_se"]].isna().all(axis=None)
     assert summary.loc[0, "fewest_clusters"] == one["clusters"].min()
+
+
+def test_settings_that_differ_by_less_than_chance_are_said_to():
+    """Of three settings the second is 0.1 behind, the third 0.5, give or take 0.08."""
+    summary = pd.DataFrame({"behind": [0.0, 0.1, 0.5], "behind_se": [0.0, 0.08, 0.08]})
+    assert told_apart(summary, 3).startswith("2 of these settings, the best among them, lie within")
+    assert told_apart(summary.drop(1), 3).startswith("the best setting is ahead of every other")
+    assert told_apart(summary, 1).startswith("one seed does not tell")
+    assert told_apart(summary[:1], 3) == "there was one setting to rank"
 
 
 def test_one_seed_agrees_with_nobody(x):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from jvade.core.likelihoods import LOG_2PI
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import BATCH_ROWS, Architecture, Hyperparameters
 
 #: As ours (section 2.3 of the study).
-BATCH_SIZE = Training.batch_size
+BATCH_SIZE = BATCH_ROWS
 
 
 class Linear(nn.Linear):

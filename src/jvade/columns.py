@@ -1,5 +1,6 @@
 """A person's table to the matrix that the networks see, and back: numbers, 0/1 columns, categories."""
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -19,6 +20,8 @@ MAX_CATEGORIES = 50
 MIN_ROWS = 8
 #: Share of the rows that may have several codes of one variable, by mistake.
 SEVERAL = 0.01
+#: What a date begins with.
+DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?!\d)")
 
 
 class TableError(ValueError):
@@ -323,16 +326,19 @@ def _categories(codes: np.ndarray, uniques: Any, name: Any) -> tuple[tuple[Any, 
         counts[word] = counts.get(word, 0) + int(n)
         plain.setdefault(word, _python(value))
     kept = sorted(word for word, n in counts.items() if n >= MIN_ROWS)
-    if len(kept) > MAX_CATEGORIES:
-        raise TableError(
-            f"column '{name}': {len(kept)} categories, at most {MAX_CATEGORIES} are taken; leave the "
-            "column out, or join categories"
-        )
-    if counts and not kept:
-        raise TableError(
-            f"column '{name}': none of its {len(counts)} categories has {MIN_ROWS} rows or more; is it a "
-            "name? Leave the column out, or join categories"
-        )
+    if len(kept) > MAX_CATEGORIES or (counts and not kept):
+        what = f"{len(kept)} categories, at most {MAX_CATEGORIES} are taken"
+        advice = "leave the column out, or join categories"
+        if not kept:
+            what = f"none of its {len(counts)} categories has {MIN_ROWS} rows or more"
+            advice = f"is it a name? {advice.capitalize()}"
+        if len(codes) < 2 * MIN_ROWS:
+            advice = f"{len(codes)} rows are few: give more"
+        elif 2 * sum(DATE.match(word) is not None for word in counts) > len(counts):
+            advice = (
+                "it holds dates: give as numbers what matters of them (a month, days since), or leave it out"
+            )
+        raise TableError(f"column '{name}': {what}; {advice}")
     found = tuple(plain[word] for word in kept)
     if not all(isinstance(one, str | int | float) for one in found):
         raise TableError(f"column '{name}': expected categories of text, numbers or truth values; convert it")

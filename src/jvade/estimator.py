@@ -66,8 +66,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         max_epochs: epochs of each stage at most; those of "robust" have 32 batches at most, and its
             pretraining 20 of them. For longer ones give a configuration of your own, such as
             `replace(jvade.ROBUST, training=replace(jvade.ROBUST.training, pretraining_epochs=40))`.
-        batch_size: rows of a step; "auto" is that of the configuration, and less where the rows would make
-            fewer than 16 batches, but at least 32.
+        batch_size: rows of a step; "auto" is that of the configuration, where it has one, else 1024, or of a
+            small table so few that they make 16 batches, or 32.
         validation_fraction: share of the rows held out for early stopping.
         input_dropout: share of the inputs hidden from the encoder in training.
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
@@ -311,7 +311,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         )
         batch_size = given_whole("batch_size").get("batch_size")
         if batch_size == "auto":
-            batch_size = training.for_rows(n_rows).batch_size
+            batch_size = training.batch_rows(n_rows)
         sizes = {"n_init": base.n_runs, "n_components": model.n_clusters, "batch_size": batch_size}
         sizes |= given_whole("n_init", "n_components")
         if problems := [line for name in sizes for line in unlike(name, sizes[name], whole=True, least=1)]:
@@ -494,7 +494,6 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
     model = VaDE(
         chosen.model.n_clusters,
         configuration=chosen,
-        batch_size=chosen.training.batch_size,
         kinds=kinds or None,
         codes=codes or None,
         random_state=seed,

@@ -18,7 +18,7 @@ from jvade.core import fit, lanes
 from jvade.core.epoch import Lane
 from jvade.core.fit import Fit
 from jvade.core.lanes import Keeper, Progress
-from jvade.core.settings import Architecture, Block, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Hyperparameters
 from jvade.ensemble import Ensemble
 
 
@@ -49,8 +49,9 @@ class Sweep(NamedTuple):
     def summary(self) -> pd.DataFrame:
         """Return a row per setting, the best first: means over the seeds.
 
-        Beside them the standard deviation (ddof 1) of the ELBO, the fewest clusters, and whether all seeds
-        converged.
+        Beside them the standard deviation (ddof 1) of the ELBO, the fewest clusters, whether all seeds
+        converged, and `behind`: by how much the ELBO is below that of the best setting, from the same seeds,
+        with the standard error of that mean in `behind_se` (NaN of one seed).
         """
         names = list(self.table.columns)
         settings = ["rank", *names[names.index("lane") + 1 : names.index("seed")]]
@@ -58,7 +59,13 @@ class Sweep(NamedTuple):
         taken: dict[str, Any] = {name: (name, lambda column: column.mean(skipna=False)) for name in means}
         taken |= {"elbo_sd": ("elbo", lambda column: column.std(ddof=1, skipna=False))}
         taken |= {"fewest_clusters": ("clusters", "min"), "converged": ("converged", "all")}
-        return self.table.groupby(settings, as_index=False, dropna=False).agg(**taken)
+        found = self.table.groupby(settings, as_index=False, dropna=False).agg(**taken)
+        # A seed holds out the same rows and draws the same noise for every setting.
+        elbo = self.table.pivot(index="rank", columns="seed", values="elbo").to_numpy()
+        behind, n_seeds = elbo[0] - elbo, elbo.shape[1]
+        found["behind"] = behind.mean(axis=1)
+        found["behind_se"] = behind.std(axis=1, ddof=1) / np.sqrt(n_seeds) if n_seeds > 1 else np.nan
+        return found
 
 
 def combinations(base: Hyperparameters, over: Mapping[str, Sequence[float]]) -> list[Hyperparameters]:
@@ -110,9 +117,7 @@ def sweep(
     for every setting (the seed chooses them). They do choose the epoch, by the loss that each setting trains,
     so the number is a little too good; and their patients may have other visits in the training. The rank
     says which model explains the visits best, not which clusters are the most useful: look at their number,
-    the smallest share and the agreement of the seeds too. Settings of which a lane failed come last. Of a
-    small table the batches are smaller than 1,024 rows, where the configuration has these, as in a fit
-    (`Training.for_rows`).
+    the smallest share and the agreement of the seeds too. Settings of which a lane failed come last.
 
     Args:
         x: rows, finite: numbers standardised, 0/1 columns as they are.
@@ -136,8 +141,7 @@ def sweep(
         ValueError: a setting, a value or a seed that cannot be, or rows that are not finite.
     """
     matrix = ensemble.as_rows(x)
-    if configuration.training.batch_size == Training.batch_size:  # else somebody chose it
-        configuration = replace(configuration, training=configuration.training.for_rows(len(matrix)))
+    configuration = replace(configuration, training=configuration.training.for_rows(len(matrix)))
     each = combinations(configuration.model, over)
     if problems := _unlike_a_list_of_different({"seeds": list(seeds)}):
         raise ValueError("; ".join(problems))

@@ -22,7 +22,8 @@ def test_the_named_configurations():
     assert PAPER.model == Hyperparameters(learning_rate=1e-3, weight_decay=1e-5, clip_norm=1.0)
     assert PAPER.model.latent_dim == 2
     assert PAPER.model.patience == 5
-    assert PAPER.training == Training(batch_size=1024, max_epochs=100, validation_fraction=0.2)
+    of_a_million = Training(batch_size=1024, max_epochs=100, validation_fraction=0.2)
+    assert PAPER.training.for_rows(10**6) == of_a_million
     assert PAPER.training.input_dropout == 0
     assert (PAPER.widths, PAPER.n_runs) == ((256,), 1)
     assert (ROBUST.widths, ROBUST.n_runs) == ((32,), 24)

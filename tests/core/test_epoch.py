@@ -91,12 +91,16 @@ def plain_training(x, lane, params, n_taken=N_TRAIN, n_scored=N - N_TRAIN):
 
 
 @pytest.mark.parametrize(
-    ("epoch_batches", "taken"), [(None, (80, 20)), (2, (64, 16)), (1, (32, 8)), (3, (80, 20))]
+    ("batch_size", "epoch_batches", "taken"),
+    [(BATCH, None, (80, 20)), (BATCH, 2, (64, 16)), (None, 1, (32, 8)), (None, 3, (80, 20))],
 )
-def test_two_epochs_equal_a_plain_loop(x64, epoch_batches, taken):
-    """Over all rows, or as many as two batches have, or one: scored on the same ones every time."""
+def test_two_epochs_equal_a_plain_loop(x64, batch_size, epoch_batches, taken):
+    """Over all rows, or as many as two batches have, or one: scored on the same ones every time.
+
+    Batches that nobody chose have 32 rows of so small a table.
+    """
     x, lane, params = case()
-    training = replace(TRAINING, epoch_batches=epoch_batches)
+    training = replace(TRAINING, batch_size=batch_size, epoch_batches=epoch_batches)
     assert training.epoch_sizes(N) == taken
     state = epoch.start(params, lane, "fine-tuning", training)
     for _ in range(2):

@@ -96,6 +96,27 @@ def test_another_encoding_than_said(visits, mapping, tmp_path, said, advice):
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("said", "names"), [("gb18030", CHINESE), ("cp1252", PORTUGUESE), ("utf-16", {}), ("utf-32", {})]
+)
+def test_utf8_that_is_said_to_be_another(visits, mapping, write, said, names):
+    """Its signs would become others, and nobody would be told."""
+    for name, value in names.items():
+        visits[name] = value + visits[name]
+    with pytest.raises(InputError, match=f"the text is UTF-8, not {said}; leave 'charset' of the mapping"):
+        read_visits(write(visits, ".csv"), replace(mapping, csv=Csv(said)))
+
+
+def test_words_that_read_as_utf8_by_chance(tmp_path):
+    """A hospital in GB18030 reads as two letters of UTF-8; so does the word that Notepad was known for."""
+    words = "医院"
+    assert words.encode("gb18030").decode("utf-8") == "ҽԺ"
+    for name, charset, text in (("a", "gb18030", words), ("b", "cp1252", "10 Â°")):
+        file = tmp_path / f"{name}.csv"
+        file.write_bytes(f"place\n{text}\n".encode(charset) * 9)
+        assert not Csv(charset).is_mistaken(file)
+
+
 def test_a_broken_line_is_told_of_its_part(visits, mapping, tmp_path):
     folder = tmp_path / "not utf-8"
     folder.mkdir()

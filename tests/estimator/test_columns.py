@@ -129,7 +129,10 @@ def test_kinds_can_be_given(table):
         ),
         ([1e200, -1e200] * 9, {}, "column 'a': its numbers are so large that they have no deviation"),
         ([["name 7"], ["x"]] * 9, {}, "column 'a': expected categories of text, numbers or truth values"),
-        ([f"name {i}" for i in range(40)], {}, "none of its 40 categories has 8 rows or more"),
+        ([f"name {i}" for i in range(40)], {}, "none of its 40 categories has 8 rows or more; is it a name"),
+        ([f"2024-{i % 12 + 1:02}-{i:02} 737" for i in range(1, 29)], {}, "8 rows or more; it holds dates: "),
+        ([f"{i}/3/2024" for i in range(1, 32)] * 2 + ["name 7"], {}, "8 rows or more; it holds dates: "),
+        ([f"name {i}" for i in range(15)], {}, "8 rows or more; 15 rows are few: give more"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_no_value_shown(values, kinds, words):

@@ -55,8 +55,11 @@ def test_a_second_fit_of_one_shape_compiles_nothing(compiled, settings, monkeypa
 
 
 def test_settings_are_those_of_the_configuration_unless_given():
-    assert VaDE(15).resolve(10**6) == ROBUST
-    assert VaDE(configuration="paper").resolve(10**6) == PAPER
+    for configuration in (ROBUST, PAPER):
+        chosen = replace(configuration, training=replace(configuration.training, batch_size=1024))
+        found = VaDE(configuration.model.n_clusters, configuration=configuration).resolve(10**6)
+        assert found == chosen
+    assert VaDE(15).resolve(10**6) == VaDE(15, configuration="robust").resolve(10**6)
     own = VaDE(
         noise_variance=0.3, balance=0.4, max_epochs=9, widths=(8, 4), n_init=2, batch_size=100
     ).resolve(10**6)

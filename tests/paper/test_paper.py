@@ -621,7 +621,7 @@ def test_folder_names():
 def test_settings_become_plain_values_without_paths():
     got = manifest.plain(PaperSettings(visits=Path("/home/someone/visits.csv")))
     assert got["visits"] == "visits.csv"
-    assert got["training"]["batch_size"] == 1024
+    assert got["training"]["max_epochs"] == 100
     json.dumps(got)
 
 

@@ -52,7 +52,7 @@ class FitSettings(rows.Source):
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature"; kept with the model.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
-        training: batches (of a small table smaller ones: an epoch has 16 steps or more), epochs, split.
+        training: batches, epochs, split.
         mixture: how the mixture starts.
     """
 
@@ -142,8 +142,9 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     rows.say(found, terminal)
     check_size(len(found.frame), max(settings.n_clusters))
     columns = rows.learned(found)  # as the fit will: refused before anything is written
-    if settings.table:
-        rows.say_kinds(columns, terminal)
+    rows.say_columns(settings, columns, terminal)
+    if (settings.out / model_file.NAME).exists():
+        terminal.say(f"  the model in {settings.out} will be replaced once this fit is done")
     kept = settings.out / PRIVATE / CHECKPOINTS / "fit"
     if not settings.resume:
         shutil.rmtree(kept, ignore_errors=True)

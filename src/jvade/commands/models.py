@@ -20,6 +20,8 @@ from jvade.report.terminal import Terminal
 
 #: Rows of the short training that `doctor` times, and epochs of each of its stages.
 TIMED_ROWS, TIMED_EPOCHS = 32_768, 4
+#: Rows that it has at least, or the mixtures have too few.
+FEWEST_ROWS = 256
 #: Bytes that a fit holds beside the rows, and copies of the matrix (float32) at its peak, the table it is
 #: made of among them: `jvade fit --visits`, 39 columns, took 1.5, 2.1 and 5.2 GB for 0.2, 1 and 3.65 million.
 FIXED_BYTES, COPIES = 1.3e9, 7.0
@@ -67,12 +69,14 @@ def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
     memory, needed = _memory(), FIXED_BYTES + COPIES * 4 * settings.rows * settings.columns
     found |= {"memory_gb": memory, "needs": {"memory_gb": round(needed / 1e9, 1)}}
     if not settings.quick:
-        seconds = time_epochs(NAMED[settings.configuration], settings.columns)
-        training = NAMED[settings.configuration].training
-        taken, timed = (training.epoch_sizes(n)[0] for n in (max(settings.rows, 2), TIMED_ROWS))
+        named = NAMED[settings.configuration]
+        training, n_rows = named.training.for_rows(settings.rows), max(settings.rows, 2)
+        n_timed = max(min(n_rows, TIMED_ROWS), FEWEST_ROWS)
+        compilation, seconds = time_epochs(replace(named, training=training), n_timed, settings.columns)
+        taken, timed = (training.epoch_sizes(n)[0] for n in (n_rows, n_timed))
         epochs = {stage: training.of_stage(stage == "pretraining").max_epochs for stage in seconds}
         whole = sum(seconds[stage] * epochs[stage] * taken / timed for stage in seconds)
-        found["needs"] |= {"seconds_at_most": round(whole)}
+        found["needs"] |= {"seconds_at_most": round(whole), "compilation_seconds": round(compilation)}
     found["asked"] = asdict(settings)
     if settings.json:
         print(json.dumps(found, indent=1))
@@ -91,8 +95,9 @@ def doctor(settings: DoctorSettings, terminal: Terminal) -> None:
         minutes = needs["seconds_at_most"] / 60
         long = f"{minutes:.0f} min" if minutes >= 2 else f"{needs['seconds_at_most']} s"
         terminal.say(
-            f"  and at most {long} of training, if every run uses all of its epochs, beside compilation, the"
-            " start of the mixtures, and placing every row"
+            f"  and at most {long} of training, if every run uses all of its epochs, after some"
+            f" {needs['compilation_seconds']} s of compilation; beside the start of the mixtures, and placing"
+            " every row"
         )
     if memory is not None and needed > memory * 1e9:
         terminal.say(
@@ -108,10 +113,10 @@ def _memory() -> float | None:
         return None
 
 
-def time_epochs(configuration: Configuration, n_columns: int) -> dict[str, float]:
-    """Return the seconds of an epoch over `TIMED_ROWS` rows, all runs, by stage; compilation apart."""
+def time_epochs(configuration: Configuration, n_rows: int, n_columns: int) -> tuple[float, dict[str, float]]:
+    """Return the seconds of compilation, and of an epoch over so many rows, all runs, by stage."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(TIMED_ROWS, n_columns)).astype(np.float32)
+    x = rng.normal(size=(n_rows, n_columns)).astype(np.float32)
     x[:, 4:] = x[:, 4:] > 1  # a few numbers, then 0/1 columns, nearly as visits
     marks: dict[str, list[float]] = {}
 
@@ -121,4 +126,6 @@ def time_epochs(configuration: Configuration, n_columns: int) -> dict[str, float
     training = replace(configuration.training, max_epochs=TIMED_EPOCHS, block_epochs=1)
     clustering.cluster(x, 7, 0, replace(configuration, training=training), mark)
     # The first epoch is compiled first.
-    return {stage: float(np.median(np.diff(times)[1:])) for stage, times in marks.items()}
+    first = {stage: float(np.diff(times)[0]) for stage, times in marks.items()}
+    later = {stage: float(np.median(np.diff(times)[1:])) for stage, times in marks.items()}
+    return max(sum(first.values()) - sum(later.values()), 0.0), later

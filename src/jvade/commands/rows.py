@@ -16,7 +16,7 @@ from pyarrow import csv
 from jvade import manifest
 from jvade.columns import MIN_ROWS, Columns, Kind, TableError, learn
 from jvade.data.engines import EngineSettings, readable, scratch
-from jvade.data.errors import InputError
+from jvade.data.errors import InputError, closest
 from jvade.data.features import load, write_features
 from jvade.data.files import is_csv, is_packed
 from jvade.data.mapping import read_mapping
@@ -150,8 +150,15 @@ def say(found: Rows, terminal: Terminal) -> None:
         terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
 
 
-def say_kinds(columns: Columns, terminal: Terminal) -> None:
-    """Tell a person what each column is taken for."""
+def say_columns(source: Source, columns: Columns, terminal: Terminal) -> None:
+    """Tell a person which columns tell nothing, and what each column of a table is taken for."""
+    if source.table is not None:
+        _say_kinds(columns, terminal)
+    if columns.silence:
+        terminal.say(f"  warning: {columns.silence}", "yellow")
+
+
+def _say_kinds(columns: Columns, terminal: Terminal) -> None:
     for kind, words in (("numeric", "numbers"), ("binary", "0/1"), ("categorical", "categories")):
         if names := [str(one.name) for one in columns.each if one.kind == kind and not one.code_of]:
             terminal.say(f"  {words}: {', '.join(names)}")
@@ -220,7 +227,9 @@ def _code_of(codes: Sequence[str], names: Sequence[Hashable]) -> dict[Hashable, 
             if not ours and wanted.endswith("*"):
                 ours = [name for name in names if str(name).startswith(wanted[:-1])]
             if not ours:
-                raise InputError([f"--codes {variable}: no column '{wanted}' among the inputs"], "settings")
+                near = closest(wanted, map(str, names))
+                problem = f"--codes {variable}: no column '{wanted}' among the inputs{near}"
+                raise InputError([problem], "settings")
             if twice := [str(name) for name in ours if found.setdefault(name, variable) != variable]:
                 problem = f"codes of {found[twice[0]]} already: {', '.join(twice)}"
                 raise InputError([f"--codes {variable}: {problem}"], "settings")
@@ -307,7 +316,10 @@ def batches(
     files, heads = files_of(path, written=written)
     wanted = [*heads[0].columns] if names is None else [*names]
     if absent := [name for name in dict.fromkeys([*wanted, *texts]) if name not in heads[0].columns]:
-        raise InputError([f"column '{name}': not in the table" for name in absent], path.name)
+        known = heads[0].columns
+        raise InputError(
+            [f"column '{name}': not in the table{closest(name, known)}" for name in absent], path.name
+        )
     text = is_csv(files[0])
     if text:
         asked = [name for name in wanted if name not in texts] if whole else []

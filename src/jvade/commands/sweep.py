@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from jvade import atomic, checkpoints, manifest, sweeps
@@ -22,7 +23,15 @@ from jvade.report.folder import RunFolder
 from jvade.report.terminal import Terminal
 
 #: Formats of the printed columns, where three digits will not do.
-FORMS = {"elbo": ".3f", "elbo_sd": ".3f", "kl": ".3f", "epochs": ".0f", "agreement": ".2f"}
+FORMS = {
+    "elbo": ".3f",
+    "elbo_sd": ".3f",
+    "behind": ".3f",
+    "behind_se": ".3f",
+    "kl": ".3f",
+    "epochs": ".0f",
+    "agreement": ".2f",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class SweepSettings(rows.Source):
         responsibilities: of a row: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature".
         model: the settings that are not tried.
-        training: batches (of a small table smaller ones: an epoch has 16 steps or more), epochs, split.
+        training: batches, epochs, split.
         mixture: how the mixture starts.
     """
 
@@ -157,10 +166,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     rows.say(table, terminal)
     check_size(len(table.frame), settings.most_clusters)
     columns, source = rows.learned(table), table.about["source"]
-    if settings.table:
-        rows.say_kinds(columns, terminal)
-    if columns.silence:
-        terminal.say(f"  warning: {columns.silence}", "yellow")
+    rows.say_columns(settings, columns, terminal)
     folder = RunFolder(settings.out)
     # That of the first: a setting of --model that others are tried of need not be one that can.
     configuration = settings.configured(sweeps.combinations(settings.model, settings.values)[0])
@@ -207,4 +213,19 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
         " per row, higher is better",
         pd.DataFrame(best),
     )
+    terminal.say(told_apart(summary, len(settings.seeds)))
     terminal.say(f"Everything is in {settings.out}.")
+
+
+def told_apart(summary: pd.DataFrame, n_seeds: int) -> str:
+    """Return in words how many settings are as good as the best, as far as their seeds tell."""
+    if len(summary) == 1:
+        return "there was one setting to rank"
+    if n_seeds == 1:
+        return "one seed does not tell settings from chance: give several --seeds"
+    near = np.count_nonzero(summary["behind"].to_numpy() <= 2 * summary["behind_se"].to_numpy())
+    if near == 1:
+        return "the best setting is ahead of every other by more than two standard errors of the difference"
+    return (
+        f"{near} of these settings, the best among them, lie within two standard errors of it: not told apart"
+    )

@@ -145,7 +145,7 @@ def _pass(
     `seen` is what the encoder sees of the rows: of an input that is hidden, its mean.
     """
     first, length, size = span
-    batch_size = min(training.batch_size, size)
+    batch_size = min(training.batch_rows(len(x)), size)
     n_steps = -(-size // batch_size)
     n_drawn = min(steps_at_once(batch_size), n_steps)
 

@@ -230,7 +230,7 @@ def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], Keyboard
 
 def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bool:
     """Return whether the devices of a CPU are to share a lane. Its epoch must not count: see `compact`."""
-    products = training.batch_size * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    products = training.batch_rows(n_rows) * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     return (
         training.most_steps(n_rows) >= SHARED_STEPS and SHARED_PRODUCTS[0] <= products <= SHARED_PRODUCTS[1]
     )

@@ -18,8 +18,9 @@ from jaxtyping import Array, Float, Int
 Real = float | Float[Array, "*lanes"]
 Count = int | Int[Array, "*lanes"]
 
-#: Batches that an epoch of a small table is cut into, if its batches would else be fewer.
-BATCHES = 16
+#: Rows of a batch where nobody chose them (section 2.3), and batches that an epoch of a small table is cut
+#: into, if they would else be fewer.
+BATCH_ROWS, BATCHES = 1024, 16
 
 Layout = Literal["auto", "vmap", "map"]
 Likelihood = Literal["gaussian", "bernoulli", "categorical"]
@@ -177,7 +178,8 @@ class Training:
     """How a stack of lanes is trained (section 2.3).
 
     Args:
-        batch_size: rows of one step; the last, shorter batch of an epoch is used too.
+        batch_size: rows of one step; the last, shorter batch of an epoch is used too. None: 1024 as in the
+            study, but of a small table so few that they make 16 batches, or 32.
         max_epochs: epochs at most, of each stage.
         validation_fraction: share of the rows held out for early stopping, in (0, 1).
         input_dropout: share of the inputs that the encoder does not see, drawn anew for every row of every
@@ -195,7 +197,7 @@ class Training:
             "map" (a program each, as many at a time as there are cores, for CPUs), "auto" (by their kind).
     """
 
-    batch_size: int = 1024
+    batch_size: int | None = None
     max_epochs: int = 100
     validation_fraction: float = 0.2
     input_dropout: float = 0.0
@@ -207,10 +209,10 @@ class Training:
     def __post_init__(self) -> None:
         problems = [
             line
-            for name in ("batch_size", "max_epochs", "block_epochs")
+            for name in ("max_epochs", "block_epochs")
             for line in unlike(name, getattr(self, name), whole=True, least=1)
         ]
-        for name in ("pretraining_epochs", "epoch_batches"):
+        for name in ("batch_size", "pretraining_epochs", "epoch_batches"):
             if getattr(self, name) is not None:
                 problems += unlike(name, getattr(self, name), whole=True, least=1)
         problems += unlike("validation_fraction", self.validation_fraction, above=0, below=1)
@@ -219,10 +221,15 @@ class Training:
         if problems:
             raise ValueError("; ".join(problems))
 
+    def batch_rows(self, n_rows: int) -> int:
+        """Return the rows of a batch of so many: see `batch_size`."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return min(BATCH_ROWS, max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1)))
+
     def for_rows(self, n_rows: int) -> "Training":
-        """Return it with batches so small that so many rows make `BATCHES` of them, or of 32 rows."""
-        small = max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1))
-        return replace(self, batch_size=min(self.batch_size, small))
+        """Return it with the batches that so many rows are parted into."""
+        return replace(self, batch_size=self.batch_rows(n_rows))
 
     def of_stage(self, pretraining: bool) -> "Training":
         """Return it with the epochs of a stage."""
@@ -249,14 +256,14 @@ class Training:
     def epoch_sizes(self, n_rows: int) -> tuple[int, int]:
         """Return how many rows an epoch trains on and how many score it: all of `split_sizes`, or a part."""
         n_train, n_validation = self.split_sizes(n_rows)
-        most = n_train if self.epoch_batches is None else self.epoch_batches * self.batch_size
+        most = n_train if self.epoch_batches is None else self.epoch_batches * self.batch_rows(n_rows)
         n_taken = min(n_train, most)
         return n_taken, -(-n_taken * n_validation // n_train)
 
     def most_steps(self, n_rows: int) -> int:
         """Return the steps of a training that never stops early."""
         n_taken, _ = self.epoch_sizes(n_rows)
-        return self.max_epochs * -(-n_taken // self.batch_size)
+        return self.max_epochs * -(-n_taken // self.batch_rows(n_rows))
 
 
 class Hyperparameters(NamedTuple):

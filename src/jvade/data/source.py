@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jvade.data.engines import RESERVED, Engine, readable
+from jvade.data.engines import RESERVED, Engine, charset_of, readable
 from jvade.data.errors import InputError
 from jvade.data.files import ABSENT, ENDINGS, KINDS, ends, inside, is_csv, is_packed, unpacked
 from jvade.data.text import CHUNK, UTF8, Csv, likely_charset
@@ -137,7 +137,7 @@ def files_of(path: Path, engine: Engine | None = None, written: Csv = UTF8) -> t
     files, heads = _files(path), []
     for file in files:
         with readable(file.name, engine, is_csv(file), written):
-            heads.append(_csv_head(file, written) if is_csv(file) else _parquet_head(file))
+            heads.append(_csv_head(file, written, engine) if is_csv(file) else _parquet_head(file))
     for file, head in zip(files[1:], heads[1:], strict=True):
         _same(heads[0], head, files[0], file)
     return files, heads
@@ -193,12 +193,15 @@ def _files(path: Path) -> list[Path]:
     raise InputError([f"a folder without files ending in {', '.join(ENDINGS)}"], path.name)
 
 
-def _csv_head(file: Path, written: Csv) -> Head:
+def _csv_head(file: Path, written: Csv, engine: Engine | None) -> Head:
     """Read the header of a CSV file."""
     if is_packed(file):
         with unpacked(file) as opened:
             while opened.read(CHUNK):  # to the end, where a checksum is that DuckDB does not look at
                 pass
+    if written.is_mistaken(file):
+        what = f"the text is UTF-8, not {written.charset}; leave {charset_of(engine)} out"
+        raise InputError([what], file.name)
     with written.open(file) as opened:
         start = opened.readline()
         if not start.strip():

@@ -17,6 +17,8 @@ CHUNK = 1 << 20
 NO_CHARSETS = ("charmap", "idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
 #: What a text may begin with to tell its encoding.
 MARK = "\ufeff"
+#: Different signs from which on what reads as UTF-8 is UTF-8, and no other encoding by chance.
+MIN_SIGNS = 3
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,21 @@ class Csv:
             text.seek(0)
         return text
 
+    def is_mistaken(self, file: Path) -> bool:
+        """Return whether a file is in UTF-8 all the same, by its first bytes: signs would become others."""
+        if self.codec == "utf-8-sig":
+            return False
+        with unpacked(file) as opened:
+            start = opened.read(CHUNK)
+        text = _decoded(start, "utf-8")
+        if text is None:
+            return False
+        if self.codec.startswith(("utf-16", "utf-32")):  # in which a comma has a byte of 0
+            return b"\0" not in start
+        # In GB18030 two bytes are a sign; some of its words read as signs of two bytes here, few of three.
+        pairs = len(b"\xe4\xbd".decode(self.codec, "replace")) == 1
+        return len({sign for sign in text if sign >= ("\u0800" if pairs else "\x80")}) >= MIN_SIGNS
+
     def as_utf8(self, file: Path, folder: Path) -> Path:
         """Return a file of the same text in UTF-8: the file itself, or a new one in a folder.
 
@@ -91,19 +108,19 @@ def likely_charset(start: bytes) -> str:
     """Return the encoding that a text seems to be in, by its first bytes: a guess, but for UTF-8."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if _decodes(start, "utf-8"):
+    if _decoded(start, "utf-8") is not None:
         return "utf-8"
     # A Chinese character is two high bytes, mostly; a letter with an accent is one, most often among others.
     high = sum(byte >= 0x80 for byte in start)
     several = sum(map(len, re.findall(rb"(?:[\x81-\xfe]{2}){2,}", start)))
     alone = sum(map(len, re.findall(rb"(?<![A-Za-z\x80-\xff])[\xa1-\xfe]{2}(?![A-Za-z\x80-\xff])", start)))
     chinese = 2 * (several + alone) > high
-    return "gb18030" if chinese and _decodes(start, "gb18030") else "cp1252"
+    return "gb18030" if chinese and _decoded(start, "gb18030") is not None else "cp1252"
 
 
-def _decodes(start: bytes, charset: str) -> bool:
+def _decoded(start: bytes, charset: str) -> str | None:
+    """Return what a text begins with, None where it is not in this encoding."""
     try:
-        codecs.getincrementaldecoder(charset)().decode(start)  # the last character may be cut through
+        return codecs.getincrementaldecoder(charset)().decode(start)  # the last character may be cut through
     except UnicodeDecodeError:
-        return False
-    return True
+        return None

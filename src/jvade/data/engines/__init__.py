@@ -125,7 +125,7 @@ def readable(
             line = re.search(r"CSV Error on Line: (\d+)", said)
             where = f" at line {line[1]}" if line else ""
             if isinstance(error, UnicodeError) or NOT_UTF8.search(said):
-                what = _another_charset(written, where)
+                what = _another_charset(written, where, engine)
             elif text:
                 what = (
                     f"the file cannot be read as CSV{where}; a line has more or fewer fields than the header"
@@ -138,12 +138,19 @@ def readable(
         raise InputError([what], name) from None
 
 
-def _another_charset(written: Csv, where: str) -> str:
+def charset_of(engine: Engine | None) -> str:
+    """Return what says the encoding of a file: a mapping, or a flag where no engine reads it."""
+    return "--csv.charset" if engine is None else "'charset' of the mapping"
+
+
+def _another_charset(written: Csv, where: str, engine: Engine | None) -> str:
     """Return what to say of a text that is in another encoding."""
     if written.codec != UTF8.codec:
-        return f"the text is not {written.charset}{where}; correct 'charset'; a file in UTF-8 needs none"
-    advice = 'write csv = { charset = "gb18030" } or the like at the top of the mapping; a --table has'
-    return f"the text is not UTF-8{where}; save the file as UTF-8, or {advice} --csv.charset gb18030"
+        advice = f"correct {charset_of(engine)}; a file in UTF-8 needs none"
+        return f"the text is not {written.charset}{where}; {advice}"
+    in_mapping = 'write csv = { charset = "gb18030" } or the like at the top of the mapping'
+    advice = "give --csv.charset gb18030 or the like" if engine is None else in_mapping
+    return f"the text is not UTF-8{where}; save the file as UTF-8, or {advice}"
 
 
 def _refusal(error: BaseException) -> str:
