@@ -448,11 +448,43 @@ def test_a_disk_that_is_full_at_the_end_loses_no_training(own, tmp_path, monkeyp
     assert f"the model in {tmp_path / 'x'} will be replaced" in capsys.readouterr().out.replace("\n", "")
 
 
+def test_commas_that_part_thousands_are_no_decimals(own, fitted, tmp_path, capsys):
+    """Nor do we advise to take them for decimals; where other numbers of digits follow some, they are."""
+    frame = pd.read_csv(own / "own.csv", dtype={"code": str})
+    cost = [*["88"] * 450, *["1,234"] * 450]
+    for name, values, said in (
+        ("thousands", cost, "column 'age': a comma stands before three digits, and parts thousands"),
+        (
+            "decimals",
+            [*cost[1:], "88,5"],
+            "column 'age': numbers with a decimal comma; where that is the sign",
+        ),
+        ("large", [*cost[1:], "1234"], "column 'age': numbers with a decimal comma; where that is the sign"),
+    ):
+        frame.assign(age=values).to_csv(tmp_path / f"{name}.csv", index=False)
+        for words in (
+            ("fit", "--out", tmp_path / "x"),
+            ("predict", "--model", fitted, "--out", tmp_path / "y"),
+        ):
+            assert run(*words, "--table", tmp_path / f"{name}.csv") == 2
+            err = capsys.readouterr().err
+            assert said in err
+            assert ("--categories" in err) == (words[0] == "fit" and name != "thousands")
+            short = ("--n-clusters", "999") if words[0] == "fit" else ()  # refused too, but later
+            told = run(*words, "--table", tmp_path / f"{name}.csv", "--csv.decimal", ",", *short)
+            assert (told == 2) == (words[0] == "fit" or name == "thousands")
+            assert ("parts thousands" in capsys.readouterr().err) == (name == "thousands")
+
+
 def test_columns_that_tell_nothing_are_named_before_they_train(own):
     said = io.StringIO()
-    columns = learn(pd.DataFrame({"age": range(20), "empty": np.nan, "same": "x"}))
-    rows.say_columns(FitSettings(out=own, table=own), columns, Terminal(Console(file=said, width=200)))
-    assert "numbers: age, empty\n  categories: same\n  warning: columns that tell nothing" in said.getvalue()
+    frame = pd.DataFrame({"age": range(20), "empty": np.nan, "same": ["x"] * 18 + ["y", "z"]})
+    columns = learn(frame)
+    found = rows.Rows("own", frame, np.arange(20), None, None, {}, [])
+    rows.say_columns(FitSettings(out=own, table=own), found, columns, Terminal(Console(file=said, width=200)))
+    assert "column 'same': 10 % of the rows have a category of fewer than 8 rows" in said.getvalue()
+    assert "numbers: age, empty\n  categories: same\n" in said.getvalue()
+    assert "warning: columns that tell nothing" in said.getvalue()
     assert "unlike the rest: empty, same" in said.getvalue()
 
 
@@ -535,6 +567,9 @@ def test_the_doctor_counts_the_epochs_of_each_stage_and_their_rows(capsys, monke
     needs = json.loads(capsys.readouterr().out)["needs"]
     assert needs["seconds_at_most"] == pytest.approx(seconds, abs=0.6)
     assert needs["compilation_seconds"] == 7
+    assert run("doctor", "--rows", str(rows), "--columns", "5") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"at most \d+ s of training, .* after some 7 s of compilation", said)
 
 
 def test_the_doctor_times_a_short_training(capsys, monkeypatch):
@@ -543,10 +578,6 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
     needs = json.loads(capsys.readouterr().out)["needs"]
     assert 0 < needs["seconds_at_most"] < 1000
     assert needs["compilation_seconds"] > 0
-    assert run("doctor", "--rows", "20", "--columns", "3", "--configuration", "paper") == 0
-    assert re.search(
-        r"at most \d+ s of training, .* after some \d+ s of compilation", capsys.readouterr().out
-    )
 
 
 @pytest.mark.parametrize(

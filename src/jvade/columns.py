@@ -20,6 +20,8 @@ MAX_CATEGORIES = 50
 MIN_ROWS = 8
 #: Share of the rows that may have several codes of one variable, by mistake.
 SEVERAL = 0.01
+#: A number as people write amounts: with signs between thousands, or of a currency.
+AMOUNT = re.compile(r"[^\d\s.,+-]{0,3}\s?[-+]?\d{1,3}(,?\d{3})*(\.\d+)?\s?[^\d\s.,+-]{0,3}")
 #: What a date begins with.
 DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?!\d)")
 
@@ -338,6 +340,8 @@ def _categories(codes: np.ndarray, uniques: Any, name: Any) -> tuple[tuple[Any, 
             advice = (
                 "it holds dates: give as numbers what matters of them (a month, days since), or leave it out"
             )
+        elif 2 * sum(AMOUNT.fullmatch(word) is not None for word in counts) > len(counts):
+            advice = "it holds numbers with signs between thousands or of a currency: take the signs out"
         raise TableError(f"column '{name}': {what}; {advice}")
     found = tuple(plain[word] for word in kept)
     if not all(isinstance(one, str | int | float) for one in found):
@@ -355,11 +359,14 @@ def _refuse_stray_words(codes: np.ndarray, uniques: Any, name: Any) -> None:
     # The last: of a missing value.
     is_word = np.append(_are_words(pd.Series([*map(str, uniques)], dtype=str)), False)
     words = is_word[codes]
-    if 0 < words.sum() < MIN_ROWS <= (~words & (codes >= 0)).sum():
+    n_words, n_numbers = int(words.sum()), int((~words & (codes >= 0)).sum())
+    # So many numbers are no codes, however many rows have the word for one that is missing.
+    many = n_words < n_numbers and np.count_nonzero(~is_word[:-1]) > MAX_CATEGORIES
+    if n_words > 0 and (many or n_words < MIN_ROWS <= n_numbers):
         raise TableError(
-            f"column '{name}': no numbers in {words.sum()} of {len(codes)} rows (first: row "
-            f"{int(words.argmax()) + 1}), numbers in the others; correct them, or say that it is categorical "
-            "(kinds in Python, --categories of a command)"
+            f"column '{name}': no numbers in {n_words} of {len(codes)} rows (first: row "
+            f"{int(words.argmax()) + 1}), numbers in the others; correct them, leave blank what is missing,"
+            " or say that it is categorical (kinds in Python, --categories of a command)"
         )
 
 

@@ -254,7 +254,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
         Of a consensus it is that of a run's `n_components`, whatever `n_clusters`; see `bics_`.
         """
-        latents = self.transform(X)
+        latents = np.asarray(
+            self._ask(ensemble.encode, X).means
+        )  # whatever `set_output` makes of `transform`
         weights, *rest = ensemble.mixture(self.ensemble_)
         components = em.Components(*map(jnp.asarray, (np.log(weights, dtype=latents.dtype), *rest)))
         _, bic, _ = em.criteria(jnp.asarray(latents), components, len(weights), latents.shape[1])

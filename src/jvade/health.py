@@ -17,8 +17,13 @@ from jvade.ensemble import Rows
 
 #: Share of the rows below which a cluster is called dead.
 ALIVE = 0.001
+#: Share of the rows from which on a cluster is nearly all there is.
+NEARLY_ALL = 0.9
 #: Nats about a row that a latent must tell to count as used.
 USED = 0.05
+#: Mean of 1 - the highest responsibility from which on the components of a single run overlap too much: a row
+#: is then as likely elsewhere as in its own.
+OVERLAP = 0.5
 #: Mean adjusted Rand index of two runs below which their consensus is doubtful too: where two agreed at about
 #: a half, consensuses of twelve agreed at 0.77 to 0.93 (docs/method.md); not asked again of 24.
 AGREEMENT = 0.5
@@ -51,6 +56,27 @@ class Health(NamedTuple):
     doubtful: float
     runs: pd.DataFrame
     warnings: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """What it says beside its warnings, for a person to read."""
+
+        def between(name: str, form: str = ".2f") -> str:
+            low, high = self.runs[name].min(), self.runs[name].max()
+            one, other = format(low, form), format(high, form)
+            return one if one == other else f"{one} to {other}"
+
+        n_latents = len(self.runs["nats"].iloc[0])
+        n_runs, use = (
+            ("the run has", "uses") if len(self.runs) == 1 else (f"{len(self.runs)} runs have", "use")
+        )
+        return [
+            f"effective number of clusters {self.effective_clusters:.1f} of {self.clusters}, the smallest"
+            f" {100 * self.smallest_share:.1f} % of the rows",
+            f"{n_runs} {between('clusters', '.0f')} clusters and {use} {between('used_latents', '.0f')} of"
+            f" {n_latents} latents; components overlap by {between('overlap')}; the loss of rows held out"
+            f" is above that of the others by {between('gap')} nats",
+        ]
 
 
 def alive(labels: Int[np.ndarray, " N"]) -> int:
@@ -153,6 +179,25 @@ def _warnings(clustering: Clustering, found: Health, gap_error: float) -> list[s
         lines.append(
             f"two runs agree at a mean ARI of {found.agreement:.2f} only, so support says less than it seems "
             f"to; {remedy}leave out inputs that tell nothing of what you look for, or give more rows"
+        )
+    if single and found.runs["overlap"].iloc[0] >= OVERLAP:
+        highest = 1 - found.runs["overlap"].iloc[0]
+        lines.append(
+            f"components overlap: the highest responsibility of a row is {highest:.2f} on average; ask for"
+            " fewer clusters, or take the robust configuration"
+        )
+    largest = float(np.bincount(clustering.labels).max() / len(clustering.labels))
+    if asked > 1 and largest >= NEARLY_ALL:
+        lines.append(
+            f"one cluster holds {100 * largest:.0f} % of the rows, so agreement and indices say little of the"
+            " others; leave out inputs that tell nothing of what you look for, or ask for more clusters"
+        )
+    n_latents = len(found.runs["nats"].iloc[0])
+    few = found.runs["used_latents"].to_numpy(float)
+    if few.all() and few.mean() < n_latents / 2:
+        lines.append(
+            f"{few.mean():.1f} of {n_latents} latents depend on the row, mean over the runs: the others have"
+            " collapsed; take fewer latents, or lower the KL weight"
         )
     unused = [run for run, n in zip(found.runs["run"], found.runs["used_latents"], strict=True) if n == 0]
     if unused:

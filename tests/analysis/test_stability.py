@@ -166,3 +166,19 @@ def test_a_number_blank_in_every_run_has_no_spread():
     got = stability.spread([profile(cluster1=[10.0, np.nan]), profile(cluster1=[10.0, np.nan])])
     assert got.loc[1, "runs"] == 0
     assert got.loc[1, ["mean", "sd"]].isna().all()
+
+
+def test_distances_to_published_numbers_stand_beside_the_spread_of_the_runs():
+    runs = pd.DataFrame({"silhouette": [0.1, 0.3, np.nan], "davies_bouldin": [1.0, 2.0, np.nan]})
+    published = {
+        "Table 5": pd.Series({"silhouette": 0.306}),
+        "Table 6": pd.Series({"davies_bouldin": 0.843, "silhouette": 0.311}),
+    }
+    found = stability.distances(runs, published)
+    assert found[["table", "index"]].values.tolist() == [
+        ["Table 5", "silhouette"],
+        ["Table 6", "davies_bouldin"],
+        ["Table 6", "silhouette"],
+    ]
+    np.testing.assert_allclose(found["distance"], [0.2 - 0.306, 1.5 - 0.843, 0.2 - 0.311])
+    np.testing.assert_allclose(found["sd"], [0.2 / 2**0.5, 1 / 2**0.5, 0.2 / 2**0.5])

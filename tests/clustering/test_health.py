@@ -67,8 +67,21 @@ def test_every_warning_says_what_to_change(groups, found):
     # Of a consensus the epochs are part of the configuration.
     assert "max_epochs" not in warnings(found, converged=[False, True, False])
     assert "run 2 broke" in warnings(found._replace(failures=["run 2 broke"]))
+    ones = np.zeros(600, int)
+    ones[:61] = 1
+    assert "one cluster holds" not in warnings(found._replace(labels=ones))
+    ones[60] = 0
+    assert "one cluster holds 90 % of the rows" in warnings(found._replace(labels=ones))
+    # Runs of which none depends on the row have a line of their own.
+    assert "have collapsed" not in warnings(found, used_latents=[1, 1, 0], nats=[[0.5, 0.0, 0.0]] * 3)
+    three = [[0.5, 0.0, 0.0]] * 3
+    assert "1.0 of 3 latents depend on the row" in warnings(found, used_latents=1, nats=three)
+    assert "have collapsed" not in warnings(found, used_latents=[1, 2, 2], nats=three)
     sound = warnings(found, converged=True, gap=0.0)
-    assert ("agree at a mean ARI" in sound) == (health.examine(found, groups[0]).agreement < health.AGREEMENT)
+    assert "trained on" not in sound
+    same = found._replace(runs=np.tile(found.runs[:1], (3, 1)))
+    assert "agree at a mean ARI" not in warnings(same)
+    assert "have collapsed" not in sound
 
 
 def test_the_error_of_a_gap_is_that_of_the_mean_of_so_many_rows(groups, found):
@@ -83,3 +96,20 @@ def test_a_single_run_says_that_it_is_one(groups, small):
     report = health.examine(one, groups[0])
     assert np.isnan(report.agreement)
     assert any("this is one run" in line for line in report.warnings)
+    assert not any("components overlap" in line for line in report.warnings)
+    lines = health._warnings(one, report._replace(runs=report.runs.assign(overlap=0.6)), 0.0)
+    assert any("highest responsibility, 0.40 on average" in line for line in lines)
+    assert report.lines[1].startswith(f"the run has {report.runs['clusters'][0]} clusters and uses")
+
+
+def test_the_report_reads_as_lines(groups, found):
+    report = health.examine(found, groups[0])
+    runs = report.runs.assign(
+        clusters=[3, 4, 4], used_latents=2, overlap=[0.1, 0.2, 0.3], gap=[-0.5, 0.0, 0.25]
+    )
+    first, second = report._replace(runs=runs, effective_clusters=2.94, smallest_share=0.0061).lines
+    assert first == "effective number of clusters 2.9 of 3, the smallest 0.6 % of the rows"
+    assert second == (
+        "3 runs have 3 to 4 clusters and use 2 of 2 latents; components overlap by 0.10 to 0.30; the loss of"
+        " rows held out is above that of the others by -0.50 to 0.25 nats"
+    )

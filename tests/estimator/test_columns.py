@@ -125,7 +125,7 @@ def test_kinds_can_be_given(table):
         (
             [*map(str, range(1, 10))] * 3 + ["name 7"],
             {},
-            r"no numbers in 1 of 28 rows \(first: row 28\), numbers in the others; correct them, or say",
+            r"no numbers in 1 of 28 rows \(first: row 28\), numbers in the others; correct them, leave blank",
         ),
         ([1e200, -1e200] * 9, {}, "column 'a': its numbers are so large that they have no deviation"),
         ([["name 7"], ["x"]] * 9, {}, "column 'a': expected categories of text, numbers or truth values"),
@@ -133,6 +133,13 @@ def test_kinds_can_be_given(table):
         ([f"2024-{i % 12 + 1:02}-{i:02} 737" for i in range(1, 29)], {}, "8 rows or more; it holds dates: "),
         ([f"{i}/3/2024" for i in range(1, 32)] * 2 + ["name 7"], {}, "8 rows or more; it holds dates: "),
         ([f"name {i}" for i in range(15)], {}, "8 rows or more; 15 rows are few: give more"),
+        ([f"1,{i}.50" for i in range(100, 140)], {}, "with signs between thousands or of a currency"),
+        ([f"¥{i}.50" for i in range(100, 140)], {}, "with signs between thousands or of a currency"),
+        (
+            [*map(str, range(100, 160))] * 2 + ["name 7"] * 20,
+            {},
+            r"no numbers in 20 of 140 rows \(first: row 121\), numbers in the others; .* leave blank",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named_and_no_value_shown(values, kinds, words):

@@ -50,6 +50,7 @@ TABLES = {
     "robust": {"robust_runs"},
     "comparison": {"table5_comparison", "table5_cross_rates", "table5_lorenz"},
     "stability": {
+        "table6_distance",
         "table6_stability",
         "table6_runs",
         "table6_agreement",

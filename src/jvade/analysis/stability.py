@@ -5,7 +5,7 @@ So runs are also compared by which visits share a cluster and, once their cluste
 what those look like.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -48,6 +48,32 @@ def summarise(indices: pd.DataFrame) -> pd.DataFrame:
     table.insert(0, "seed", [*indices["seed"].astype(str), *rows.index])
     table["n_runs"] = [*known, *[known.sum()] * len(rows)]
     return table
+
+
+def distances(indices: pd.DataFrame, published: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Return how far the runs are from published numbers, beside how far they are from one another.
+
+    Args:
+        indices: a row per run; NaN is left out.
+        published: numbers by index, by where they stand.
+
+    Returns:
+        A row for each number: where it stands (`table`), `index`, `published`, `ours` (mean over the runs),
+        `sd` (over the runs, ddof 1; NaN of one), and `distance`, ours less the published.
+    """
+    lines = [
+        {
+            "table": table,
+            "index": name,
+            "published": float(value),
+            "ours": indices[name].mean(),
+            "sd": indices[name].std(ddof=1),
+            "distance": indices[name].mean() - float(value),
+        }
+        for table, numbers in published.items()
+        for name, value in numbers.items()
+    ]
+    return pd.DataFrame(lines)
 
 
 def pairwise_ari(

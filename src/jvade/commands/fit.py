@@ -142,7 +142,7 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     rows.say(found, terminal)
     check_size(len(found.frame), max(settings.n_clusters))
     columns = rows.learned(found)  # as the fit will: refused before anything is written
-    rows.say_columns(settings, columns, terminal)
+    rows.say_columns(settings, found, columns, terminal)
     if (settings.out / model_file.NAME).exists():
         terminal.say(f"  the model in {settings.out} will be replaced once this fit is done")
     kept = settings.out / PRIVATE / CHECKPOINTS / "fit"
@@ -184,6 +184,8 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     agreement = model.health_.agreement
     if not np.isnan(agreement):
         terminal.say(f"two runs agree at a mean adjusted Rand index of {agreement:.2f}")
+    for line in model.health_.lines:
+        terminal.say(line)
     for line in model.health_.warnings:
         terminal.say(f"  warning: {line}", "yellow")
     terminal.say(f"Everything is in {settings.out}; next: jvade predict --model {path}")

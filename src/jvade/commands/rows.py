@@ -25,10 +25,18 @@ from jvade.data.text import UTF8, Csv
 from jvade.data.tidy import NUMBER, WITH_COMMA, WORDS
 from jvade.report.terminal import Terminal
 
+#: Texts with a comma, with one before three digits, numbers without one of up to three digits, and of more.
+COMMAS = ",", r"^\s*[-+]?[1-9]\d{0,2},\d{3}\s*$", r"^\s*[-+]?\d{1,3}\s*$", r"^\s*[-+]?\d{4,}\s*$"
+PARTED = "a comma stands before three digits, and parts thousands, it seems; take it out"
 #: Rows in memory at a time, where they are streamed.
 BATCH_ROWS = 262_144
 #: Rows from which a column of whole numbers that are all different looks like a number of something.
 DISTINCT_ROWS = 50
+#: What the account calls the share of visits that are the first of their patient, and by how much it has to
+#: lie above that of the fit for a person to be told.
+FIRST, MANY_FIRST = "share of first visits", 0.2
+#: Share of the rows whose category is too rare to be kept from which on a person is told.
+MANY_RARE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +158,15 @@ def say(found: Rows, terminal: Terminal) -> None:
         terminal.say(f"  {line}", "yellow" if line.startswith("warning") else "")
 
 
-def say_columns(source: Source, columns: Columns, terminal: Terminal) -> None:
-    """Tell a person which columns tell nothing, and what each column of a table is taken for."""
+def say_columns(source: Source, found: Rows, columns: Columns, terminal: Terminal) -> None:
+    """Tell a person what each column of a table is taken for, and which tell little or nothing."""
     if source.table is not None:
         _say_kinds(columns, terminal)
+    for name, n in columns.unknown(found.frame).items():
+        if n > MANY_RARE * len(found.frame):
+            share = f"{100 * n / len(found.frame):.0f} % of the rows"
+            what = f"have a category of fewer than {MIN_ROWS} rows, and count as having none"
+            terminal.say(f"  warning: column '{name}': {share} {what}", "yellow")
     if columns.silence:
         terminal.say(f"  warning: {columns.silence}", "yellow")
 
@@ -177,6 +190,8 @@ def _of_visits(visits: Path, mapping: Path, tables: EngineSettings) -> Rows:
         "source": manifest.fingerprints(visits, mapping),
         "levels": {name: list(codes) for name, codes in found.levels.items()},
     }
+    if (share := found.account.notes.get(FIRST)) is not None:
+        about[FIRST] = round(float(share), 2)
     kinds: dict[Hashable, Kind] = {variable.name: variable.kind for variable in found.inputs}
     codes: dict[Hashable, str] = {one.name: one.code_of for one in found.inputs if one.code_of}
     row, frame = found.frame["row"].to_numpy(), pd.DataFrame(found.frame[found.names])
@@ -255,7 +270,10 @@ def stream(
     names = [str(column.name) for column in columns.each]
     if table is not None:
         texts = [str(column.name) for column in columns.each if column.kind == "categorical"]
-        yield _numbered(batches(table, names, texts, written=written))
+        advice = "; it is a column of the model: it has to be there, but may be blank"
+        if "levels" in about:
+            advice = "; the model was fitted to visits: give these as --visits, with the --mapping"
+        yield _numbered(batches(table, names, texts, written=written, advice=advice))
         return
     assert visits is not None
     assert mapping is not None
@@ -272,6 +290,13 @@ def stream(
             found = write_features(visits, read_mapping(mapping), out, levels, tables)
         for line in found.account.lines():
             terminal.say(f"  {line}")
+        now, then = found.account.notes.get(FIRST, 0.0), about.get(FIRST)
+        if then is not None and now > then + MANY_FIRST:
+            what = (
+                f"{100 * now:.0f} % of these are a patient's first visit, at the fit {100 * then:.0f} % were"
+            )
+            advice = "a history needs the earlier visits too: give them all, and take the rows you want"
+            terminal.say(f"  warning: {what}; {advice}", "yellow")
         if absent := [name for name in names if name not in [v.name for v in found.inputs]]:
             problem = (
                 f"inputs of the model are missing: {', '.join(absent)}; use the mapping it was fitted through"
@@ -299,6 +324,7 @@ def batches(
     texts: Sequence[str] = (),
     whole: bool = False,
     written: Csv = UTF8,
+    advice: str = "",
 ) -> Iterator[pd.DataFrame]:
     """Yield a table, CSV or Parquet, a part at a time.
 
@@ -309,6 +335,7 @@ def batches(
         whole: a CSV file in one part, whose types are those of all its rows; numbers with leading zeros are
             text then.
         written: how a CSV file is.
+        advice: what else to say of a column that is not there.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
@@ -317,51 +344,71 @@ def batches(
     wanted = [*heads[0].columns] if names is None else [*names]
     if absent := [name for name in dict.fromkeys([*wanted, *texts]) if name not in heads[0].columns]:
         known = heads[0].columns
-        raise InputError(
-            [f"column '{name}': not in the table{closest(name, known)}" for name in absent], path.name
-        )
+        problems = [f"column '{name}': not in the table{closest(name, known)}{advice}" for name in absent]
+        raise InputError(problems, path.name)
     text = is_csv(files[0])
     if text:
-        asked = [name for name in wanted if name not in texts] if whole else []
-        codes = {name for file in files for name in _codes(file, heads[0], asked, written)}
-        texts = [*texts, *sorted(codes)]
+        numbers = [name for name in wanted if name not in texts]
+        codes: set[str] = set()
+        for file in files:
+            if whole or written.decimal == ",":
+                codes |= _codes(file, heads[0], numbers, written)
+            else:
+                _codes(file, heads[0], [], written)  # for its lines alone
+        texts = [*texts, *sorted(codes if whole else ())]
     for file in files:
         with readable(file.name, None, text, written):
             parts = _csv(file, heads[0], wanted, texts, whole, written) if text else _parquet(file, wanted)
             for part in parts:
                 if text:
-                    _same_sign(part.drop(columns=[*texts], errors="ignore"), written, file.name)
+                    _same_sign(part.drop(columns=[*texts], errors="ignore"), written, file.name, whole)
                 yield pd.DataFrame(part[wanted], copy=False)
 
 
-def _same_sign(part: pd.DataFrame, written: Csv, name: str) -> None:
+def _same_sign(part: pd.DataFrame, written: Csv, name: str, whole: bool) -> None:
     """Refuse texts that are numbers with the other decimal sign: later they might be taken for numbers.
 
     Raises:
         InputError: there are such columns.
     """
     other, word, number = (",", "comma", WITH_COMMA) if written.decimal == "." else (".", "point", NUMBER)
-    found = [
-        column
-        for column in part.select_dtypes(exclude="number")
-        if (texts := part[column].dropna().astype(str)).str.fullmatch(number).all()
-        and texts.str.contains(other, regex=False).any()
-    ]
-    advice = f"where that is the sign, give --csv.decimal '{other}'; where these are codes, give --categories"
-    if found:
-        problems = [f"column '{column}': numbers with a decimal {word}; {advice}" for column in found]
+    problems = []
+    for column in part.select_dtypes(exclude="number"):
+        texts = part[column].dropna().astype(str)
+        if not (texts.str.fullmatch(number).all() and texts.str.contains(other, regex=False).any()):
+            continue
+        if other == "," and _parts_thousands(_commas(pa.array(texts, pa.string()))):
+            problems.append(f"column '{column}': {PARTED}")
+        else:
+            advice = f"where that is the sign, give --csv.decimal '{other}'"
+            advice += "; where these are codes, give --categories" if whole else ""
+            problems.append(f"column '{column}': numbers with a decimal {word}; {advice}")
+    if problems:
         raise InputError(problems, name)
+
+
+def _commas(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return how many texts are as each of `COMMAS` says."""
+    found = [pc.match_substring_regex(texts, pattern).true_count for pattern in COMMAS]  # type: ignore[attr-defined]
+    return np.array([count or 0 for count in found])
+
+
+def _parts_thousands(commas: np.ndarray) -> bool:
+    """Return whether the commas of numbers seem to part thousands: no larger number stands without one."""
+    some, before_three, small, large = commas
+    return 0 < some == before_three and small > 0 == large
 
 
 def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[str]:
     """Return which columns of a CSV file hold numbers with leading zeros, once all its lines are whole.
 
     Raises:
-        InputError: a line has more or fewer fields than the header.
+        InputError: a line has more or fewer fields than the header, or decimal commas seem to part thousands.
     """
     options = {"column_types": dict.fromkeys(head.columns, pa.string()), "strings_can_be_null": True}
     options |= {"include_columns": [*names] or [next(iter(head.columns))]}
     codes: set[str] = set()
+    commas = {name: np.zeros(len(COMMAS), int) for name in names if written.decimal == ","}
     with (
         readable(file.name, None, True, written),
         csv.open_csv(
@@ -376,10 +423,14 @@ def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[st
         ) as opened,
     ):
         for part in opened:
+            for name in commas:
+                commas[name] += _commas(part.column(name))
             for name in {*names} - codes:
                 found = pc.match_substring_regex(part.column(name), r"^0[0-9]+$")  # type: ignore[attr-defined]
                 if found.true_count:
                     codes.add(name)
+    if parted := [name for name in commas if _parts_thousands(commas[name])]:
+        raise InputError([f"column '{name}': {PARTED}" for name in parted], file.name)
     return codes
 
 

@@ -166,7 +166,7 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
     rows.say(table, terminal)
     check_size(len(table.frame), settings.most_clusters)
     columns, source = rows.learned(table), table.about["source"]
-    rows.say_columns(settings, columns, terminal)
+    rows.say_columns(settings, table, columns, terminal)
     folder = RunFolder(settings.out)
     # That of the first: a setting of --model that others are tried of need not be one that can.
     configuration = settings.configured(sweeps.combinations(settings.model, settings.values)[0])

@@ -172,3 +172,26 @@ def check_rows(
         for i, (rows, first) in sorted(dropped.items())
     ]
     return Outcome(problems, table, groups)
+
+
+def parted_thousands(visits: ir.Table, columns: Sequence[str]) -> list[str]:
+    """Return a message for each column of numbers whose decimal commas seem to part thousands.
+
+    Three digits follow each, and no number of more than three digits stands without one.
+    """
+    if not columns:
+        return []
+    measures = {}
+    for i, name in enumerate(columns):
+        text = visits[name]
+        comma, three = text.contains(","), text.re_search(r"^[-+]?[1-9][0-9]{0,2},[0-9]{3}$")
+        long = text.re_search("^[-+]?[0-9]{4,}$")
+        counts = {"three": three, "other": (comma & ~three) | long, "small": ~comma & ~long}
+        measures |= {f"{what} {i}": is_so.sum().fill_null(0) for what, is_so in counts.items()}
+    (found,) = visits.aggregate(**measures).to_pyarrow().to_pylist()
+    return [
+        f"column '{name}': in {found[f'three {i}']} rows a comma stands before three digits, in none before "
+        "others: it parts thousands, it seems; take it out"
+        for i, name in enumerate(columns)
+        if found[f"three {i}"] and found[f"small {i}"] and not found[f"other {i}"]
+    ]

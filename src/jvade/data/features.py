@@ -194,7 +194,8 @@ def _admit(source: Source, mapping: Mapping, engine: Engine) -> Staged:
         staged = engine.stage(visits.order_by(ROW))
         broken = checks.breaks_any(staged, dropping)
         found = checks.check_rows(staged, rules, source, _measures(staged, mapping))
-    problems = columns.problems + found.problems
+        parted = checks.parted_thousands(parser.visits, parser.commas)
+    problems = columns.problems + found.problems + parted
     passed, remaining = found.total("rows", kept=False), found.total("rows")
     if rows == 0:
         problems = ["the file has a header but no rows; export the table again"]

@@ -80,6 +80,8 @@ class Parser:
     mapping: Mapping
     values: dict[str, ir.Value] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
+    #: Columns of text that are read as numbers with decimal commas.
+    commas: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         mapping = self.mapping
@@ -127,6 +129,8 @@ class Parser:
         join, dot, _ = column.partition(".")
         decimal = self.mapping.written(join if dot else "").decimal
         value = number(self.visits[column], decimal)
+        if decimal == "," and self.visits[column].type().is_string():
+            self.commas.append(column)
         broken = self.visits[column].notnull() & value.isnull()
         sign, other = ("point", ",") if decimal == "." else ("comma", ".")
         advice = (

@@ -406,6 +406,14 @@ def stability(study: Study, show: Show) -> str:
                 " below 0.3 stable."
             ),
             table(shown.rename(columns=heads), {heads[name]: ".3f" for name in heads}),
+            (
+                "How far that is from the published numbers (Table 5: of its two-stage VaDE), beside how far"
+                " a run is from the others: standard deviation over the seeds (ddof 1)."
+            ),
+            table(
+                found.tables["table6_distance"].replace({"index": heads}),
+                dict.fromkeys(("published", "ours", "sd", "distance"), ".3f"),
+            ),
             "What the published table leaves out: whether the runs find the same clusters. " + ari,
             table(
                 found.tables["table6_runs"].rename(columns=lambda name: name.replace("_", " ")),

@@ -276,7 +276,6 @@ PRESETS: dict[PresetName, PaperSettings] = {
         training=Training(max_epochs=6),
         mixture=MixtureStart(n_rows=10_000, n_init=20, n_continued=2),
         readings=Readings(n_rows=30_000, noise_variances=(1.0,)),
-        robust=replace(ROBUST, mixture=replace(ROBUST.mixture, n_rows=10_000, n_init=20, n_continued=2)),
     ),
     "full": replace(
         _quick,

@@ -14,7 +14,7 @@ from jvade.core import fit, lanes
 from jvade.data import published
 from jvade.data.variables import OUTCOME
 from jvade.paper.stage import Outcome, Stage, Study
-from jvade.paper.stages import cohort, profiles, training
+from jvade.paper.stages import cohort, comparison, profiles, training
 from jvade.report.figures import stability as figures
 
 #: Variables whose spread is drawn.
@@ -49,7 +49,10 @@ def compute(study: Study) -> Outcome:
         profiling.profile(frame, printed, labels, visits.patients, settings.min_patients)
         for labels in aligned
     ]
+    of_vade = published.load("table5_comparison").set_index("method").loc[comparison.VADE]
+    study_s = {"Table 5": of_vade[["silhouette", "davies_bouldin"]], "Table 6": theirs.loc["mean"]}
     tables = {
+        "table6_distance": analysis.distances(pd.DataFrame(lines), study_s),
         "table6_stability": table.merge(theirs.add_suffix("_published"), on="seed", how="left"),
         "table6_runs": describe(result, runs, visits, study),
         "table6_agreement": pd.DataFrame(ari, columns=names).assign(seed=list(seeds)),
