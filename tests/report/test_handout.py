@@ -345,9 +345,12 @@ def test_a_run_whose_report_cannot_be_made_is_finished(smoke, tmp_path, monkeypa
 
 def test_the_report_of_a_run_asks_for_no_fewer_patients_than_the_run(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(
-        report, "write", lambda _folder, ran, settings: written.append(settings.rule(ran["settings"]))
-    )
+
+    def write(folder, ran, settings):
+        written.append(settings.rule(ran["settings"]))
+        return folder, []
+
+    monkeypatch.setattr(report, "write", write)
     monkeypatch.setattr(study.Study, "record", lambda _study, name: {"key": name})
     for asked in (20, 3):
         settings = replace(PRESETS["smoke"], min_patients=asked)
@@ -441,7 +444,9 @@ def test_a_type_of_ones_own(smoke, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
     settings = ReportSettings(lang="en", types=tmp_path / "mine.toml")
-    text = report.write(run, json.loads((run / "run.json").read_text()), settings).read_text()
+    page, notes = report.write(run, json.loads((run / "run.json").read_text()), settings)
+    assert notes == []  # the font has all their letters
+    text = page.read_text()
     assert "Anybody &lt;b&gt;" in text
     assert "Welcome &amp; care" in text
     assert "Anybody <b>" not in text

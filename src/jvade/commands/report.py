@@ -26,8 +26,8 @@ def run(run_folder: Path, settings: ReportSettings, terminal: Terminal) -> None:
     rule = settings.rule(ran["settings"])
     warning = "" if settings.not_protected else report.other_reports(run_folder, settings.clusters, rule)
     with terminal.step("report"):
-        page = report.write(run_folder, ran, settings)
+        page, notes = report.write(run_folder, ran, settings)
     what = "NOT PROTECTED, not to be passed on" if settings.not_protected else "may be handed on"
     terminal.say(f"{page}: {what}")
-    if warning:
-        terminal.say(f"  {warning}", "yellow")
+    for line in filter(None, [warning, *notes]):
+        terminal.say(f"  {line}", "yellow")

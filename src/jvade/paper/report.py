@@ -18,7 +18,7 @@ from jvade.data.errors import InputError
 from jvade.paper.stage import read_outcome, read_record
 from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.handout.content import Whose
-from jvade.report.handout.export import png
+from jvade.report.handout.export import png, undrawn
 from jvade.report.handout.page import Language, Page, sheets
 
 #: Folder of the report within its run, and where one that is not protected goes.
@@ -132,8 +132,8 @@ def _made(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) -> Path:
-    """Write page, tables, pictures and manifest; return the page.
+def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) -> tuple[Path, list[str]]:
+    """Write page, tables, pictures and manifest; return the page, and what to be warned of.
 
     Args:
         run_folder: of the run.
@@ -186,6 +186,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     for path in folder.path.glob(".unfinished-*"):  # of a process that was killed
         path.unlink()
     folder.begin()
+    notes: list[str] = []
     html = folder.text("report.html", page.html())
     for name, table in tables.items():
         folder.table(f"{mark}{name}", table)
@@ -193,6 +194,10 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
     for name, picture in drawn.items():
         folder.text(f"{mark}{name}.svg", picture)
         folder.file(f"{mark}{name}.png", partial(Path.write_bytes, data=pixels[name]))
+    if settings.font is None and undrawn(drawn.values()):
+        notes.append(
+            "warning: some names are boxes in the pictures; give a font that has their letters: --font"
+        )
     folder.finish(
         {
             "jvade": manifest.versions()["jvade"],
@@ -206,7 +211,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
             "types": manifest.key(types=[manifest.plain(one) for one in care_types]),
         }
     )
-    return html
+    return html, notes
 
 
 def _excel(path: Path, tables: dict[str, pd.DataFrame], not_protected: bool) -> None:

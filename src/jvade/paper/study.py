@@ -23,6 +23,7 @@ from jvade.paper.stages import (
     stability,
     training,
 )
+from jvade.report.figures.style import missing_letters
 from jvade.report.folder import MANIFEST, RunFolder
 from jvade.report.terminal import Terminal
 
@@ -103,8 +104,11 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         raise
     study.folder.text(f"{PRIVATE}/README.txt", NOTE)
     current = [name for name in STAGES if study.record(name) is not None]
-    with terminal.step("figures"):
+    with terminal.step("figures"), missing_letters() as missing:
         drawn = {name: list(draw(study, name)) for name in current}
+    if missing:
+        what = "names with letters that no font has are boxes in the figures; install one that has them"
+        terminal.say(f"  warning: {what}, such as Noto Sans CJK", "yellow")
     with terminal.step("results page"):
         page.write(study, current, drawn)
     finish(study, current, began, clock)  # first, so that a report that cannot be made spoils no run
@@ -142,9 +146,9 @@ def hand_on(study: Study, current: Sequence[str]) -> bool:
         return False
     warning = report.other_reports(root, settings.clusters, asked)
     with terminal.step("report"):
-        report.write(root, ran, settings)
-    if warning:
-        terminal.say(f"  {warning}", "yellow")
+        notes = report.write(root, ran, settings)[1]
+    for line in filter(None, [warning, *notes]):
+        terminal.say(f"  {line}", "yellow")
     return True
 
 

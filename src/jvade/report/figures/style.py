@@ -1,6 +1,8 @@
 """The one style of every figure, and the few things that all of them draw."""
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -9,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import BboxBase
 
@@ -18,8 +21,21 @@ BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "
 #: Around words that lie on what is drawn.
 HALO = [withStroke(linewidth=3, foreground="white")]
 
+#: Families with Chinese letters, as systems have them: for names in which DejaVu Sans would draw boxes.
+CHINESE = (
+    "Noto Sans CJK SC",
+    "Source Han Sans SC",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "SimHei",
+    "WenQuanYi Micro Hei",
+    "Arial Unicode MS",
+)
+_INSTALLED = {font.name for font in fontManager.ttflist}
+
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": ["DejaVu Sans", *(name for name in CHINESE if name in _INSTALLED)],
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -41,6 +57,20 @@ STYLE: dict[Any, Any] = {
 
 
 P = ParamSpec("P")
+
+
+@contextmanager
+def missing_letters() -> Iterator[list[str]]:
+    """Collect what matplotlib says of letters that no font has, in place of a warning for each."""
+    missing: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message="Glyph .* missing")
+        yield missing
+    for one in caught:
+        if str(one.message).startswith("Glyph "):
+            missing.append(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:

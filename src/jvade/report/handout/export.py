@@ -1,5 +1,6 @@
 """A picture of the report as PNG: for slides, and for programs that show no SVG."""
 
+from collections.abc import Iterable
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,16 +24,28 @@ def png(svg: str, font: Path | None = None) -> bytes:
         ValueError: the font cannot be used, or the SVG cannot be drawn.
     """
     if font is None:
-        matplotlib = find_spec("matplotlib")
-        assert matplotlib is not None
-        assert matplotlib.origin is not None
-        font, family = Path(matplotlib.origin).parent / OWN_FONT, OWN_FAMILY
+        font, family = _own_font(), OWN_FAMILY
     else:
         family = escape(_family(font))
     svg = svg.replace('font-family="system-ui, sans-serif"', f'font-family="{family}"')
     return svg_to_bytes(
         svg_string=svg, background="#ffffff", zoom=ZOOM, skip_system_fonts=True, font_files=[str(font)]
     )
+
+
+def undrawn(svgs: Iterable[str]) -> bool:
+    """Return whether some SVG has letters that the font of `png`, where none is given, has not."""
+    from matplotlib.ft2font import FT2Font  # a second to load
+
+    known = FT2Font(str(_own_font())).get_charmap()
+    return any(ord(letter) not in known for svg in svgs for letter in {*svg} if letter.isprintable())
+
+
+def _own_font() -> Path:
+    matplotlib = find_spec("matplotlib")
+    assert matplotlib is not None
+    assert matplotlib.origin is not None
+    return Path(matplotlib.origin).parent / OWN_FONT
 
 
 def _family(font: Path) -> str:
