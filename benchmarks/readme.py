@@ -247,7 +247,7 @@ def quality(found: dict[str, Any]) -> str:
     forms: dict[str, str] = dict.fromkeys(hundredths, ".2f")
     forms |= {"of the ceiling's": ".3f", "effective clusters": ".1f", "largest share, %": ".0f"}
     forms |= dict.fromkeys(("sure of 0.8, %", "of them of the cluster's type, %"), ".0f")
-    text = table(pd.DataFrame(rows), forms)
+    text = f"{table(pd.DataFrame(rows), forms)}\n\n{_indices(found)}"
     tried = [line for one in found["cohorts"].values() for line in one["methods"] if line.get("runs")]
     if tried:
         failed = "; ".join(
@@ -270,6 +270,22 @@ def _mean(mean: dict[str, float], sd: dict[str, float | None], name: str, digits
     return f"{mean[name]:.{digits}f}{known}"
 
 
+def _indices(found: dict[str, Any]) -> str:
+    """Return a table of the indices and of the bounds of the methods, cohort by cohort."""
+    rows = []
+    for cohort, one in found["cohorts"].items():
+        for line in one["methods"]:
+            mean, sd = line["mean"], line["sd"]
+            row = {"district": cohort, "method": line["method"]}
+            row |= {
+                HEADS[name]: _mean(mean, sd, name, 0 if name == "calinski_harabasz" else 2)
+                for name in INDICES
+            }
+            bound = "elbo" if mean.get("elbo") is not None else None
+            rows.append(row | {"validation ELBO, nats": _mean(mean, sd, bound, 2) if bound else "-"})
+    return table(pd.DataFrame(rows))
+
+
 def ablation(found: dict[str, Any]) -> str:
     """Return a table of the variants."""
     rows = []
@@ -279,20 +295,21 @@ def ablation(found: dict[str, Any]) -> str:
             "single runs agree": one["run_agreement"],
             "alive in a single run": "{} to {}".format(*one["run_alive"]),
             "consensuses agree": one["agreement"],
+            **({"least": one["agreement_least"]} if len(one["alive"]) > 2 else {}),
             "alive": min(one["alive"]),
-            "largest share, %": 100 * sum(one["largest_share"]) / 2,
+            "largest share, %": 100 * statistics.mean(one["largest_share"]),
         }
         if "silhouette" in one:
-            row |= {"silhouette": sum(one["silhouette"]) / 2}
-            row |= {"Calinski-Harabasz": sum(one["calinski_harabasz"]) / 2}
-            row |= {"Davies-Bouldin": sum(one["davies_bouldin"]) / 2}
+            row |= {"silhouette": statistics.mean(one["silhouette"])}
+            row |= {"Calinski-Harabasz": statistics.mean(one["calinski_harabasz"])}
+            row |= {"Davies-Bouldin": statistics.mean(one["davies_bouldin"])}
         if "highest_cross_ratio" in one:
-            row |= {"highest cross rate, times overall": sum(one["highest_cross_ratio"]) / 2}
+            row |= {"highest cross rate, times overall": statistics.mean(one["highest_cross_ratio"])}
         if "ari" in one:
             row |= {"ARI of a run (seen while exploring)": one["run_ari"]}
-            row |= {"ARI of the consensus (seen while exploring)": sum(one["ari"]) / 2}
+            row |= {"ARI of the consensus (seen while exploring)": statistics.mean(one["ari"])}
         rows.append(row)
-    forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree"), ".2f")
+    forms: dict[str, str] = dict.fromkeys(("single runs agree", "consensuses agree", "least"), ".2f")
     forms |= dict.fromkeys([name for name in rows[0] if name.startswith("ARI")], ".3f")
     forms |= {name: ".1f" for name in rows[0] if name.startswith("highest")}
     forms |= dict.fromkeys(("silhouette", "Davies-Bouldin"), ".2f")
@@ -397,6 +414,59 @@ def mnist_digits(found: dict[str, Any]) -> str:
     return f"{found['images']:,} images. Accuracy:\n\n{table(pd.DataFrame(rows))}"
 
 
+def mnist_consensus(found: dict[str, Any]) -> str:
+    """Return a line a seed: what its consensus of short runs comes to; and how the seeds agree."""
+    rows = [
+        {
+            "seed": seed,
+            "accuracy, %": 100 * one["accuracy"],
+            "clusters alive": one["alive"],
+            "two of its runs agree": one["run_agreement"],
+            "support of 0.8, % of the images": 100 * one["sure"],
+            "accuracy of these, %": 100 * one["accuracy_of_the_sure"],
+            "minutes": one["seconds"] / 60,
+        }
+        for seed, one in found["seeds"].items()
+    ]
+    forms = dict.fromkeys(rows[0], ".1f") | {"two of its runs agree": ".2f", "clusters alive": ".0f"}
+    said = (
+        f"{found['images']:,} images: {_percent(100 * one['accuracy'] for one in found['seeds'].values())}."
+    )
+    if pairs := found["agreement"]:
+        said += f" Seeds agree at a mean ARI of {statistics.mean(pairs):.2f}, at the least {min(pairs):.2f}."
+    return f"{said}\n\n{table(pd.DataFrame(rows), forms)}"
+
+
+def linkage(found: dict[str, Any]) -> str:
+    """Return a table of the ways to join the same runs, district by district."""
+    rows = [
+        {
+            "district": cohort,
+            "smallest share of a group, subsets": name,
+            "consensuses": one["consensuses"],
+            "agree": one["agreement"],
+            "least": one["least"],
+            "clusters": "{} to {}".format(min(one["clusters"]), max(one["clusters"])),
+            "smallest cluster, % of the visits": 100 * statistics.mean(one["smallest_share"]),
+            **{HEADS[index]: one["mean"][index] for index in INDICES},
+            "these three vary by, %": ", ".join(f"{100 * one['cv'][index]:.0f}" for index in INDICES),
+            "highest cross rate, times overall (seen while exploring)": statistics.mean(
+                one["highest_cross_ratio"]
+            ),
+            "ARI with the types (seen while exploring)": statistics.mean(one["ari"]),
+        }
+        for cohort, ways in found["cohorts"].items()
+        for name, one in ways.items()
+    ]
+    forms: dict[str, str] = {name: ".2f" for name, value in rows[0].items() if isinstance(value, float)}
+    forms |= {
+        "Calinski-Harabasz": ".0f",
+        "silhouette": ".3f",
+        "ARI with the types (seen while exploring)": ".3f",
+    }
+    return table(pd.DataFrame(rows), forms)
+
+
 def _percent(values: Iterable[float]) -> str:
     """Return mean and standard deviation of some seeds, and how many they are."""
     each = [*values]
@@ -407,6 +477,11 @@ def _percent(values: Iterable[float]) -> str:
 
 
 INDICES = ("silhouette", "davies_bouldin", "calinski_harabasz")
+HEADS = {
+    "silhouette": "silhouette",
+    "davies_bouldin": "Davies-Bouldin",
+    "calinski_harabasz": "Calinski-Harabasz",
+}
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     one.__name__: one
     for one in (
@@ -436,6 +511,10 @@ PAGES = {
         "plain": plain,
         "mnist": mnist,
         "mnist_digits": mnist_digits,
+        "mnist_consensus": mnist_consensus,
+        "mnist_consensus_digits": mnist_consensus,
+        "linkage": linkage,
+        "admissions": ablation,
     },
     HERE.parent / "docs" / "earlier.md": {
         "quality_earlier": quality,
