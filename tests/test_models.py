@@ -141,7 +141,18 @@ def test_visits_go_through_their_mapping(tmp_path, capsys):
     other.write_text(VISITS[3].read_text() + "\n# of another year\n")
     words = ("predict", "--model", tmp_path / "fit", "--visits", VISITS[1], "--out", out)
     assert run(*words, "--mapping", other) == 0
-    assert "this mapping is not the one the model was fitted through" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "this mapping is not the one the model was fitted through" in printed
+    assert "first visit, at the fit" not in printed
+    # Without what came before them, most are a patient's first.
+    late = pd.read_csv(VISITS[1], dtype=str).tail(200)
+    late.to_csv(tmp_path / "late.csv", index=False)
+    words = ("predict", "--model", tmp_path / "fit", "--visits", tmp_path / "late.csv", "--out", out)
+    assert run(*words, "--mapping", VISITS[3]) == 0
+    first = 100 * about["share of first visits"]
+    assert f"are a patient's first visit, at the fit {first:.0f} % were" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_ctrl_c_that_got_lost_ends_the_placing(fitted, own, tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def test_a_single_run_says_that_it_is_one(groups, small):
     assert any("this is one run" in line for line in report.warnings)
     assert not any("components overlap" in line for line in report.warnings)
     lines = health._warnings(one, report._replace(runs=report.runs.assign(overlap=0.6)), 0.0)
-    assert any("highest responsibility, 0.40 on average" in line for line in lines)
+    assert any("highest responsibility of a row is 0.40 on average" in line for line in lines)
     assert report.lines[1].startswith(f"the run has {report.runs['clusters'][0]} clusters and uses")
 
 

@@ -27,7 +27,7 @@ from jvade.paper.settings import PRESETS
 from jvade.paper.stage import read_outcome, read_record
 from jvade.paper.stages.cohort import visit_table
 from jvade.report.folder import RunFolder
-from jvade.report.handout import charts
+from jvade.report.handout import charts, page
 from jvade.report.handout.charts import Caption
 from jvade.report.handout.content import Cluster
 from jvade.report.handout.page import Page, sheets, words
@@ -803,3 +803,19 @@ def test_nobody_who_has_the_whole_report_can_tell_what_it_leaves_out(made):
     assert len(found) > 20
     for key, (low, high) in found.items():
         assert high - low >= made.rule.min_patients - 1 - 1e-6, key
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "said"),
+    [
+        ("subdistrict_03", "Sub-district 3", ("Sub-district 3", "街镇3")),
+        ("subdistrict_03", "Sub-district: 03", ("Sub-district 3", "街镇3")),
+        ("subdistrict_10", "Sub-district: 10", ("Sub-district 10", "街镇10")),
+        ("subdistrict_10", "Sub-district: 东街道", ("Sub-district: 东街道", "街镇：东街道")),
+        ("subdistrict_1", "Sub-district: 东街道", ("Sub-district: 东街道", "街镇：东街道")),
+        ("beds", "Beds", ("Beds", "Beds")),
+    ],
+)
+def test_a_place_of_ones_own_keeps_its_name_in_both_languages(name, label, said):
+    known = {f"subdistrict_{i:02}": {"en": f"Sub-district {i}", "zh": f"街镇{i}"} for i in (3, 10)}
+    assert tuple(page._named(known.get(name), label, name).values()) == said

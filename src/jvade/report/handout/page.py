@@ -32,6 +32,8 @@ MOST_DOUBLINGS = 3.0
 NARROW = 165.0
 #: Groups of the profile that are no inputs of the clustering.
 NO_INPUTS = ("share", "outcome", "destination", "further")
+#: What the label of a person's own sub-district begins with.
+PLACE = "Sub-district: "
 #: Columns of the table of clusters.
 CLUSTER_COLUMNS = (
     "cluster", "type_en", "type_zh", "visits", "patients", "share_percent", "cross_rate_percent",
@@ -457,10 +459,11 @@ class Page:
 
 def _named(known: Text | None, label: str, name: str) -> Text:
     """Return the words for a variable: ours where its label is the usual one, or else the label it has."""
-    if known is not None and (label in (known["en"], name) or label.replace(": 0", " ") == known["en"]):
+    plain = {label, label.replace(": 0", " "), label.replace(": ", " ")}
+    if known is not None and (label == name or known["en"] in plain):
         return known
-    if known is not None and name.startswith("subdistrict_") and label.startswith("Sub-district"):
-        return known
+    if label.startswith(PLACE):
+        return {"en": label, "zh": f"街镇：{label.removeprefix(PLACE)}"}
     return {"en": label, "zh": label}
 
 
