@@ -811,8 +811,8 @@ def test_nobody_who_has_the_whole_report_can_tell_what_it_leaves_out(made):
         ("subdistrict_03", "Sub-district 3", ("Sub-district 3", "街镇3")),
         ("subdistrict_03", "Sub-district: 03", ("Sub-district 3", "街镇3")),
         ("subdistrict_10", "Sub-district: 10", ("Sub-district 10", "街镇10")),
-        ("subdistrict_10", "Sub-district: 东街道", ("Sub-district: 东街道", "街镇：东街道")),
-        ("subdistrict_1", "Sub-district: 东街道", ("Sub-district: 东街道", "街镇：东街道")),
+        ("subdistrict_10", "Sub-district: 东街道", ("Sub-district: 东街道", "街镇 东街道")),
+        ("subdistrict_1", "Sub-district: 东街道", ("Sub-district: 东街道", "街镇 东街道")),
         ("beds", "Beds", ("Beds", "Beds")),
     ],
 )

@@ -463,7 +463,7 @@ def _named(known: Text | None, label: str, name: str) -> Text:
     if known is not None and (label == name or known["en"] in plain):
         return known
     if label.startswith(PLACE):
-        return {"en": label, "zh": f"街镇：{label.removeprefix(PLACE)}"}
+        return {"en": label, "zh": f"街镇 {label.removeprefix(PLACE)}"}
     return {"en": label, "zh": label}
 
 
