@@ -27,7 +27,15 @@ DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}
 
 
 class TableError(ValueError):
-    """A column cannot be used as it is; the message says which and why, and never shows a value."""
+    """Columns cannot be used as they are; the message says which and why, and never shows a value.
+
+    Args:
+        problems: one message per problem.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
 
 
 @dataclass(frozen=True)
@@ -180,9 +188,15 @@ class Columns:
         """
         # Column by column in memory, as they are written.
         matrix, begin = np.empty((len(table), self.width), np.float32, order="F"), 0
+        problems: list[str] = []
         for position, column in enumerate(self.each):
-            matrix[:, begin : begin + column.width] = column.encode(table.iloc[:, position])
+            try:
+                matrix[:, begin : begin + column.width] = column.encode(table.iloc[:, position])
+            except TableError as error:
+                problems += error.problems
             begin += column.width
+        if problems:
+            raise TableError(*problems)
         return matrix
 
     def decode(self, matrix: np.ndarray, probabilities: bool = False) -> pd.DataFrame:
@@ -256,7 +270,15 @@ def learn(
     if apart := sorted({of for of in runs if runs.count(of) > 1}):
         problem = "those of one variable have to stand side by side, in the order of the inputs"
         raise TableError(f"codes: {problem}: {', '.join(apart)}")
-    each = [_learn(table.iloc[:, position], name, kinds.get(name)) for position, name in enumerate(names)]
+    each: list[Column] = []
+    problems: list[str] = []
+    for position, name in enumerate(names):
+        try:
+            each.append(_learn(table.iloc[:, position], name, kinds.get(name)))
+        except TableError as error:
+            problems += error.problems
+    if problems:
+        raise TableError(*problems)
     _refuse_several(table, codes)
     return Columns(tuple(replace(one, code_of=codes.get(one.name, "")) for one in each))
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Column, Columns, kinds_of, learn
+from jvade.columns import MAX_CATEGORIES, MIN_ROWS, Column, Columns, TableError, kinds_of, learn
 from jvade.core.settings import Block
 
 
@@ -298,3 +298,15 @@ def test_the_likeliest_may_be_none_of_the_categories():
     assert ten.decode(noisy, probabilities=True)["a"].isna().mean() > 0.12
     values = pd.DataFrame({"a": ["y", None, "x"]})
     assert columns.decode(columns.encode(values))["a"].fillna("-").tolist() == ["y", "-", "x"]
+
+
+def test_all_columns_that_cannot_be_used_are_named_at_once():
+    good = pd.DataFrame({"a": np.arange(20.0), "b": [0, 1] * 10, "c": np.arange(20.0)})
+    bad = good.assign(a=["x"] * 20, b=[0, 7] * 10)
+    with pytest.raises(TableError) as caught:
+        learn(good).encode(bad)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["column 'a'", "column 'b'"]
+    assert "column 'a': expected numbers" in str(caught.value)
+    with pytest.raises(TableError) as caught:
+        learn(good.assign(a=np.inf, c=[f"name {i}" for i in range(20)]))
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["column 'a'", "column 'c'"]

@@ -134,7 +134,7 @@ def run(settings: PredictSettings, terminal: Terminal) -> None:
                 try:
                     found = place(model, row, frame, settings.also)
                 except TableError as error:
-                    raise InputError([str(error)], name) from None
+                    raise InputError(error.problems, name) from None
                 counts[:] += np.bincount(found["cluster"], minlength=len(counts))
                 doubtful += int(np.sum(found["support"].to_numpy() < 0.5))
                 writer = writer or writer_of(settings.out, file, found.schema)

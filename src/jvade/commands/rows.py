@@ -148,7 +148,7 @@ def learned(found: Rows) -> Columns:
         columns = learn(found.frame, found.kinds, found.codes)
         columns.check()
     except TableError as error:
-        raise InputError([str(error)], found.name) from None
+        raise InputError(error.problems, found.name) from None
     return columns
 
 
