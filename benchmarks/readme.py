@@ -446,7 +446,7 @@ def linkage(found: dict[str, Any]) -> str:
             "consensuses": one["consensuses"],
             "agree": one["agreement"],
             "least": one["least"],
-            "clusters": "{} to {}".format(min(one["clusters"]), max(one["clusters"])),
+            "clusters": " to ".join(map(str, sorted({min(one["clusters"]), max(one["clusters"])}))),
             "smallest cluster, % of the visits": 100 * statistics.mean(one["smallest_share"]),
             **{HEADS[index]: one["mean"][index] for index in INDICES},
             "these three vary by, %": ", ".join(f"{100 * one['cv'][index]:.0f}" for index in INDICES),

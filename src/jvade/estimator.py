@@ -254,9 +254,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
         Of a consensus it is that of a run's `n_components`, whatever `n_clusters`; see `bics_`.
         """
-        latents = np.asarray(
-            self._ask(ensemble.encode, X).means
-        )  # whatever `set_output` makes of `transform`
+        # Not `transform`, of which `set_output` may make a table.
+        latents = np.asarray(self._ask(ensemble.encode, X).means)
         weights, *rest = ensemble.mixture(self.ensemble_)
         components = em.Components(*map(jnp.asarray, (np.log(weights, dtype=latents.dtype), *rest)))
         _, bic, _ = em.criteria(jnp.asarray(latents), components, len(weights), latents.shape[1])

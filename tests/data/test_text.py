@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,32 @@ def test_another_encoding_than_said(visits, mapping, tmp_path, said, advice):
         read_visits(folder, replace(mapping, csv=Csv(said)))
     assert advice in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("costs", "refused"),
+    [
+        (("988", "1,234"), True),
+        (("988,5", "1,234"), False),  # another number of digits follows
+        (("4988", "1,234"), False),  # so large a number would have a sign too
+        (("0,234", "988"), False),
+        (("1,234", "2,345"), False),  # every number has three decimals
+    ],
+)
+def test_commas_that_part_thousands(visits, mapping, write, costs, refused):
+    visits["COST"] = [costs[i % 2] for i in range(len(visits))]
+    for name in ("WAIT", "AGE"):
+        visits[name] = visits[name].str.replace(".", ",")
+    read = partial(read_visits, write(visits, ".csv"), replace(mapping, csv=Csv(decimal=",")))
+    if refused:
+        with pytest.raises(
+            InputError, match=r"column 'COST': in \d+ rows a comma stands before three digits"
+        ):
+            read()
+    else:
+        found = read().frame
+        expected = [float(costs[(row - 1) % 2].replace(",", ".")) for row in found["row"]]
+        np.testing.assert_allclose(found["cost"], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

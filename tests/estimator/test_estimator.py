@@ -1,5 +1,6 @@
 """VaDE as a scikit-learn user meets it."""
 
+import copy
 import pickle
 from dataclasses import replace
 
@@ -106,6 +107,9 @@ def test_bic_is_that_of_scikit_learn_with_the_same_parameters(single, table):
     want.weights_, want.means_, want.covariances_ = single.weights_, single.means_, single.covariances_
     want.precisions_cholesky_ = 1 / np.sqrt(single.covariances_)
     assert single.bic(frame) == pytest.approx(want.bic(single.transform(frame)), rel=1e-4)
+    as_table = copy.copy(single).set_output(transform="pandas")
+    assert isinstance(as_table.transform(frame), pd.DataFrame)
+    assert as_table.bic(frame) == single.bic(frame)
 
 
 def test_scores_are_means_and_find_the_odd_row(fitted, table):
