@@ -44,7 +44,6 @@ def test_the_tables_of_the_pages_are_those_of_the_results(scripts):
         fill("no marks", BENCHMARKS / "results")
 
 
-@pytest.mark.long
 def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
     out = tmp_path / "quality.json"
     command = [sys.executable, BENCHMARKS / "quality.py", "--quick", "--half-seeds", "1", "--out", out]
@@ -57,6 +56,12 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
     others = [line["mean"]["ari"] for name, line in by_method.items() if not name.startswith("supervised")]
     assert 0 < min(others) <= max(others) < ceiling < 1
     assert by_method["VaDE, robust"]["alive_least"] == 7
+    for name in ("VaDE, robust", "VaDE, paper"):
+        line = by_method[name]
+        assert line["mean"]["gini"] > 0
+        assert line["mean"]["elbo_aside"] == pytest.approx(np.mean(line["each"]["elbo_aside"]))
+        assert 0 < line["mean"]["smallest_share"] <= line["mean"]["largest_share"]
+    assert by_method["K-Means"]["each"]["elbo_aside"] == [None, None]
     assert set(one["halves"]) == {"VaDE, robust", "VaDE, paper"}
 
 
