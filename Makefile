@@ -25,7 +25,7 @@ paper: $(VENV)/study.stamp ## Reproduce the study, in minutes: tables and figure
 	$(RUN) scripts/paper.py --preset quick
 
 test: $(VENV)/dev.stamp ## Run the tests, without those marked long
-	$(RUN) -m pytest -q -n 2 --dist loadgroup -m "not long and not bitwise"
+	$(RUN) -m pytest -q -n 2 --dist worksteal -m "not long and not bitwise"
 	XLA_FLAGS= $(RUN) -m pytest -q -n 2 --dist loadfile -m "bitwise and not long"
 
 test-all: $(VENV)/spark.stamp ## Run all tests, compiled as users compile; those of Spark need Java too, those of the report Chromium

@@ -112,19 +112,19 @@ def measure(
     n_consensuses: int = 2,
 ) -> dict[str, Any]:
     """Return what independent clusterings by a configuration have in common, and how good they are."""
-    both = [
+    each = [
         clustering.cluster(x, quality.N_CLUSTERS, seed, configuration, blocks=blocks)
         for seed in range(1, n_consensuses + 1)
     ]
-    runs = np.concatenate([one.runs for one in both])
+    runs = np.concatenate([one.runs for one in each])
     pairs = stability.agreements(list(runs))
     alive = [health.alive(run) for run in runs]
-    answers = [one.labels for one in both]
+    answers = [one.labels for one in each]
     between = stability.agreements(answers)
     shares = [np.bincount(labels) / len(labels) for labels in answers]
     found: dict[str, Any] = {
         "runs": len(runs),
-        "failed": sum(len(one.failures) for one in both),
+        "failed": sum(len(one.failures) for one in each),
         "run_agreement": float(pairs.mean()),
         "run_alive": [min(alive), max(alive)],
         "agreement": float(between.mean()),

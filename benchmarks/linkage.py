@@ -5,7 +5,7 @@
 Runs of `clustering.ROBUST` on a simulated district that was seen while we explored, joined again and again
 from the same runs: consensuses that share no run are compared with each other. Judged by what needs no label;
 the agreement with the planted types and the highest cross rate of a cluster are printed last. What is found
-is kept beside `--out` after every district and way: the same command goes on after a stop.
+is kept beside `--out` after every district: the same command goes on after a stop.
 """
 
 import argparse

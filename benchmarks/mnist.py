@@ -311,6 +311,8 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=5, help="epochs from one line to the next")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.consensus and (options.epochs or options.candidates):
+        parser.error("--consensus has epochs and settings of its own")
     if options.digits:
         pixels, labels = map(np.asarray, load_digits(return_X_y=True))
         x = (pixels / 16).astype(np.float32)

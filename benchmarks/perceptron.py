@@ -20,7 +20,7 @@ import numpy as np
 import report
 
 from jvade.core import perceptron
-from jvade.core.settings import BATCH_ROWS, Architecture
+from jvade.core.settings import STUDY_BATCH, Architecture
 
 WIDTH = Architecture.widths[0]
 N_FEATURES = 38
@@ -42,7 +42,7 @@ def programs(layer: Callable[..., jax.Array], n_lanes: int, latent_dim: int, ste
         return draw(n_in, WIDTH), draw(WIDTH), draw(n_out, WIDTH), draw(n_out)
 
     params = weights(N_FEATURES, 2 * latent_dim), weights(latent_dim, N_FEATURES)
-    x = 20 * draw(BATCH_ROWS, N_FEATURES)
+    x = 20 * draw(STUDY_BATCH, N_FEATURES)
 
     def loss(params: Any, x: jax.Array) -> jax.Array:
         encoder, decoder = params

@@ -13,7 +13,7 @@ from jvade.core import lanes
 from jvade.core.layout import take_lane
 from jvade.core.mixture import Mixture
 from jvade.core.model import unpad
-from jvade.core.settings import Architecture, Hyperparameters, Training
+from jvade.core.settings import STUDY_BATCH, Architecture, Hyperparameters, Training
 
 STAGES = ("pretraining", "fine-tuning")
 NAMES = ("jvade", "tuned", "tuned, our weights", "tuned, compiled", "stacked", "idiomatic")
@@ -75,6 +75,7 @@ def jvade(task: Task) -> Callable[[], np.ndarray]:
     """Return the program of this project."""
     params, stack, sizes = begin(task)
     training = Training(
+        STUDY_BATCH,  # as the programs in PyTorch have it
         max_epochs=task.epochs,
         validation_fraction=1 - task.n_train / len(task.x),
         block_epochs=task.epochs,

@@ -28,17 +28,6 @@ jax.devices()  # a command that a test calls must not part the CPU for those tha
 install_import_hook("jvade.core", "beartype.beartype")
 
 
-#: Fixtures that take long to make: the tests that share one stay in one process.
-DEAR = ("smoke", "found", "fitted", "single", "consensus")
-
-
-def pytest_collection_modifyitems(items):
-    """Say which tests belong together, for `--dist loadgroup`."""
-    for item in items:
-        if shared := [name for name in DEAR if name in item.fixturenames]:
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {shared[0]}"))
-
-
 @pytest.fixture
 def x64():
     """Compute in double precision."""

@@ -46,7 +46,7 @@ def test_the_tables_of_the_pages_are_those_of_the_results(scripts):
 
 def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
     out = tmp_path / "quality.json"
-    command = [sys.executable, BENCHMARKS / "quality.py", "--quick", "--half-seeds", "1", "--out", out]
+    command = [sys.executable, BENCHMARKS / "quality.py", "--quick", "--out", out]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(SRC)})
     (one,) = json.loads(out.read_text())["cohorts"].values()
     by_method = {line["method"]: line for line in one["methods"]}
@@ -62,7 +62,6 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
         assert line["mean"]["elbo_aside"] == pytest.approx(np.mean(line["each"]["elbo_aside"]))
         assert 0 < line["mean"]["smallest_share"] <= line["mean"]["largest_share"]
     assert by_method["K-Means"]["each"]["elbo_aside"] == [None, None]
-    assert set(one["halves"]) == {"VaDE, robust", "VaDE, paper"}
 
 
 def test_the_accuracy_of_clusters_is_that_of_their_best_names(mnist):

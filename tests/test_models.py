@@ -459,32 +459,32 @@ def test_a_disk_that_is_full_at_the_end_loses_no_training(own, tmp_path, monkeyp
     assert f"the model in {tmp_path / 'x'} will be replaced" in capsys.readouterr().out.replace("\n", "")
 
 
-def test_commas_that_part_thousands_are_no_decimals(own, fitted, tmp_path, capsys):
+@pytest.mark.parametrize("sign", [",", "."])
+def test_signs_that_part_thousands_are_no_decimals(own, fitted, tmp_path, capsys, sign):
     """Nor do we advise to take them for decimals; where other numbers of digits follow some, they are."""
-    frame = pd.read_csv(own / "own.csv", dtype={"code": str})
-    cost = [*["88"] * 450, *["1,234"] * 450]
-    for name, values, said in (
-        ("thousands", cost, "column 'age': a comma stands before three digits, and parts thousands"),
-        (
-            "decimals",
-            [*cost[1:], "88,5"],
-            "column 'age': numbers with a decimal comma; where that is the sign",
-        ),
-        ("large", [*cost[1:], "1234"], "column 'age': numbers with a decimal comma; where that is the sign"),
+    frame, word = pd.read_csv(own / "own.csv", dtype={"code": str}), {",": "comma", ".": "point"}[sign]
+    said, other = ("three digits follow it everywhere", {",": ".", ".": ","}[sign])
+    cost = [*["88"] * 450, *[f"1{sign}234"] * 450]
+    for name, values, expected in (
+        ("thousands", cost, said),
+        ("decimals", [*cost[1:], f"88{sign}5"], f"numbers with a decimal {word}; where that is the sign"),
+        ("large", [*cost[1:], "1234"], f"numbers with a decimal {word}; where that is the sign"),
+        ("few", ["0"] * 898 + [f"1{sign}125"] * 2, f"numbers with a decimal {word}; where that is the sign"),
     ):
-        frame.assign(age=values).to_csv(tmp_path / f"{name}.csv", index=False)
+        file = tmp_path / f"{name}.csv"
+        frame.assign(age=values).to_csv(file, index=False)
         for words in (
-            ("fit", "--out", tmp_path / "x"),
+            ("fit", "--out", tmp_path / "x", "--n-clusters", "999"),  # too many, as is said later
             ("predict", "--model", fitted, "--out", tmp_path / "y"),
         ):
-            assert run(*words, "--table", tmp_path / f"{name}.csv") == 2
-            err = capsys.readouterr().err
-            assert said in err
+            assert run(*words, "--table", file, "--csv.decimal", other) == 2
+            err = " ".join(capsys.readouterr().err.split())
+            assert f"column 'age': {expected}" in err or f"a {word} in its numbers; {expected}" in err
             assert ("--categories" in err) == (words[0] == "fit" and name != "thousands")
-            short = ("--n-clusters", "999") if words[0] == "fit" else ()  # refused too, but later
-            told = run(*words, "--table", tmp_path / f"{name}.csv", "--csv.decimal", ",", *short)
-            assert (told == 2) == (words[0] == "fit" or name == "thousands")
-            assert ("parts thousands" in capsys.readouterr().err) == (name == "thousands")
+            if sign == ",":
+                told = run(*words, "--table", file, "--csv.decimal", sign)
+                assert (told == 2) == (words[0] == "fit" or name == "thousands")
+                assert (said in capsys.readouterr().err) == (name == "thousands")
 
 
 def test_columns_that_tell_nothing_are_named_before_they_train(own):
@@ -563,22 +563,22 @@ def test_the_doctor_says_what_there_is_and_what_it_takes(capsys):
 
 
 @pytest.mark.parametrize(
-    ("rows", "seconds"), [(4096, (20 + 40) / 8), (32_768, 60), (65_536, 75), (10**7, 75)]
+    ("n_rows", "seconds"), [(4096, (20 + 40) / 8), (32_768, 60), (65_536, 75), (10**7, 75)]
 )
-def test_the_doctor_counts_the_epochs_of_each_stage_and_their_rows(capsys, monkeypatch, rows, seconds):
+def test_the_doctor_counts_the_epochs_of_each_stage_and_their_rows(capsys, monkeypatch, n_rows, seconds):
     """An epoch of 32,768 rows, four fifths of them trained on, takes a second; one has 32,768 at most.
 
     Of a small table the batches are small too: 32 of 256 rows, of 4,096.
     """
     monkeypatch.setattr(
         "jvade.commands.models.time_epochs",
-        lambda _, n_rows, __: (7.0, dict.fromkeys(("pretraining", "fine-tuning"), n_rows / 32_768)),
+        lambda _, n_timed, __: (7.0, dict.fromkeys(("pretraining", "fine-tuning"), n_timed / 32_768)),
     )
-    assert run("doctor", "--json", "--rows", str(rows), "--columns", "5") == 0
+    assert run("doctor", "--json", "--rows", str(n_rows), "--columns", "5") == 0
     needs = json.loads(capsys.readouterr().out)["needs"]
     assert needs["seconds_at_most"] == pytest.approx(seconds, abs=0.6)
     assert needs["compilation_seconds"] == 7
-    assert run("doctor", "--rows", str(rows), "--columns", "5") == 0
+    assert run("doctor", "--rows", str(n_rows), "--columns", "5") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert re.search(r"at most \d+ s of training, .* after some 7 s of compilation", said)
 
@@ -588,7 +588,7 @@ def test_the_doctor_times_a_short_training(capsys, monkeypatch):
     assert run("doctor", "--json", "--rows", "2048", "--columns", "5", "--configuration", "paper") == 0
     needs = json.loads(capsys.readouterr().out)["needs"]
     assert 0 < needs["seconds_at_most"] < 1000
-    assert needs["compilation_seconds"] > 0
+    assert needs["compilation_seconds"] >= 0  # 0 where all of it was kept
 
 
 @pytest.mark.parametrize(

@@ -129,12 +129,17 @@ def test_the_summary_has_a_row_for_each_setting(found):
 
 
 def test_settings_that_differ_by_less_than_chance_are_said_to():
-    """Of three settings the second is 0.1 behind, the third 0.5, give or take 0.08."""
-    summary = pd.DataFrame({"behind": [0.0, 0.1, 0.5], "behind_se": [0.0, 0.08, 0.08]})
-    assert told_apart(summary, 3).startswith("2 of these settings, the best among them, lie within")
-    assert told_apart(summary.drop(1), 3).startswith("the best setting is ahead of every other")
+    """By a t test of one side: with two seeds a difference has to be 6.3 of its errors, with ten 1.8."""
+    summary = pd.DataFrame({"rank": [1, 2, 3], "behind": [0.0, 0.3, 0.9], "behind_se": [0.0, 0.1, 0.1]})
+    assert "rank 1, 2 are not told apart" in told_apart(summary, 2)
+    assert "ahead of every other" in told_apart(summary, 10)
     assert told_apart(summary, 1).startswith("one seed does not tell")
-    assert told_apart(summary[:1], 3) == "there was one setting to rank"
+    assert "nothing to compare" in told_apart(summary[:1], 3)
+    failed = summary.assign(behind=[0.0, np.nan, np.nan], behind_se=[0.0, np.nan, np.nan])
+    assert "nothing to compare" in told_apart(failed, 3)
+    assert "nothing to compare" in told_apart(failed.assign(behind=np.nan), 3)
+    one_failed = summary.assign(behind=[0.0, 0.1, np.nan], behind_se=[0.0, 0.1, np.nan])
+    assert "rank 1, 2 are not told apart" in told_apart(one_failed, 3)
 
 
 def test_one_seed_agrees_with_nobody(x):

@@ -76,7 +76,7 @@ def check_steps(n_features: int, latent_dim: int, n_clusters: int, n_steps: int 
         clip_norm=0.5,
         patience=n_steps + 1,
     )
-    training = Training(max_epochs=n_steps, validation_fraction=0.25)
+    training = Training(len(x), max_epochs=n_steps, validation_fraction=0.25)
     n_train, _ = training.split_sizes(len(x))
     with jax.enable_x64(True), patch.object(draws, "noise", lambda _, d, n: jnp.zeros((d, n))):
         lane = take_lane(lanes.without_what_is_off(lanes.stack([0], hyper)), 0)

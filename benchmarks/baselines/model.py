@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from jvade.core.likelihoods import LOG_2PI
-from jvade.core.settings import BATCH_ROWS, Architecture, Hyperparameters
+from jvade.core.settings import STUDY_BATCH, Architecture, Hyperparameters
 
 #: As ours (section 2.3 of the study).
-BATCH_SIZE = BATCH_ROWS
+BATCH_SIZE = STUDY_BATCH
 
 
 class Linear(nn.Linear):

@@ -20,10 +20,12 @@ MAX_CATEGORIES = 50
 MIN_ROWS = 8
 #: Share of the rows that may have several codes of one variable, by mistake.
 SEVERAL = 0.01
-#: A number as people write amounts: with signs between thousands, or of a currency.
-AMOUNT = re.compile(r"[^\d\s.,+-]{0,3}\s?[-+]?\d{1,3}(,?\d{3})*(\.\d+)?\s?[^\d\s.,+-]{0,3}")
+#: A number as people write amounts: of a currency, or with commas between thousands.
+AMOUNT = re.compile(
+    r"(R\$|RMB|[¥￥$€£])\s?[-+]?\d[\d,]*(\.\d+)?|[-+]?\d[\d,]*(\.\d+)?\s?(元|€|RMB)|[-+]?\d{1,3}(,\d{3})+(\.\d+)?"
+)
 #: What a date begins with.
-DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?!\d)")
+DATE = re.compile(r"(\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))(?!\d)")
 
 
 class TableError(ValueError):
@@ -310,7 +312,9 @@ def _refuse_several(table: pd.DataFrame, codes: Mapping[Hashable, str]) -> None:
 
 
 def _learn(values: pd.Series, name: Any, kind: Kind | None) -> Column:
-    is_given, kind = kind is not None, kind or _kind(values)
+    # Whoever made it a category has said so.
+    is_given = kind is not None or isinstance(values.dtype, pd.CategoricalDtype)
+    kind = kind or _kind(values)
     if kind == "categorical":
         codes, uniques = _factorize(values, name)
         if not is_given:
@@ -382,8 +386,9 @@ def _refuse_stray_words(codes: np.ndarray, uniques: Any, name: Any) -> None:
     is_word = np.append(_are_words(pd.Series([*map(str, uniques)], dtype=str)), False)
     words = is_word[codes]
     n_words, n_numbers = int(words.sum()), int((~words & (codes >= 0)).sum())
-    # So many numbers are no codes, however many rows have the word for one that is missing.
-    many = n_words < n_numbers and np.count_nonzero(~is_word[:-1]) > MAX_CATEGORIES
+    # So many numbers are no codes, however many rows have a word for one that is missing.
+    n_distinct = np.count_nonzero(is_word[:-1])
+    many = n_words < n_numbers and n_distinct <= 2 and len(uniques) - n_distinct > MAX_CATEGORIES
     if n_words > 0 and (many or n_words < MIN_ROWS <= n_numbers):
         raise TableError(
             f"column '{name}': no numbers in {n_words} of {len(codes)} rows (first: row "

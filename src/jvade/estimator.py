@@ -67,7 +67,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             pretraining 20 of them. For longer ones give a configuration of your own, such as
             `replace(jvade.ROBUST, training=replace(jvade.ROBUST.training, pretraining_epochs=40))`.
         batch_size: rows of a step; "auto" is that of the configuration, where it has one, else 1024, or of a
-            small table so few that they make 16 batches, or 32.
+            small table so few that all of its rows make 16 to 31 batches, and 32 at least.
         validation_fraction: share of the rows held out for early stopping.
         input_dropout: share of the inputs hidden from the encoder in training.
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by

@@ -184,7 +184,7 @@ def _warnings(clustering: Clustering, found: Health, gap_error: float) -> list[s
         highest = 1 - found.runs["overlap"].iloc[0]
         lines.append(
             f"components overlap: the highest responsibility of a row is {highest:.2f} on average; ask for"
-            " fewer clusters, or take the robust configuration"
+            " fewer clusters, or for several runs, whose consensus is taken"
         )
     largest = float(np.bincount(clustering.labels).max() / len(clustering.labels))
     if asked > 1 and largest >= NEARLY_ALL:

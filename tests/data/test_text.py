@@ -104,6 +104,8 @@ def test_another_encoding_than_said(visits, mapping, tmp_path, said, advice):
         (("988,5", "1,234"), False),  # another number of digits follows
         (("4988", "1,234"), False),  # so large a number would have a sign too
         (("0,234", "988"), False),
+        (("0", "1,234"), False),  # a rate that is mostly none
+        (("988", "1,234,567"), True),  # which is no number besides
         (("1,234", "2,345"), False),  # every number has three decimals
     ],
 )
@@ -114,7 +116,7 @@ def test_commas_that_part_thousands(visits, mapping, write, costs, refused):
     read = partial(read_visits, write(visits, ".csv"), replace(mapping, csv=Csv(decimal=",")))
     if refused:
         with pytest.raises(
-            InputError, match=r"column 'COST': in \d+ rows a comma stands before three digits"
+            InputError, match=r"column 'COST': a comma in \d+ rows; three digits follow it everywhere"
         ):
             read()
     else:

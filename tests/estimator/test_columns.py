@@ -136,6 +136,13 @@ def test_kinds_can_be_given(table):
         ([f"1,{i}.50" for i in range(100, 140)], {}, "with signs between thousands or of a currency"),
         ([f"¥{i}.50" for i in range(100, 140)], {}, "with signs between thousands or of a currency"),
         (
+            [f"E{i // 10}.{i % 10}" for i in range(51)] * MIN_ROWS,
+            {},
+            "are taken; leave the column out, or join",
+        ),
+        ([f"P{i:05}" for i in range(40)], {}, "8 rows or more; is it a name"),
+        ([*range(200_000, 200_040)], {"a": "categorical"}, "8 rows or more; is it a name"),
+        (
             [*map(str, range(100, 160))] * 2 + ["name 7"] * 20,
             {},
             r"no numbers in 20 of 140 rows \(first: row 121\), numbers in the others; .* leave blank",
@@ -310,3 +317,16 @@ def test_all_columns_that_cannot_be_used_are_named_at_once():
     with pytest.raises(TableError) as caught:
         learn(good.assign(a=np.inf, c=[f"name {i}" for i in range(20)]))
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["column 'a'", "column 'c'"]
+
+
+def test_a_category_that_reads_as_a_number_is_one_where_somebody_said_so():
+    """As pandas' own type of categories does; and codes among which several words stand are codes."""
+    values = [*map(str, range(100, 160))] * 8 + ["V27"] * 20
+    assert (
+        learn(pd.DataFrame({"a": pd.Categorical(["1", "2"] * 40 + ["V27"] * 3)})).each[0].kind
+        == "categorical"
+    )
+    with pytest.raises(ValueError, match="no numbers in 20 of 500 rows"):
+        learn(pd.DataFrame({"a": values}))
+    several = [*map(str, range(100, 160)), *["250"] * 30] + ["V27", "V30", "E88"] * 8
+    assert learn(pd.DataFrame({"a": several})).each[0].categories == ("250", "E88", "V27", "V30")

@@ -444,9 +444,9 @@ def test_a_type_of_ones_own(smoke, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
     settings = ReportSettings(lang="en", types=tmp_path / "mine.toml")
-    page, notes = report.write(run, json.loads((run / "run.json").read_text()), settings)
+    html, notes = report.write(run, json.loads((run / "run.json").read_text()), settings)
     assert notes == []  # the font has all their letters
-    text = page.read_text()
+    text = html.read_text()
     assert "Anybody &lt;b&gt;" in text
     assert "Welcome &amp; care" in text
     assert "Anybody <b>" not in text

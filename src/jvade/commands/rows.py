@@ -21,13 +21,10 @@ from jvade.data.features import load, write_features
 from jvade.data.files import is_csv, is_packed
 from jvade.data.mapping import read_mapping
 from jvade.data.source import Head, check_out, files_of
-from jvade.data.text import UTF8, Csv
+from jvade.data.text import PARTED, UTF8, Csv, parts_thousands, shapes
 from jvade.data.tidy import NUMBER, WITH_COMMA, WORDS
 from jvade.report.terminal import Terminal
 
-#: Texts with a comma, with one before three digits, numbers without one of up to three digits, and of more.
-COMMAS = ",", r"^\s*[-+]?[1-9]\d{0,2},\d{3}\s*$", r"^\s*[-+]?\d{1,3}\s*$", r"^\s*[-+]?\d{4,}\s*$"
-PARTED = "a comma stands before three digits, and parts thousands, it seems; take it out"
 #: Rows in memory at a time, where they are streamed.
 BATCH_ROWS = 262_144
 #: Rows from which a column of whole numbers that are all different looks like a number of something.
@@ -348,13 +345,17 @@ def batches(
         raise InputError(problems, path.name)
     text = is_csv(files[0])
     if text:
-        numbers = [name for name in wanted if name not in texts]
-        codes: set[str] = set()
+        # Else for its lines alone.
+        asked = [name for name in wanted if name not in texts] if whole or written.decimal == "," else []
+        codes, signs = set[str](), np.zeros((len(asked), len(shapes(","))), int)
         for file in files:
-            if whole or written.decimal == ",":
-                codes |= _codes(file, heads[0], numbers, written)
-            else:
-                _codes(file, heads[0], [], written)  # for its lines alone
+            some, counts = _seen(file, heads[0], asked, written)
+            codes, signs = codes | some, signs + counts
+        parted = [name for name, counts in zip(asked, signs, strict=True) if parts_thousands(counts.tolist())]
+        if parted:
+            raise InputError(
+                [f"column '{name}': a comma in its numbers; {PARTED}" for name in parted], path.name
+            )
         texts = [*texts, *sorted(codes if whole else ())]
     for file in files:
         with readable(file.name, None, text, written):
@@ -377,38 +378,34 @@ def _same_sign(part: pd.DataFrame, written: Csv, name: str, whole: bool) -> None
         texts = part[column].dropna().astype(str)
         if not (texts.str.fullmatch(number).all() and texts.str.contains(other, regex=False).any()):
             continue
-        if other == "," and _parts_thousands(_commas(pa.array(texts, pa.string()))):
-            problems.append(f"column '{column}': {PARTED}")
-        else:
-            advice = f"where that is the sign, give --csv.decimal '{other}'"
-            advice += "; where these are codes, give --categories" if whole else ""
-            problems.append(f"column '{column}': numbers with a decimal {word}; {advice}")
+        if parts_thousands(_counts(pa.array(texts, pa.string()), other)):
+            problems.append(f"column '{column}': a {word} in its numbers; {PARTED}")
+            continue
+        advice = f"where that is the sign, give --csv.decimal '{other}'"
+        advice += "; where these are codes, give --categories" if whole else ""
+        problems.append(f"column '{column}': numbers with a decimal {word}; {advice}")
     if problems:
         raise InputError(problems, name)
 
 
-def _commas(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Return how many texts are as each of `COMMAS` says."""
-    found = [pc.match_substring_regex(texts, pattern).true_count for pattern in COMMAS]  # type: ignore[attr-defined]
-    return np.array([count or 0 for count in found])
+def _counts(texts: pa.Array, sign: str) -> list[int]:
+    """Return how many texts have each of `shapes`."""
+    found = [pc.match_substring_regex(texts, pattern) for pattern in shapes(sign)]  # type: ignore[attr-defined]
+    return [one.true_count for one in found]
 
 
-def _parts_thousands(commas: np.ndarray) -> bool:
-    """Return whether the commas of numbers seem to part thousands: no larger number stands without one."""
-    some, before_three, small, large = commas
-    return 0 < some == before_three and small > 0 == large
+def _seen(file: Path, head: Head, names: Sequence[str], written: Csv) -> tuple[set[str], np.ndarray]:
+    """Return which columns of a CSV file hold numbers with leading zeros, and what their commas look like.
 
-
-def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[str]:
-    """Return which columns of a CSV file hold numbers with leading zeros, once all its lines are whole.
+    The latter as `shapes` counts it, a row a column, where commas are decimals.
 
     Raises:
-        InputError: a line has more or fewer fields than the header, or decimal commas seem to part thousands.
+        InputError: a line has more or fewer fields than the header.
     """
     options = {"column_types": dict.fromkeys(head.columns, pa.string()), "strings_can_be_null": True}
     options |= {"include_columns": [*names] or [next(iter(head.columns))]}
     codes: set[str] = set()
-    commas = {name: np.zeros(len(COMMAS), int) for name in names if written.decimal == ","}
+    signs = np.zeros((len(names), len(shapes(","))), int)
     with (
         readable(file.name, None, True, written),
         csv.open_csv(
@@ -423,15 +420,13 @@ def _codes(file: Path, head: Head, names: Sequence[str], written: Csv) -> set[st
         ) as opened,
     ):
         for part in opened:
-            for name in commas:
-                commas[name] += _commas(part.column(name))
+            if written.decimal == ",":
+                signs += [_counts(part.column(name), ",") for name in names]
             for name in {*names} - codes:
                 found = pc.match_substring_regex(part.column(name), r"^0[0-9]+$")  # type: ignore[attr-defined]
                 if found.true_count:
                     codes.add(name)
-    if parted := [name for name in commas if _parts_thousands(commas[name])]:
-        raise InputError([f"column '{name}': {PARTED}" for name in parted], file.name)
-    return codes
+    return codes, signs
 
 
 def _csv(

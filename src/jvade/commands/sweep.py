@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
+from scipy import stats
 
 from jvade import atomic, checkpoints, manifest, sweeps
 from jvade.checkpoints import CHECKPOINTS, PRIVATE, Checkpoints
@@ -218,14 +218,18 @@ def run(settings: SweepSettings, terminal: Terminal) -> None:
 
 
 def told_apart(summary: pd.DataFrame, n_seeds: int) -> str:
-    """Return in words how many settings are as good as the best, as far as their seeds tell."""
-    if len(summary) == 1:
-        return "there was one setting to rank"
+    """Return in words which settings are as good as the best, as far as their seeds tell.
+
+    Those whose ELBO, seed by seed, is not below that of the best beyond chance: by a one-sided t test at 5 %.
+    """
+    known = summary.dropna(subset=["behind"])
+    if len(known) < 2:
+        return "fewer than two settings were trained by every seed: there is nothing to compare"
     if n_seeds == 1:
         return "one seed does not tell settings from chance: give several --seeds"
-    near = np.count_nonzero(summary["behind"].to_numpy() <= 2 * summary["behind_se"].to_numpy())
-    if near == 1:
-        return "the best setting is ahead of every other by more than two standard errors of the difference"
-    return (
-        f"{near} of these settings, the best among them, lie within two standard errors of it: not told apart"
-    )
+    most = stats.t.ppf(0.95, n_seeds - 1) * known["behind_se"].to_numpy(float)
+    near = known.loc[known["behind"].to_numpy(float) <= most, "rank"].tolist()
+    if len(near) == 1:
+        return f"by these {n_seeds} seeds the best setting is ahead of every other that they all trained"
+    ranks = ", ".join(map(str, near))
+    return f"by these {n_seeds} seeds the settings of rank {ranks} are not told apart from the best"

@@ -20,7 +20,7 @@ Count = int | Int[Array, "*lanes"]
 
 #: Rows of a batch where nobody chose them (section 2.3), and batches that an epoch of a small table is cut
 #: into, if they would else be fewer.
-BATCH_ROWS, BATCHES = 1024, 16
+STUDY_BATCH, BATCHES = 1024, 16
 
 Layout = Literal["auto", "vmap", "map"]
 Likelihood = Literal["gaussian", "bernoulli", "categorical"]
@@ -179,7 +179,7 @@ class Training:
 
     Args:
         batch_size: rows of one step; the last, shorter batch of an epoch is used too. None: 1024 as in the
-            study, but of a small table so few that they make 16 batches, or 32.
+            study, but of a small table so few that all of its rows make 16 to 31 batches, and 32 at least.
         max_epochs: epochs at most, of each stage.
         validation_fraction: share of the rows held out for early stopping, in (0, 1).
         input_dropout: share of the inputs that the encoder does not see, drawn anew for every row of every
@@ -225,7 +225,7 @@ class Training:
         """Return the rows of a batch of so many: see `batch_size`."""
         if self.batch_size is not None:
             return self.batch_size
-        return min(BATCH_ROWS, max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1)))
+        return min(STUDY_BATCH, max(32, 1 << (max(n_rows // BATCHES, 1).bit_length() - 1)))
 
     def for_rows(self, n_rows: int) -> "Training":
         """Return it with the batches that so many rows are parted into."""

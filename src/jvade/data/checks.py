@@ -17,6 +17,7 @@ import ibis.expr.types as ir
 from jvade.data.engines import ROW
 from jvade.data.errors import closest
 from jvade.data.source import Source
+from jvade.data.text import PARTED, parts_thousands, shapes
 from jvade.data.variables import Dropped
 
 SHOWN_ROWS = 5
@@ -174,24 +175,20 @@ def check_rows(
     return Outcome(problems, table, groups)
 
 
-def parted_thousands(visits: ir.Table, columns: Sequence[str]) -> list[str]:
-    """Return a message for each column of numbers whose decimal commas seem to part thousands.
-
-    Three digits follow each, and no number of more than three digits stands without one.
-    """
-    if not columns:
+def parted_thousands(visits: ir.Table, columns: Iterable[str]) -> list[str]:
+    """Return a message for each column of text whose decimal commas seem to part thousands."""
+    names = list(dict.fromkeys(columns))
+    if not names:
         return []
-    measures = {}
-    for i, name in enumerate(columns):
-        text = visits[name]
-        comma, three = text.contains(","), text.re_search(r"^[-+]?[1-9][0-9]{0,2},[0-9]{3}$")
-        long = text.re_search("^[-+]?[0-9]{4,}$")
-        counts = {"three": three, "other": (comma & ~three) | long, "small": ~comma & ~long}
-        measures |= {f"{what} {i}": is_so.sum().fill_null(0) for what, is_so in counts.items()}
-    (found,) = visits.aggregate(**measures).to_pyarrow().to_pylist()
+    counts = {
+        f"{i} {j}": visits[name].re_search(pattern).sum().fill_null(0)
+        for i, name in enumerate(names)
+        for j, pattern in enumerate(shapes(","))
+    }
+    (found,) = visits.aggregate(**counts).to_pyarrow().to_pylist()
+    each = [[found[f"{i} {j}"] for j in range(len(shapes(",")))] for i in range(len(names))]
     return [
-        f"column '{name}': in {found[f'three {i}']} rows a comma stands before three digits, in none before "
-        "others: it parts thousands, it seems; take it out"
-        for i, name in enumerate(columns)
-        if found[f"three {i}"] and found[f"small {i}"] and not found[f"other {i}"]
+        f"column '{name}': a comma in {some[0]} rows; {PARTED}"
+        for name, some in zip(names, each, strict=True)
+        if parts_thousands(some)
     ]

@@ -4,6 +4,7 @@ import codecs
 import io
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
@@ -74,7 +75,7 @@ class Csv:
         with unpacked(file) as opened:
             start = opened.read(CHUNK)
         text = _decoded(start, "utf-8")
-        if text is None:
+        if not text:
             return False
         if self.codec.startswith(("utf-16", "utf-32")):  # in which a comma has a byte of 0
             return b"\0" not in start
@@ -102,6 +103,30 @@ class Csv:
 
 
 UTF8 = Csv()
+
+#: Numbers with a sign before three digits from which on it seems to part thousands.
+MIN_PARTED = 3
+#: What to do about it.
+PARTED = "three digits follow it everywhere, so it seems to part thousands: take it out; of decimals, add a 0"
+
+
+def shapes(sign: str) -> tuple[str, str, str, str]:
+    """Return patterns for `parts_thousands`: a sign, one before three digits, few digits alone, and many.
+
+    Few digits are three at the most and begin with no 0: nobody parts 0 from thousands.
+    """
+    one = re.escape(sign)
+    parted = rf"^\s*[-+]?[1-9][0-9]{{0,2}}({one}[0-9]{{3}})+\s*$"
+    return one, parted, r"^\s*[-+]?[1-9][0-9]{0,2}\s*$", r"^\s*[-+]?[0-9]{4,}\s*$"
+
+
+def parts_thousands(counts: Sequence[int]) -> bool:
+    """Return whether a sign in numbers seems to part thousands, by how many texts have each of `shapes`.
+
+    Three digits follow it wherever it stands, and smaller numbers stand without it, larger ones do not.
+    """
+    some, parted, few, many = counts
+    return MIN_PARTED <= some == parted and few > 0 == many
 
 
 def likely_charset(start: bytes) -> str:

@@ -196,7 +196,7 @@ def write(run_folder: Path, ran: Mapping[str, Any], settings: ReportSettings) ->
         folder.file(f"{mark}{name}.png", partial(Path.write_bytes, data=pixels[name]))
     if settings.font is None and undrawn(drawn.values()):
         notes.append(
-            "warning: some names are boxes in the pictures; give a font that has their letters: --font"
+            "warning: some names are boxes in the PNG pictures; give a font that has their letters: --font"
         )
     folder.finish(
         {

@@ -108,7 +108,8 @@ def run(settings: PaperSettings, terminal: Terminal) -> RunFolder:
         drawn = {name: list(draw(study, name)) for name in current}
     if missing:
         what = "names with letters that no font has are boxes in the figures; install one that has them"
-        terminal.say(f"  warning: {what}, such as Noto Sans CJK", "yellow")
+        cache = "and remove matplotlib's list of fonts, in the folder that matplotlib.get_cachedir() names"
+        terminal.say(f"  warning: {what}, such as Noto Sans CJK, {cache}", "yellow")
     with terminal.step("results page"):
         page.write(study, current, drawn)
     finish(study, current, began, clock)  # first, so that a report that cannot be made spoils no run

@@ -24,6 +24,7 @@ HALO = [withStroke(linewidth=3, foreground="white")]
 #: Families with Chinese letters, as systems have them: for names in which DejaVu Sans would draw boxes.
 CHINESE = (
     "Noto Sans CJK SC",
+    "Noto Sans CJK JP",  # as older versions of matplotlib call the same file
     "Source Han Sans SC",
     "Microsoft YaHei",
     "PingFang SC",
@@ -65,11 +66,12 @@ def missing_letters() -> Iterator[list[str]]:
     missing: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", message="Glyph .* missing")
-        yield missing
+        try:
+            yield missing
+        finally:
+            missing += [str(one.message) for one in caught if str(one.message).startswith("Glyph ")]
     for one in caught:
-        if str(one.message).startswith("Glyph "):
-            missing.append(str(one.message))
-        else:
+        if not str(one.message).startswith("Glyph "):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
