@@ -285,6 +285,8 @@ def test_a_table_is_read_as_visits_are(own, fitted, tmp_path, capsys):
     chinese = ("--table", tmp_path / "chinese.csv", "--out", tmp_path / "placed.parquet")
     assert run(*words, *chinese, "--csv.charset", "gb18030", "--csv.decimal", ",") == 0
     pd.testing.assert_frame_equal(*map(pd.read_parquet, tmp_path.glob("*.parquet")))
+    in_words = rows.batches(tmp_path / "chinese.csv", ["sex"], ["sex"], written=Csv("gb18030", ","))
+    assert set(next(in_words)["sex"]) == {"女性"}  # and no number
     read = next(rows.batches(tmp_path / "chinese.csv", written=Csv("gb18030", ","), whole=True))
     assert (read["sex"] == "女性").all()
     (tmp_path / "none.csv").write_text("")

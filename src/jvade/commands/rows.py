@@ -420,8 +420,8 @@ def _seen(file: Path, head: Head, names: Sequence[str], written: Csv) -> tuple[s
         ) as opened,
     ):
         for part in opened:
-            if written.decimal == ",":
-                signs += [_counts(part.column(name), ",") for name in names]
+            for place, name in enumerate(names if written.decimal == "," else ()):
+                signs[place] += _counts(part.column(name), ",")
             for name in {*names} - codes:
                 found = pc.match_substring_regex(part.column(name), r"^0[0-9]+$")  # type: ignore[attr-defined]
                 if found.true_count:
