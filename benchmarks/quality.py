@@ -208,6 +208,17 @@ def highest_cross_ratio(labels: np.ndarray, crossed: np.ndarray) -> float:
     return float((rates[sizes >= SIZABLE * len(labels)] / crossed.mean()).max())
 
 
+def best_f1(labels: np.ndarray, types: np.ndarray) -> dict[str, float]:
+    """Return of each type the highest F1 that a cluster has with it: 1 where one holds it and nothing else.
+
+    The ARI hardly sees a type of few visits; this does.
+    """
+    counts = pd.crosstab(types, labels)
+    sizes = counts.sum(axis=1).to_numpy()[:, None] + counts.sum(axis=0).to_numpy()
+    best = (2 * counts.to_numpy() / sizes).max(axis=1)
+    return {f"f1_type_{one}": float(value) for one, value in zip(counts.index, best, strict=True)}
+
+
 def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> dict[str, float]:
     """Return what one clustering is worth: with the planted types, by the outcome, and by itself."""
     crossed = cohort.frame[OUTCOME].to_numpy(float)[cohort.test]
@@ -226,6 +237,7 @@ def measure(found: Found, cohort: Cohort, scorer: Scorer, rows: np.ndarray) -> d
         "elbo": np.nan if found.elbo is None else found.elbo,
         "elbo_aside": np.nan if found.bound is None else found.bound,
     }
+    values |= best_f1(found.labels, cohort.types)
     if found.sure is not None:
         # A cluster is named after the type that most of its visits have.
         names = pd.crosstab(found.labels, cohort.types).idxmax(axis=1)

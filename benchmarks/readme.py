@@ -281,6 +281,11 @@ def _indices(found: dict[str, Any]) -> str:
                 HEADS[name]: _mean(mean, sd, name, 0 if name == "calinski_harabasz" else 2)
                 for name in INDICES
             }
+            row |= {
+                f"F1 of type {name.removeprefix('f1_type_')}": _mean(mean, sd, name, 2)
+                for name in mean
+                if name.startswith("f1_type_")
+            }
             bound = "elbo" if mean.get("elbo") is not None else None
             rows.append(row | {"validation ELBO, nats": _mean(mean, sd, bound, 2) if bound else "-"})
     return table(pd.DataFrame(rows))

@@ -64,6 +64,15 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
     assert by_method["K-Means"]["each"]["elbo_aside"] == [None, None]
 
 
+def test_how_well_each_type_is_found_is_told_by_the_cluster_that_fits_it_best(scripts):
+    """A cluster of five holds four of type 1, one of four holds two of type 2 and two of type 3."""
+    best = importlib.import_module("quality").best_f1
+    types = np.array([1, 1, 1, 1, 1, 2, 2, 3, 3, 3])
+    labels = np.array([0, 0, 0, 0, 5, 1, 1, 0, 1, 1])
+    found = best(labels, types)
+    assert found == pytest.approx({"f1_type_1": 8 / 10, "f1_type_2": 4 / 6, "f1_type_3": 4 / 7})
+
+
 def test_the_accuracy_of_clusters_is_that_of_their_best_names(mnist):
     labels = np.repeat(np.arange(10), 3)
     assert mnist.accuracy(labels, (labels + 4) % 10) == 1
