@@ -119,26 +119,32 @@ def measure(
     runs = np.concatenate([one.runs for one in each])
     pairs = stability.agreements(list(runs))
     alive = [health.alive(run) for run in runs]
-    answers = [one.labels for one in each]
-    between = stability.agreements(answers)
-    shares = [np.bincount(labels) / len(labels) for labels in answers]
     found: dict[str, Any] = {
         "runs": len(runs),
         "failed": sum(len(one.failures) for one in each),
         "run_agreement": float(pairs.mean()),
         "run_alive": [min(alive), max(alive)],
+    }
+    if district is not None:
+        types = district["planted_type"].to_numpy()
+        found["run_ari"] = float(np.mean([adjusted_rand_score(types, run) for run in runs]))
+    return found | judge(x, district, [one.labels for one in each])
+
+
+def judge(x: np.ndarray, district: pd.DataFrame | None, answers: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return how far consensuses agree, and what each is worth by itself, and in a district by its types."""
+    between = stability.agreements(answers)
+    rows = draw_subset(len(x), INDEX_ROWS, 0)
+    indices = Scorer().score(x[rows], [labels[rows] for labels in answers])
+    found: dict[str, Any] = {
         "agreement": float(between.mean()),
         "agreement_least": float(between.min()),
         "alive": [health.alive(labels) for labels in answers],
-        "largest_share": [float(one.max()) for one in shares],
-    }
-    rows = draw_subset(len(x), INDEX_ROWS, 0)
-    indices = Scorer().score(x[rows], [labels[rows] for labels in answers])
-    found |= pd.DataFrame(indices).to_dict("list")
+        "largest_share": [float(np.bincount(labels).max() / len(labels)) for labels in answers],
+    } | pd.DataFrame(indices).to_dict("list")
     if district is not None:
         types, crossed = district["planted_type"].to_numpy(), district[OUTCOME].to_numpy(float)
         found["highest_cross_ratio"] = [quality.highest_cross_ratio(labels, crossed) for labels in answers]
-        found["run_ari"] = float(np.mean([adjusted_rand_score(types, run) for run in runs]))
         found["ari"] = [float(adjusted_rand_score(types, labels)) for labels in answers]
     return found
 

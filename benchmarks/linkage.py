@@ -12,21 +12,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import ablation
 import numpy as np
 import pandas as pd
 import quality
 import report
-from sklearn.metrics import adjusted_rand_score
 
 from jvade import clustering, ensemble
-from jvade.analysis import consensus, stability
-from jvade.analysis.indices import Scorer, draw_subset
+from jvade.analysis import consensus
+from jvade.analysis.indices import Indices
 from jvade.clustering import ROBUST
-from jvade.data.variables import OUTCOME, STUDY_INPUTS
+from jvade.data.variables import STUDY_INPUTS
 from jvade.paper.stages import robust
 
-#: Rows that the indices are taken on.
-INDEX_ROWS = 10_000
 #: Ways to join: smallest share of a group, subsets that are linked.
 WAYS: dict[str, dict[str, Any]] = {
     "0.1 %, five subsets": {"smallest_share": 0.001},
@@ -53,21 +51,18 @@ def measure(
             **how,
         )
         answers.append(found.labels)
-    pairs = stability.agreements(answers)
-    rows = draw_subset(len(cohort.x), INDEX_ROWS, 0)
-    scores = Scorer().score(cohort.x[rows], [labels[rows] for labels in answers])
-    indices = pd.DataFrame(scores)
-    types, crossed = (cohort.frame[name].to_numpy(float) for name in ("planted_type", OUTCOME))
+    judged = ablation.judge(cohort.x, cohort.frame, answers)
+    indices = pd.DataFrame({name: judged[name] for name in Indices._fields})
     return {
         "consensuses": len(answers),
-        "agreement": float(pairs.mean()),
-        "least": float(pairs.min()),
+        "agreement": judged["agreement"],
+        "least": judged["agreement_least"],
         "clusters": [int(labels.max()) + 1 for labels in answers],
         "smallest_share": [float(np.bincount(labels).min() / len(labels)) for labels in answers],
         "mean": indices.mean().to_dict(),
         "cv": (indices.std(ddof=1) / indices.mean().abs()).to_dict(),
-        "highest_cross_ratio": [quality.highest_cross_ratio(labels, crossed) for labels in answers],
-        "ari": [float(adjusted_rand_score(types, labels)) for labels in answers],
+        "highest_cross_ratio": judged["highest_cross_ratio"],
+        "ari": judged["ari"],
     }
 
 

@@ -44,9 +44,18 @@ def test_the_tables_of_the_pages_are_those_of_the_results(scripts):
         fill("no marks", BENCHMARKS / "results")
 
 
-def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
+@pytest.mark.parametrize("half_seeds", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_the_quality_bench_runs_at_its_quick_size(tmp_path, half_seeds):
     out = tmp_path / "quality.json"
-    command = [sys.executable, BENCHMARKS / "quality.py", "--quick", "--out", out]
+    command = [
+        sys.executable,
+        BENCHMARKS / "quality.py",
+        "--quick",
+        "--half-seeds",
+        str(half_seeds),
+        "--out",
+        out,
+    ]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(SRC)})
     (one,) = json.loads(out.read_text())["cohorts"].values()
     by_method = {line["method"]: line for line in one["methods"]}
@@ -62,6 +71,7 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path):
         assert line["mean"]["elbo_aside"] == pytest.approx(np.mean(line["each"]["elbo_aside"]))
         assert 0 < line["mean"]["smallest_share"] <= line["mean"]["largest_share"]
     assert by_method["K-Means"]["each"]["elbo_aside"] == [None, None]
+    assert set(one["halves"]) == ({"VaDE, robust", "VaDE, paper"} if half_seeds else set())
 
 
 def test_how_well_each_type_is_found_is_told_by_the_cluster_that_fits_it_best(scripts):

@@ -152,12 +152,6 @@ def train_on(device: str) -> None:
     use_device(device)
 
 
-def _say_file(name: str) -> None:
-    """Say which file settings come from that are refused, if there is one."""
-    if name:
-        print(f"jvade: settings came from {name} too", file=sys.stderr)
-
-
 def app(args: Sequence[str]) -> tyro.extras.SubcommandApp:
     """Return the commands, with defaults as `args` choose them."""
     whole, mapping = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
@@ -257,7 +251,10 @@ def main(args: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
-    file = Path(value_of("--settings", args)).name
+    file = value_of("--settings", args)
+    origin = (
+        f"jvade: settings came from {Path(file).name} too\n" if file else ""
+    )  # for those that are refused
     try:
         refuse_repeated(args)
         args = with_settings_file(args)
@@ -266,10 +263,12 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except InputError as error:
         print(f"jvade: {error}", file=sys.stderr)
-        _say_file(file if str(error).startswith("settings: ") else "")
+        if str(error).startswith("settings: "):
+            sys.stderr.write(origin)
         raise SystemExit(2) from None
     except SystemExit as refused:  # by the parser
-        _say_file(file if refused.code == 2 else "")
+        if refused.code == 2:
+            sys.stderr.write(origin)
         raise
     except BrokenPipeError:  # whoever reads has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

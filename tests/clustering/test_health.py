@@ -79,6 +79,7 @@ def test_every_warning_says_what_to_change(groups, found):
     assert "have collapsed" not in warnings(found, used_latents=[1, 2, 2], nats=three)
     sound = warnings(found, converged=True, gap=0.0)
     assert "trained on" not in sound
+    assert ("agree at a mean ARI" in sound) == (health.examine(found, groups[0]).agreement < health.AGREEMENT)
     same = found._replace(runs=np.tile(found.runs[:1], (3, 1)))
     assert "agree at a mean ARI" not in warnings(same)
     assert "have collapsed" not in sound

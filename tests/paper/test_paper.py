@@ -623,6 +623,8 @@ def test_settings_become_plain_values_without_paths():
     got = manifest.plain(PaperSettings(visits=Path("/home/someone/visits.csv")))
     assert got["visits"] == "visits.csv"
     assert got["training"]["max_epochs"] == 100
+    study_size = PRESETS["full"]
+    assert manifest.plain(study_size.training.for_rows(study_size.n_visits))["batch_size"] == 1024
     json.dumps(got)
 
 
