@@ -42,6 +42,12 @@ def test_unseen_code_counts_as_the_one_left_out_where_the_mapping_says_so(visits
     one, other = (read_visits(write(frame), mapping, first.levels) for frame in (later, left_out))
     pd.testing.assert_frame_equal(one.frame, other.frame)
     assert one.inputs == first.inputs
+    told = [text for text in one.account.warnings if "first file" in text]
+    assert told == [
+        "column 'STREET': 1 code that the first file did not have, in 1 row; such a row has none of the "
+        "inputs, as has one of the code left out"
+    ]
+    assert not any("first file" in text for text in (*other.account.warnings, *first.account.warnings))
 
 
 @pytest.mark.parametrize("column", ["STREET", "PAYER", "COST", "GRADE", "WAIT", "DX2"])

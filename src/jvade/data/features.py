@@ -27,7 +27,7 @@ from jvade.data.lookups import GROUP, NONE, ODD, gather, has_few
 from jvade.data.mapping import Further, Mapping, Outcome, Subdistrict, columns_used
 from jvade.data.matrix import Scaling
 from jvade.data.onehot import Coding, choose_levels, one_hot, unseen
-from jvade.data.parse import CODING, LEVEL, MOMENT, Parser, passes
+from jvade.data.parse import CODING, LEVEL, MOMENT, UNSURE, Parser, passes
 from jvade.data.source import Source, open_table
 from jvade.data.tidy import code, day
 from jvade.data.variables import (
@@ -46,6 +46,7 @@ Levels = collections.abc.Mapping[str, tuple[str, ...]]
 OLD_AGE = 110  # few are older: an age over it may stand for "unknown"
 CROSS = "share of visits that cross"
 OLD = f"visits at an age over {OLD_AGE} years"
+UNSURE_VISITS = "visits whose residence or place reads as unknown"
 #: A patient with more than this share of a table of this many visits may be none, but stand for the unknown.
 PLACEHOLDER_SHARE, PLACEHOLDER_VISITS = 0.05, 1000
 NOTE = "note: "  # start of the names of measures that a reader gets to see
@@ -124,12 +125,13 @@ def write_features(
         source = open_table(path, engine, [name for name, _ in columns_used(mapping)], mapping.csv)
         staged = _admit(source, mapping, engine)
         with readable(source.name, engine, source.text):
-            inputs, table, used = _expand(staged, mapping, levels or {}, source, min_rows)
+            used, unlike = _levels(staged, mapping, levels or {}, source, min_rows)
+            inputs, table = _expand(staged, mapping, used, source)
             engine.write(table, out)
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
             scaling, notes, crowded = _measure(table, _ends(out), inputs, staged, mapping)
-            warnings = _warnings(scaling, notes, crowded, mapping, used)
+            warnings = _warnings(scaling, notes, crowded, mapping, used) + unlike
             warnings += _of_outcome(staged, notes, mapping.outcome)
         account = replace(staged.account, notes=notes | staged.account.notes, warnings=warnings)
     return Features(tuple(inputs), extras, account, used, scaling)
@@ -232,6 +234,8 @@ def _measures(staged: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
     found: dict[str, ir.Value] = {}
     if mapping.diagnosis:
         found[f"{NOTE}principal diagnosis codes that are not ICD-10"] = staged[ODD].sum()
+    if UNSURE in staged.columns:
+        found[f"{NOTE}{UNSURE_VISITS}"] = staged[UNSURE].sum()
     if mapping.institution.level and not mapping.institution.default:
         found[f"{NOTE}visits of no institution level"] = (staged[LEVEL] == NONE).sum()
     for part in mapping.further:
@@ -241,11 +245,10 @@ def _measures(staged: ir.Table, mapping: Mapping) -> dict[str, ir.Value]:
 
 
 def _expand(
-    staged: Staged, mapping: Mapping, levels: Levels, source: Source, min_rows: int
-) -> tuple[list[Variable], ir.Table, dict[str, tuple[str, ...]]]:
-    """Return the inputs, the table of features, and the levels of its one-hot columns."""
-    codings, used = _codings(mapping), _levels(staged, mapping, levels, source, min_rows)
-    visits = staged.table
+    staged: Staged, mapping: Mapping, used: Levels, source: Source
+) -> tuple[list[Variable], ir.Table]:
+    """Return the inputs and the table of features, by the levels of its one-hot columns."""
+    codings, visits = _codings(mapping), staged.table
     columns: dict[str, ir.Value] = {"row": visits[ROW].cast("int64")}
     if mapping.patient:
         columns["patient"] = visits["patient"].cast("int64")
@@ -274,18 +277,18 @@ def _expand(
     for name, column in mapping.describe.items():
         few = has_few(staged.codes, column)
         columns[name] = _texts(visits[name], staged.codes[column]) if few else visits[name]
-    return inputs, visits.select(named(columns)), used
+    return inputs, visits.select(named(columns))
 
 
 def _levels(
     staged: Staged, mapping: Mapping, levels: Levels, source: Source, min_rows: int
-) -> dict[str, tuple[str, ...]]:
-    """Return the levels of each coding: those of an earlier file, or those chosen by this one.
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return the levels of each coding, those of an earlier file or those chosen by this one, and warnings.
 
     Raises:
-        InputError: the file has a code that the earlier one did not have.
+        InputError: the file has a code that the earlier one did not have, where the mapping refuses it.
     """
-    used, problems = {}, []
+    used, problems, unlike = {}, [], []
     for coding in _codings(mapping):
         counted = staged.table.group_by(at=staged.table[CODING + coding.name]).agg(rows=lambda t: t.count())
         found = counted.to_pyarrow().to_pydict()
@@ -294,12 +297,13 @@ def _levels(
         counts = {codes[at]: rows for at, rows in pairs if at != NONE}
         if coding.name in levels:
             used[coding.name] = tuple(levels[coding.name])
-            problems += filter(None, [unseen(counts, used[coding.name], coding)])
+            if told := unseen(counts, used[coding.name], coding):
+                (problems if coding.refuses else unlike).append(told)
         else:
             used[coding.name] = choose_levels(counts, coding, min_rows)
     if problems:
         raise InputError(problems, source.name)
-    return used
+    return used, unlike
 
 
 def _texts(positions: ir.IntegerValue, codes: list[str]) -> ir.StringValue:
@@ -467,6 +471,16 @@ def _warnings(
 
 
 def _of_outcome(staged: Staged, notes: dict[str, float], outcome: Outcome) -> list[str]:
+    """Return warnings of areas that are unknown, and of an outcome that is the same in every visit."""
+    if unsure := int(staged.account.notes.get(UNSURE_VISITS, 0)):
+        many = f"{unsure} visit{'s' * (unsure > 1)}"
+        what = f"residence or place reads as unknown (such as 999 or 不详) in {many}"
+        advice = "compared as if that were an area: leave them out with a [[filter]]"
+        return [f"{what}, {advice}", *_of_equal(staged, notes, outcome)]
+    return _of_equal(staged, notes, outcome)
+
+
+def _of_equal(staged: Staged, notes: dict[str, float], outcome: Outcome) -> list[str]:
     """Return a warning where the outcome is the same in every visit, and why if that can be told."""
     if 0 < notes[CROSS] < 1:
         return []

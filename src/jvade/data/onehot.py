@@ -62,13 +62,20 @@ def choose_levels(counts: Mapping[str, int], coding: Coding, min_rows: int = 1) 
 
 
 def unseen(counts: Mapping[str, int], levels: tuple[str, ...], coding: Coding) -> str:
-    """Return the message about codes that an earlier file did not have, or "" where they may stay."""
+    """Return the message about codes that an earlier file did not have, or "" where it had them all.
+
+    Where that file pooled rare codes as "other" these are among them: none can be told to be new.
+    """
     new = [code for code in counts if code not in levels]
-    if not new or OTHER in levels or not coding.refuses:
+    if not new or OTHER in levels:
         return ""
     rows = sum(counts[code] for code in new)
     what = f"{len(new)} code{'s' if len(new) > 1 else ''} that the first file did not have"
-    advice = "correct them, or set 'unseen' to \"left out\" in its part of the mapping"
+    advice = (
+        "correct them, or set 'unseen' to \"left out\" in its part of the mapping"
+        if coding.refuses
+        else "such a row has none of the inputs, as has one of the code left out"
+    )
     return f"column '{coding.column}': {what}, in {rows} row{'s' if rows > 1 else ''}; {advice}"
 
 

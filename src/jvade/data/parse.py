@@ -29,12 +29,12 @@ from jvade.data.mapping import (
     Outcome,
     Sex,
 )
-from jvade.data.tidy import code, completed_years, day, fits, matches, meets, moment, number
+from jvade.data.tidy import UNKNOWN, code, completed_years, day, fits, matches, meets, moment, number
 from jvade.data.variables import OUTCOME
 
 # Names of our own columns hold a space, which no name in a mapping may.
 CODING = "coding of "  # start of the names of code columns that become one-hot inputs
-MOMENT, LEVEL = "visit moment", "institution level"
+MOMENT, LEVEL, UNSURE = "visit moment", "institution level", "unknown area"
 MAX_AGE = 130  # years; nobody has lived longer
 YEARS = (1850, 2100)  # first and last that a date may lie in: older or later ones stand for "unknown"
 
@@ -217,6 +217,7 @@ class Parser:
         residence = code(self._filled("outcome", outcome.residence))
         place = code(self._filled("outcome", outcome.place))
         self.values[OUTCOME] = (residence != place).fill_null(False)
+        self.values[UNSURE] = (residence.isin(UNKNOWN) | place.isin(UNKNOWN)).fill_null(False)
 
     def _cost(self, column: str) -> None:
         """Add `cost`; a visit without one is dropped and counted (section 2.1)."""
