@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import threading
 import time
 import warnings
 import zlib
@@ -22,6 +23,8 @@ PRIVATE, CHECKPOINTS = "private", "checkpoints"
 EVERY = 30.0
 #: Seconds of a run from which the end of a stage is kept.
 LONG = 10.0
+#: Seconds that each thread of a checkpoint that failed is waited for, at most.
+LAST_WORDS = 1.0
 #: What the folder of a state that could not be read is called, before its own name.
 UNREADABLE = "unreadable-"
 #: File that says how long the training has taken so far, over all its runs.
@@ -144,11 +147,16 @@ class Checkpoints:
 def _quiet() -> Iterator[None]:
     """Keep orbax from logging what is raised all the same: four tracebacks before one line of ours."""
     loggers = [logging.getLogger(name) for name in ("absl", "orbax", "asyncio")]
-    levels = [logger.level for logger in loggers]
+    levels, before = [logger.level for logger in loggers], set(threading.enumerate())
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
         yield
+    except BaseException:
+        # Its threads log what went wrong after it was raised here, and would write into our line.
+        for thread in set(threading.enumerate()) - before:
+            thread.join(LAST_WORDS)
+        raise
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
