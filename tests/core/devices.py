@@ -73,18 +73,23 @@ def finetune(n_lanes: int, keeper: Kept | None = None, **changes: Any) -> lanes.
     return lanes.train(*given, keeper=keeper)
 
 
-def cases() -> dict[str, lanes.Trained]:
-    """Return one lane, whose rows all devices share, and two or three, parted in two; the second soon stops.
+def of_many() -> dict[str, lanes.Trained]:
+    """Return one lane, whose rows all of four devices share, and three, parted in two."""
+    return {"one lane": finetune(1), "three lanes": finetune(3, **PART)}
+
+
+def of_two() -> dict[str, lanes.Trained]:
+    """Return two lanes, each on a device of its own, and lanes that are left alone; the second soon stops.
 
     Under "map" two train a program each, and the one that is left is shared from the next block on, where it
-    counts as long. Wherever it is stopped, it goes on to the same result.
+    counts as long. Wherever it is stopped, it goes on to the same result. One that has been alone from the
+    beginning is shared from there on.
     """
     kept, how = Kept(), {"layout": "map", "block_epochs": 3}
     alone = finetune(2, kept, **how)
     for states in (stopped_among_two(how), stopped_when_shared(kept.states[0], how)):
         jax.tree.map(np.testing.assert_array_equal, finetune(2, Kept(states), **how), alone)
-    batched = {"one lane": finetune(1), "two lanes": finetune(2), "three lanes": finetune(3, **PART)}
-    return batched | {"two lanes alone": alone}
+    return {"two lanes": finetune(2), "two lanes alone": alone, "one lane alone": finetune(1, layout="map")}
 
 
 def stopped_among_two(how: dict[str, Any]) -> TrainState:
@@ -140,11 +145,15 @@ if __name__ == "__main__":
     table = jnp.zeros((1000, 40))
     parts = [shard.data.unsafe_buffer_pointer() for shard in place(table, "vmap").addressable_shards]
     assert set(parts) == {table.unsafe_buffer_pointer()}  # the devices of a CPU share an array
-    lanes.LONG = lanes.SHARED_STEPS = 0
+    lanes.LONG = lanes.SHARED_STEPS = lanes.SHARED_ALONE = 0
     lanes.PIECE_STEPS = 20  # two epochs: of a block of three, the last piece is short
     lanes.SHARED_PRODUCTS = 0, 10**9
     shared, share = [], lanes._shared
     lanes._shared = lambda one: shared.append(one) or share(one)
-    found = {"both stages": whole(1), "two lanes alone": finetune(2, layout="map")} if process else cases()
-    assert bool(process) != bool(shared)  # processes leave lanes of "map" to themselves
+    if process:
+        found = {"both stages": whole(1), "two lanes alone": finetune(2, layout="map")}
+    else:
+        found = of_two() if n_devices == "2" else of_many()
+    # Processes leave lanes of "map" to themselves.
+    assert bool(shared) == (not process and n_devices == "2")
     np.savez(out, allow_pickle=False, **arrays(found))  # pyright: ignore[reportArgumentType]

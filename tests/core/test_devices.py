@@ -41,15 +41,17 @@ def assert_equal(path: Path, found: object) -> None:
             np.testing.assert_allclose(kept[name].astype(float), array.astype(float), **TOLERANCE)
 
 
-def test_four_devices_train_what_one_trains(x64, tmp_path):
-    other = begin(tmp_path / "four.npz", 4)
-    two = devices.finetune(2, layout="map")
-    found = {"one lane": devices.finetune(1), "three lanes": devices.finetune(3, **devices.PART)}
-    found |= {"two lanes": two, "two lanes alone": two}
-    end(other)
-    for name in ("two lanes", "two lanes alone", "three lanes"):
-        assert found[name].n_epochs.tolist()[1] < 4  # a block before the end, and more
-    assert_equal(tmp_path / "four.npz", found)
+def test_several_devices_train_what_one_trains(x64, tmp_path):
+    files = {n: tmp_path / f"{n}.npz" for n in (2, 4)}
+    others = [begin(file, n) for n, file in files.items()]
+    one, two = devices.finetune(1), devices.finetune(2, layout="map")
+    three = devices.finetune(3, **devices.PART)
+    for process in others:
+        end(process)
+    for found in (two, three):
+        assert found.n_epochs.tolist()[1] < 4  # a block before the end, and more
+    assert_equal(files[2], {"two lanes": two, "two lanes alone": two, "one lane alone": one})
+    assert_equal(files[4], {"one lane": one, "three lanes": three})
 
 
 @pytest.mark.long
@@ -67,13 +69,20 @@ def test_two_processes_train_one_model_as_one_does(x64, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("steps", "widths", "is_worth_it"),
-    [(20_000, (256,), True), (19_900, (256,), False), (20_000, (128,), False), (20_000, (2000,), False)],
+    ("n_lanes", "steps", "widths", "is_worth_it"),
+    [
+        (2, 20_000, (256,), True),
+        (2, 19_900, (256,), False),
+        (2, 20_000, (128,), False),
+        (2, 20_000, (2000,), False),
+        (1, 6_000, (256,), True),
+        (1, 5_900, (256,), False),
+    ],
 )
-def test_long_trainings_of_the_studys_size_are_worth_sharing(steps, widths, is_worth_it):
+def test_long_trainings_of_the_studys_size_are_worth_sharing(n_lanes, steps, widths, is_worth_it):
     params = lanes.init(lanes.stack([0], Hyperparameters()), Architecture(38, latent_dim=2, widths=widths))
     training = Training(max_epochs=steps // 100, validation_fraction=0.5)
-    assert lanes._is_worth_sharing(take_lane(params, 0), 2 * 100 * 1024, training) == is_worth_it
+    assert lanes._is_worth_sharing(take_lane(params, 0), 2 * 100 * 1024, training, n_lanes) == is_worth_it
 
 
 @pytest.mark.parametrize(("flags", "n_devices"), [("", 2), ("--xla_force_host_platform_device_count=3", 3)])

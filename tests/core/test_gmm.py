@@ -1,5 +1,7 @@
 """EM and its starts: cases by hand, rising likelihood, scikit-learn, padding, collapse."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,6 +177,21 @@ def test_the_size_of_a_block_changes_no_step(x64, monkeypatch, covariance_type, 
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_em_needs_no_more_memory_for_more_rows(covariance_type):
+    """Beside the rows themselves: of 30 clusters, the responsibilities of all would take 30 numbers a row."""
+    shape = (30, 5) if covariance_type == "diag" else (30, 5, 5)
+    sizes = Components(*(jax.ShapeDtypeStruct(one, jnp.float32) for one in ((30,), (30, 5), shape)))
+    run = jax.jit(partial(em.fit, n_clusters=30, latent_dim=5, covariance_type=covariance_type))
+    needs = [
+        run.lower(jax.ShapeDtypeStruct((n_rows, 5), jnp.float32), sizes).compile().memory_analysis()
+        for n_rows in (100_000, 3_650_000)
+    ]
+    few, many = (one.temp_size_in_bytes for one in needs)
+    assert many <= 1.1 * few
+    assert many < 30 * 100_000 * 4
 
 
 def test_impossible_ranges_are_refused_with_their_numbers():

@@ -119,7 +119,14 @@ def test_the_length_of_a_block_changes_no_result(layout):
             np.testing.assert_array_equal(a, b)
 
 
-def test_compaction_changes_nothing(x64):
+def test_compaction_changes_nothing(x64, monkeypatch):
+    widths, block = [], lanes._block
+
+    def watched(states, *arguments, **named):
+        widths.append(len(states.epoch))
+        return block(states, *arguments, **named)
+
+    monkeypatch.setattr(lanes, "_block", watched)
     patience = [1, 50, 1, 2]
     stack = lanes.stack([1, 2, 3, 4], [HYPER._replace(patience=p, learning_rate=2e-2) for p in patience])
     params = lanes.init(stack, ARCHITECTURE)
@@ -136,6 +143,9 @@ def test_compaction_changes_nothing(x64):
     )
     assert blocks.n_epochs.tolist() == whole.n_epochs.tolist()
     assert len(set(blocks.n_epochs.tolist())) > 1
+    assert widths[-1] == 4, "one block of all lanes"
+    assert widths[:-1] == sorted(widths[:-1], reverse=True)
+    assert set(widths) == {4, 2}, "lanes that had stopped were left out"
     for lane in range(4):
         assert_same_lane(blocks, lane, whole, lane)
 

@@ -146,7 +146,8 @@ def test_log_likelihood_by_importance_sampling_stays_above(x64, seed):
         z = posterior.means + sd * e
         log_q = jnp.sum(-0.5 * e**2 - jnp.log(sd) - 0.5 * jnp.log(2 * jnp.pi), axis=1)
         log_px = likelihoods.gaussian(x, model.decode(params, z, ARCHITECTURE, L), 0.3)
-        return log_px + mixture.log_density(z, params.mixture) - log_q
+        log_pz = jax.nn.logsumexp(mixture.log_joint(z, params.mixture), axis=-1)
+        return log_px + log_pz - log_q
 
     estimate = jax.nn.logsumexp(jax.lax.map(log_weight, noise), axis=0) - jnp.log(20000)
     elbo = jnp.mean(jax.lax.map(lambda e: terms(params, x, e, ARCHITECTURE, HYPER).elbo(), noise), axis=0)

@@ -129,6 +129,9 @@ LONG = 5_000
 #: Steps of a lane from which two devices of a CPU take it over, where it is alone: they save some 0.3 ms of
 #: each (benchmarks/README.md), and the program takes 5 s to compile.
 SHARED_STEPS = 20_000
+#: The same of one that has been alone from the beginning: its own program need not be compiled, so sharing it
+#: costs one second, which 2,600 steps bring back. Trainings stop before their last epoch.
+SHARED_ALONE = 6_000
 #: Rows of a batch times weights that pay for it: those of the study's models. Smaller steps are over before
 #: two devices have met, larger ones fill both cores as it is, and have more gradients to add up.
 SHARED_PRODUCTS = 20_000_000, 100_000_000
@@ -167,7 +170,7 @@ def _run_unpadded(
         len(calls) == 1
         and not ended.any()
         and layouts.cpu_is_parted()
-        and _is_worth_sharing(calls[0][0][0].params, len(x), training)
+        and _is_worth_sharing(calls[0][0][0].params, len(x), training, n_lanes)
     )
     after, stopped = _shared(calls[0]) if together else _in_turns(calls)
     for i, new in zip(active, after, strict=True):
@@ -228,12 +231,14 @@ def _in_turns(calls: Sequence[layouts.Call]) -> tuple[list[TrainState], Keyboard
     return list(states), stopped
 
 
-def _is_worth_sharing(params: Parameters, n_rows: int, training: Training) -> bool:
-    """Return whether the devices of a CPU are to share a lane. Its epoch must not count: see `compact`."""
+def _is_worth_sharing(params: Parameters, n_rows: int, training: Training, n_lanes: int) -> bool:
+    """Return whether the devices of a CPU are to share the one lane of a stack of so many that is at work.
+
+    Its epoch must not count: see `compact`.
+    """
     products = training.batch_rows(n_rows) * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
-    return (
-        training.most_steps(n_rows) >= SHARED_STEPS and SHARED_PRODUCTS[0] <= products <= SHARED_PRODUCTS[1]
-    )
+    least = SHARED_ALONE if n_lanes == 1 else SHARED_STEPS
+    return training.most_steps(n_rows) >= least and SHARED_PRODUCTS[0] <= products <= SHARED_PRODUCTS[1]
 
 
 def _shared(one: layouts.Call) -> tuple[list[TrainState], KeyboardInterrupt | None]:

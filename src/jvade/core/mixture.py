@@ -138,16 +138,6 @@ def log_joint(
     return log_weights(mixture, n_clusters) + expected_log_normal(z, None, mixture, latent_dim)
 
 
-def log_density(
-    z: Float[Array, "N L"],
-    mixture: Mixture,
-    n_clusters: Count | None = None,
-    latent_dim: Count | None = None,
-) -> Float[Array, " N"]:
-    """Return log p(z), natural log."""
-    return jax.nn.logsumexp(log_joint(z, mixture, n_clusters, latent_dim), axis=-1)
-
-
 def responsibilities(
     z: Float[Array, "N L"],
     mixture: Mixture,
