@@ -1,6 +1,6 @@
 """How fast EM runs against scikit-learn's, from equal starts, the same number of iterations each.
 
-    .venv/bin/python benchmarks/em.py --json benchmarks/results/em.json
+    .venv/bin/python benchmarks/em.py --out benchmarks/results/em.json
 
 Both start every mixture at the same rows as means, with equal weights and the variances of the whole, and
 take 20 iterations of diagonal EM on the same points: seven unequal clusters and a wide background. A repeat
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, nargs="+", default=list(range(2, 31)))
     parser.add_argument("--restarts", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)  # 20 iterations are what is asked for
 
@@ -108,7 +108,7 @@ def main() -> None:
             "times_as_fast": statistics.median(seconds["scikit-learn"]) / statistics.median(seconds["jvade"]),
             "largest_difference_in_mean_log_likelihood": worst,
         },
-        options.json,
+        options.out,
     )
 
 

@@ -1,7 +1,7 @@
 """Seconds and memory from raw visits to features, Parquet to Parquet, as the table grows.
 
     .venv/bin/python benchmarks/features.py --times 1 10 --memory 1GB 2GB \
-        --json benchmarks/results/features.json
+        --out benchmarks/results/features.json
 
 A district is simulated for each size. Then, in rounds, for sizes take turns on a machine that is not always
 equally fast, a fresh process turns each into features, with each limit on DuckDB's memory. Its first time is
@@ -12,14 +12,14 @@ Figures are medians; the ratio is of a size to the first one. Peak memory is tha
 import argparse
 import itertools
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import report
 
 from jvade import manifest
 from jvade.data.district import tables
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--memory", nargs="+", default=["1GB"])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -83,22 +83,13 @@ def main() -> None:
             runs = found.setdefault((times, memory), {name: [] for name in one})
             for name, values in one.items():
                 runs[name] += values
-    report = []
+    lines = []
     for (times, memory), runs in found.items():
         row = {name: round(statistics.median(values), 3) for name, values in runs.items()}
         first = statistics.median(found[options.times[0], memory]["seconds"])
-        ends = f"{min(runs['seconds']):.1f} to {max(runs['seconds']):.1f}"
         ratio, each = round(row["seconds"] / first, 2), [round(one, 2) for one in runs["seconds"]]
-        report.append({"times": times, "memory": memory, "ratio": ratio, **row, "runs": each})
-        print(
-            f"{row['rows']:>12,.0f} visits, {memory}: {row['seconds']:5.1f} s ({ends}; "
-            f"{row['cpu']:.1f} s of CPU), {ratio:.1f} x, peak {max(runs['peak_gb']):.2f} GB"
-        )
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        machine = {"cpus": os.cpu_count(), "system": platform.platform()}
-        document = {"machine": machine, "versions": manifest.versions(), "runs": report}
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        lines.append({"times": times, "memory": memory, "ratio": ratio, **row, "runs": each})
+    report.write("benchmarks/features.py", options, {"runs": lines}, options.out)
 
 
 if __name__ == "__main__":

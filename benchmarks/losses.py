@@ -12,7 +12,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import programs
 import report
@@ -20,9 +19,6 @@ from programs import Task
 from scipy import stats
 from visits import matrix
 
-from jvade.core import lanes
-from jvade.core.epoch import split_row
-from jvade.core.layout import take_lane
 from jvade.core.settings import Hyperparameters, Training
 from jvade.paper.settings import PaperSettings
 
@@ -33,12 +29,8 @@ def train(x: np.ndarray, n_train: int, stage: str, seeds: int, epochs: int) -> t
     """Return the losses of ours and of PyTorch after the last epoch, seed by seed."""
     each = [(seed, Hyperparameters()) for seed in range(seeds)]
     ours = programs.jvade(Task(x, n_train, stage, each, epochs))()[:, -1]
-    stack = lanes.stack(*zip(*each, strict=True))
-    theirs = []
-    for i, one in enumerate(each):
-        order = np.array(split_row(take_lane(stack, i), jnp.arange(len(x)), len(x)))
-        theirs.append(programs.pytorch("tuned", Task(x, n_train, stage, [one], epochs), order)()[0, -1])
-    return ours, np.array(theirs)
+    alone = [Task(x, n_train, stage, [one], epochs) for one in each]
+    return ours, np.array([programs.pytorch("tuned", one)()[0, -1] for one in alone])
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:

@@ -1,19 +1,18 @@
 """What simulating a district costs: seconds, memory and bytes.
 
-    .venv/bin/python benchmarks/simulate.py --visits 3650000 36500000
+    .venv/bin/python benchmarks/simulate.py --out benchmarks/results/simulate.json
 
 Each district is written by a process of its own, so that its peak memory is its own; the folder is removed.
 The wanted limit is 30 s and 4 GB for the study's 3.65 million visits on two cores.
 """
 
 import argparse
-import json
 import multiprocessing
 import tempfile
 import time
 from pathlib import Path
 
-import pandas as pd
+import report
 
 from jvade import manifest
 from jvade.data.district import tables
@@ -28,34 +27,29 @@ def measure(n_visits: int, seed: int) -> dict[str, float | None]:
         sizes = {path.name: path.stat().st_size for path in Path(folder).rglob("*.parquet")}
     parts = [size for name, size in sizes.items() if name.startswith("part-")]
     return {
-        "visits wanted": n_visits,
         "visits": written.visits,
         "patients": written.patients,
         "seconds": seconds,
-        "visits per second": written.visits / seconds,
-        "peak memory, GB": manifest.peak_memory_gb(),
+        "peak_memory_gb": manifest.peak_memory_gb(),
         "parts": written.parts,
-        "visits table, MB": sum(parts) / 1e6,
-        "largest part, MB": max(parts) / 1e6,
-        "truth, MB": sizes["truth.parquet"] / 1e6,
+        "visits_mb": sum(parts) / 1e6,
+        "largest_part_mb": max(parts) / 1e6,
+        "truth_mb": sizes["truth.parquet"] / 1e6,
     }
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Cost of simulating a district.")
-    parser.add_argument("--visits", type=int, nargs="+", default=[3_650_000])
+    parser.add_argument("--visits", type=int, nargs="+", default=[3_650_000, 36_500_000])
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found = []
     for n_visits in options.visits:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found.append(pool.apply(measure, (n_visits, options.seed)))
-    if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(pd.DataFrame(found).T.to_string(float_format=lambda value: f"{value:,.2f}", header=False))
+    report.write("benchmarks/simulate.py", options, {"districts": found}, options.out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/stages.py --out benchmarks/results/stages.json
 
 Runs `jvade paper` anew, each time as a process of its own in an empty folder without a compilation cache, and
-reports seconds by stage (with the compilation of their programs) and the peak memory.
+reports seconds by stage (with the compilation of their programs) and the peak memory. With `--of RUN`, of a
+finished run that is there.
 """
 
 import argparse
@@ -30,7 +31,12 @@ def run(preset: str) -> dict[str, Any]:
             stdout=subprocess.DEVNULL,
             check=True,
         )
-        return json.loads((out / "run.json").read_text(encoding="utf-8"))
+        return manifest(out)
+
+
+def manifest(out: Path) -> dict[str, Any]:
+    """Return what a run says of itself."""
+    return json.loads((out / "run.json").read_text(encoding="utf-8"))
 
 
 def main() -> None:
@@ -38,9 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds of each stage of the study.")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--of", type=Path, metavar="RUN", help="folder of a run of this preset, in place of new ones"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    runs = [run(options.preset) for _ in range(options.repeats)]
+    runs = [manifest(options.of)] if options.of else [run(options.preset) for _ in range(options.repeats)]
+    if options.of:
+        options.preset, options.repeats = runs[0]["settings"]["preset"], 1
     seconds = {name: report.spread([one["seconds"][name] for one in runs]) for name in runs[0]["seconds"]}
     memory = report.spread([one["peak_memory_gb"] for one in runs])
     report.write("benchmarks/stages.py", options, {"seconds": seconds, "peak_memory_gb": memory}, options.out)

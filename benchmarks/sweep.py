@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/sweep.py --out benchmarks/results/sweep.json
 
 64 settings by default (4 learning rates x 4 noise variances x 4 weight decays) of the paper's pretraining, as
-`throughput.py` times it, from one seed: both sides' losses are given setting by setting. What is left out on
-both sides is what `jvade.sweep` does besides: fine-tuning, the start of the mixture, the ranking. PyTorch
-stacked is no candidate: its fused optimizer takes one learning rate for all.
+`throughput.py` times it, from one seed, with the same rows held out: losses are given setting by setting.
+What is left out on both sides is what `jvade.sweep` does besides: fine-tuning, the start of the mixture, the
+ranking. PyTorch stacked is no candidate: its fused optimizer takes one learning rate for all. One that is
+compiled is: it is compiled anew for every noise variance.
 """
 
 import argparse
@@ -46,11 +47,13 @@ def main() -> None:
     over = {name: values[: options.values] for name, values in OVER.items()}
     each = combinations(PaperSettings().model, over)
     task = Task(x, Training().split_sizes(len(x))[0], "pretraining", list(product([0], each)), options.epochs)
+    agreement = throughput.check(options.programs, [task.stage], x.shape[1], [each[0].latent_dim])
     results = throughput.measure([(name, task) for name in options.programs], options.repeats)
     ours = next((one["seconds"]["median"] for one in results if one["program"] == "jvade"), None)
     for one in results:
         one["times_ours"] = None if ours is None else one["seconds"]["median"] / ours
-    report.write("benchmarks/sweep.py", options, {"settings": len(each), "results": results}, options.out)
+    found = {"agreement": agreement, "settings": len(each), "results": results}
+    report.write("benchmarks/sweep.py", options, found, options.out)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
 Both stages of the paper's model (38 inputs, 256, batch 1024) at several numbers of lanes: seeds of 2 latents,
 or, in multiples of 7, as many seeds of each of the study's 7 numbers of latents. Every program takes a lane
 from the same weights through the same number of steps on the same visits, in an order and with noise of its
-own, and scores as many validation rows after every epoch. Every program lives in a process of its own, and
-they take turns, so that a busy machine slows all of them: medians and ranges are of the repeats. The first
-call, which compiles, is timed apart, beside those of the other programs. The share of the matrix product
+own, and scores as many validation rows after every epoch; the rows that PyTorch holds out are those of our
+first lane. Every program lives in a process of its own, and they take turns, so that a busy machine slows all
+of them: medians and ranges are of the repeats. What the first call takes longer than the median of the others
+is compilation and warming up. The matrix product is measured before every round of turns; the share of it
 counts each lane's unpadded work. Where there is CUDA, `--programs` knows PyTorch recorded as CUDA graphs too.
 What is found is kept beside `--out`: the same command goes on after a stop.
 
@@ -21,7 +22,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,22 +84,58 @@ def call() -> tuple[float, np.ndarray, float | None]:
     return seconds, losses, manifest.peak_memory_gb()
 
 
-def measure(runs: Sequence[tuple[str, Task]], repeats: int) -> list[dict[str, Any]]:
+def measure(
+    runs: Sequence[tuple[str, Task]], repeats: int, between: Callable[[], object] = lambda: None
+) -> list[dict[str, Any]]:
     """Return a line for each program and its task: seconds, losses, memory, rows x lanes per second.
 
     Each lives in a process of its own, and they take turns.
+
+    Args:
+        runs: name and task of each.
+        repeats: rounds of turns.
+        between: called before each round.
     """
     spawn = multiprocessing.get_context("spawn")
     workers = [ProcessPoolExecutor(1, mp_context=spawn) for _ in runs]
     # One after the other: threads that wait for work in a loop, as PyTorch's do, keep others from theirs.
     first = [worker.submit(prepare, *run).result() for worker, run in zip(workers, runs, strict=True)]
-    turns = [[worker.submit(call).result() for worker in workers] for _ in range(repeats)]
+    turns = []
+    for _ in range(repeats):
+        between()
+        turns.append([worker.submit(call).result() for worker in workers])
     for worker in workers:
         worker.shutdown()
     return [
         describe(*run, compiled, calls)
         for run, compiled, calls in zip(runs, first, zip(*turns, strict=True), strict=True)
     ]
+
+
+def check(
+    names: Sequence[str], stages: Sequence[str], n_features: int, latent_dims: Iterable[int]
+) -> dict[str, dict[str, Any]]:
+    """Return by how much the programs in PyTorch differ from ours, for each stage and number of latents.
+
+    Raises:
+        RuntimeError: by more than rounding; see `baselines.agreement`.
+    """
+    if set(names) <= {"jvade", programs.ONE_DEVICE}:
+        return {}
+    from baselines.agreement import check_all
+
+    sizes = {
+        f"{stage}, {d} latents": (
+            n_features,
+            d,
+            0 if stage == "pretraining" else Hyperparameters().n_clusters,
+        )
+        for stage in stages
+        for d in sorted(latent_dims)
+    }
+    # In a process that ends before anything is timed: what compiles leaves threads behind.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
+        return dict(zip(sizes, apart.map(check_all, *zip(*sizes.values(), strict=True)), strict=True))
 
 
 def describe(
@@ -129,15 +166,19 @@ def describe(
     } | of_clustpy
 
 
-def product_rate(repeats: int) -> list[float]:
-    """Return GFLOP/s of float32 products of 2048 x 2048 matrices."""
+@jax.jit
+def _products(a: jax.Array) -> jax.Array:
+    return a @ a @ a @ a
+
+
+def product_rate(n_calls: int = 3) -> list[float]:
+    """Return GFLOP/s of float32 products of 2048 x 2048 matrices, of each of some calls."""
     square = jnp.ones((2048, 2048))
-    product = jax.jit(lambda a: a @ a @ a @ a)
-    jax.block_until_ready(product(square))
+    jax.block_until_ready(_products(square))
     rates = []
-    for _ in range(repeats):
+    for _ in range(n_calls):
         begin = time.perf_counter()
-        jax.block_until_ready(product(square))
+        jax.block_until_ready(_products(square))
         rates.append(3 * 2 * 2048**3 / (time.perf_counter() - begin) / 1e9)
     return rates
 
@@ -171,20 +212,8 @@ def main() -> None:
 
     x = np.asarray(matrix(PaperSettings(n_visits=options.visits, seed=0)))
     n_train, _ = Training().split_sizes(len(x))
-    agreement: dict[str, Any] = {}
-    if not set(options.programs) <= {"jvade", programs.ONE_DEVICE}:
-        from baselines.agreement import check_all
-
-        dims = [one.latent_dim for n in options.lanes for _, one in lanes_of(n)]
-        sizes = {
-            f"{stage}, {d} latents": (x.shape[1], d, n_clusters)
-            for stage, n_clusters in zip(programs.STAGES, (0, Hyperparameters().n_clusters), strict=True)
-            for d in sorted({find(dims) for find in (min, max)})
-        }
-        # In a process that ends before anything is timed: what compiles leaves threads behind.
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
-            found = apart.map(check_all, *zip(*sizes.values(), strict=True))
-            agreement = dict(zip(sizes, found, strict=True))
+    dims = [one.latent_dim for n in options.lanes for _, one in lanes_of(n)]
+    agreement = check(options.programs, options.stages, x.shape[1], {min(dims), max(dims)})
     kept = report.Kept(options)
     for n_lanes, epochs in zip(options.lanes, options.epochs, strict=True):
         for stage in options.stages:
@@ -192,18 +221,21 @@ def main() -> None:
             if name in kept.found:
                 continue
             task = Task(x, n_train, stage, lanes_of(n_lanes), epochs)
-            rates = product_rate(options.repeats)
+            rates: list[float] = []
             chosen = [one for one in options.programs if n_lanes == 1 or one not in options.alone]
-            measured = measure([(one, task) for one in chosen], options.repeats)
+            measured = measure(
+                [(one, task) for one in chosen],
+                options.repeats,
+                lambda rates=rates: rates.extend(product_rate()),
+            )
+            rate = statistics.median(rates)
             for one in measured:
+                one["share_of_matrix_product"] = one["gflop_per_second"] and one["gflop_per_second"] / rate
                 print(f"{name}, {one['program']}: {one['seconds']}", flush=True)
             kept.found[name] = {"rates": rates, "results": measured}
             kept.write()
     results = [one for part in kept.found.values() for one in part["results"]]
     rates = [one for part in kept.found.values() for one in part["rates"]]
-    rate = statistics.median(rates)
-    for one in results:
-        one["share_of_matrix_product"] = one["gflop_per_second"] and one["gflop_per_second"] / rate
     found = {"agreement": agreement, "matrix_product_gflops": report.spread(rates), "results": results}
     report.write("benchmarks/throughput.py", options, found, options.out)
     kept.remove()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jvade import manifest
+from jvade.analysis.indices import HEADS
 from jvade.data import published
 from jvade.paper import claims
 from jvade.paper.stage import Study
@@ -16,11 +17,6 @@ from jvade.report import document
 from jvade.report.document import number, table
 
 INDICES = {"silhouette": ".3f", "davies_bouldin": ".3f", "calinski_harabasz": ",.0f"}
-HEADS = {
-    "silhouette": "silhouette",
-    "davies_bouldin": "Davies-Bouldin",
-    "calinski_harabasz": "Calinski-Harabasz",
-}
 
 
 def write(study: Study, current: list[str], drawn: Mapping[str, list[str]]) -> None:
