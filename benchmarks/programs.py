@@ -82,7 +82,7 @@ def jvade(task: Task) -> Callable[[], np.ndarray]:
         block_epochs=task.epochs,
     )
     x = jnp.asarray(task.x)
-    # What is timed stands for a training of the study's length: 100 epochs of 100,000 visits are 7,800 steps.
+    # What is timed stands for a training of the study's length: 100 epochs of 100,000 visits are 7,700 steps.
     lanes.LONG = lanes.SHARED_STEPS = lanes.SHARED_ALONE = 0
 
     def run() -> np.ndarray:
@@ -125,7 +125,7 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
         return vade.load(alone.to_arrays()).to(device)
 
     recordings: dict[Hyperparameters, Any] = {}
-    compilations: dict[tuple[float, float], tuple[Vade, Any]] = {}
+    compilations: dict[tuple[int, float], tuple[Vade, Any]] = {}
     # Made once, as ours are; a call begins with copies.
     models = [begin_one(i) for i in range(len(task.each))]
 
@@ -170,7 +170,7 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
     if name in RECORDED:
         return partial(one_by_one, tuned_and_recorded)
     if name == "tuned, compiled":
-        # One program for each number of latents, for the last batch, and for training or not.
+        # One program for each number of latents and noise variance, the last batch, and training or not.
         torch._dynamo.config.recompile_limit = 64  # pyright: ignore[reportPrivateImportUsage]
         return partial(one_by_one, tuned_and_compiled)
     if name == CLUSTPY:

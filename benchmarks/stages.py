@@ -45,16 +45,19 @@ def main() -> None:
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--of", type=Path, metavar="RUN", help="folder of a run of this preset, in place of new ones"
+        "--of", type=Path, metavar="RUN", help="folder of a finished run, in place of new ones"
     )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     runs = [manifest(options.of)] if options.of else [run(options.preset) for _ in range(options.repeats)]
-    if options.of:
-        options.preset, options.repeats = runs[0]["settings"]["preset"], 1
     seconds = {name: report.spread([one["seconds"][name] for one in runs]) for name in runs[0]["seconds"]}
     memory = report.spread([one["peak_memory_gb"] for one in runs])
-    report.write("benchmarks/stages.py", options, {"seconds": seconds, "peak_memory_gb": memory}, options.out)
+    if options.of:
+        options.preset, options.repeats = runs[0]["settings"]["preset"], 1
+    # What a run says itself that it was made by and on.
+    ran = {name: runs[0][name] for name in ("began", "versions", "device")}
+    found = {"run": ran, "seconds": seconds, "peak_memory_gb": memory}
+    report.write("benchmarks/stages.py", options, found, options.out)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from the same weights through the same number of steps on the same visits, in an
 own, and scores as many validation rows after every epoch; the rows that PyTorch holds out are those of our
 first lane. Every program lives in a process of its own, and they take turns, so that a busy machine slows all
 of them: medians and ranges are of the repeats. What the first call takes longer than the median of the others
-is compilation and warming up. The matrix product is measured before every round of turns; the share of it
-counts each lane's unpadded work. Where there is CUDA, `--programs` knows PyTorch recorded as CUDA graphs too.
-What is found is kept beside `--out`: the same command goes on after a stop.
+is compilation and warming up. The matrix product is measured before every round of turns; the share of it, of
+those of a stage and number of lanes, counts each lane's unpadded work. Where there is CUDA, `--programs`
+knows PyTorch recorded as CUDA graphs too. What is found is kept beside `--out`: the same command goes on
+after a stop.
 
 PyTorch is not among the project's dependencies: `pip install torch`, or `--programs jvade`. Its programs are
 in `benchmarks/baselines`, and what they compute is checked against ours before anything is timed.
@@ -22,7 +23,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,7 +86,7 @@ def call() -> tuple[float, np.ndarray, float | None]:
 
 
 def measure(
-    runs: Sequence[tuple[str, Task]], repeats: int, between: Callable[[], object] = lambda: None
+    runs: Sequence[tuple[str, Task]], repeats: int, rates: list[float] | None = None
 ) -> list[dict[str, Any]]:
     """Return a line for each program and its task: seconds, losses, memory, rows x lanes per second.
 
@@ -94,7 +95,7 @@ def measure(
     Args:
         runs: name and task of each.
         repeats: rounds of turns.
-        between: called before each round.
+        rates: gets those of the matrix product, measured before each round.
     """
     spawn = multiprocessing.get_context("spawn")
     workers = [ProcessPoolExecutor(1, mp_context=spawn) for _ in runs]
@@ -102,7 +103,8 @@ def measure(
     first = [worker.submit(prepare, *run).result() for worker, run in zip(workers, runs, strict=True)]
     turns = []
     for _ in range(repeats):
-        between()
+        if rates is not None:
+            rates += product_rate()
         turns.append([worker.submit(call).result() for worker in workers])
     for worker in workers:
         worker.shutdown()
@@ -223,11 +225,7 @@ def main() -> None:
             task = Task(x, n_train, stage, lanes_of(n_lanes), epochs)
             rates: list[float] = []
             chosen = [one for one in options.programs if n_lanes == 1 or one not in options.alone]
-            measured = measure(
-                [(one, task) for one in chosen],
-                options.repeats,
-                lambda rates=rates: rates.extend(product_rate()),
-            )
+            measured = measure([(one, task) for one in chosen], options.repeats, rates)
             rate = statistics.median(rates)
             for one in measured:
                 one["share_of_matrix_product"] = one["gflop_per_second"] and one["gflop_per_second"] / rate
@@ -235,8 +233,8 @@ def main() -> None:
             kept.found[name] = {"rates": rates, "results": measured}
             kept.write()
     results = [one for part in kept.found.values() for one in part["results"]]
-    rates = [one for part in kept.found.values() for one in part["rates"]]
-    found = {"agreement": agreement, "matrix_product_gflops": report.spread(rates), "results": results}
+    all_rates = [one for part in kept.found.values() for one in part["rates"]]
+    found = {"agreement": agreement, "matrix_product_gflops": report.spread(all_rates), "results": results}
     report.write("benchmarks/throughput.py", options, found, options.out)
     kept.remove()
 

@@ -46,6 +46,53 @@ def test_the_tables_of_the_pages_are_those_of_the_results(scripts):
         fill(page, BENCHMARKS / "baselines")
 
 
+def test_what_was_asked_stands_beside_what_products_allow(scripts):
+    """By numbers that can be worked out by hand."""
+    readme = importlib.import_module("readme")
+    stages, of_one = ("pretraining", "fine-tuning"), {"jvade": 1.0, "tuned": 3.0, "tuned, compiled": 2.0}
+    seconds = {1: of_one | {"idiomatic": 12.5}, 35: {"jvade": 10.0, "tuned": 45.0, "stacked": 30.0}}
+    results = [
+        {
+            "stage": stage,
+            "lanes": lanes,
+            "program": name,
+            "seconds": {"median": took},
+            "share_of_matrix_product": 0.2 * lanes**0.5,
+        }
+        for stage in stages
+        for lanes, each in seconds.items()
+        for name, took in each.items()
+    ]
+    step = {"products": {"median": 50.0}, "in all": {"median": 100.0}}
+    lanes = ("the study on two devices", "35 lanes of the study")
+    spent = {"microseconds": {f"{one}, {stage}": step for one in lanes for stage in stages}}
+    grown = {"growth": {"rows": [{"seconds": {"median": took}} for took in (1.0, 2.0, 4.0, 8.8)]}}
+    full = {
+        "seconds": {
+            name: {"median": took} for name, took in (("a", 1200.0), ("b", 900.0), ("this run", 60.0))
+        },
+        "peak_memory_gb": {"median": 5.94},
+    }
+    trained = {"results": results, "options": {"programs": [*of_one, "idiomatic", "stacked"]}}
+    found = readme.asked(trained, spent, {"times_as_fast": 6.0}, grown, full)
+    for line in (
+        "| one lane against tuned PyTorch, pretraining | 4.5 times | 2.0 (3.0) | 4.0 |",
+        "| one lane against idiomatic PyTorch, fine-tuning | 12 times | **12.5** | 25.0 |",
+        "| 35 lanes against tuned PyTorch, one after the other, pretraining | 5.5 times | 4.5 (4.5) | 9.0 |",
+        "| 35 lanes against stacked PyTorch, fine-tuning | 3 times | **3.0** | 6.0 |",
+        "| share of the matrix product in the pretraining, 1 lane | 0.5 | 0.20 | 0.40 |",
+        "| share of the matrix product in the pretraining, 35 lanes | 0.5 | **1.18** | 2.37 |",
+        "| EM over K = 2 to 30 against scikit-learn | 5 times | **6.0** |  |",
+        "| the full preset, time | at most 30 min | 35 |  |",
+        "| the full preset, memory | at most 6 GB | **5.9** |  |",
+        "| one GPU: the full preset | 3 min |  |  |",
+    ):
+        assert line in found.splitlines()
+    assert "| at most 2.1 times | 2.00, 2.00, 2.20 |  |" in found
+    ours = {"losses": [1.0, 2.0, 4.0]}
+    assert readme._apart({"losses": [1.1, 2.0, 4.2]}, ours) == pytest.approx((5.0, 10.0))
+
+
 @pytest.mark.parametrize("half_seeds", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_the_quality_bench_runs_at_its_quick_size(tmp_path, half_seeds):
     out = tmp_path / "quality.json"

@@ -1,9 +1,13 @@
 """Training that is stopped and goes on: the same result as without the stop, nothing of another training."""
 
+import logging
+import threading
+
 import jax
 import numpy as np
 import pytest
 
+from jvade import checkpoints
 from jvade.checkpoints import Checkpoints
 from jvade.core import fit, lanes
 from jvade.core.fit import MixtureStart
@@ -26,6 +30,35 @@ def run(keeper=None, stop=None):
             raise KeyboardInterrupt
 
     return fit.fit(x, stack, ARCHITECTURE, TRAINING, START, on_block, keeper), seen
+
+
+def test_what_orbax_logs_late_of_an_error_that_is_raised_is_not_written(caplog):
+    """Its threads log an error after it was raised here; those of others are not waited for."""
+    late, free = threading.Event(), threading.Event()
+
+    def of_orbax():
+        late.wait(0.3)
+        logging.getLogger("absl").error("late words")
+
+    threads = [
+        threading.Thread(target=of_orbax, name="async_save"),
+        threading.Thread(target=free.wait, args=(30,)),
+    ]
+
+    def save():
+        with checkpoints._quiet():
+            for thread in threads:
+                thread.start()
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        save()
+    assert not threads[0].is_alive()
+    assert threads[1].is_alive()
+    free.set()
+    assert "late words" not in caplog.text
+    logging.getLogger("absl").error("words of another day")
+    assert "another day" in caplog.text
 
 
 def assert_equal(got, want):

@@ -731,7 +731,7 @@ def test_a_disk_that_fills_up_in_a_fit_is_said_and_the_fit_goes_on(own, tmp_path
     words = short_fit(own, tmp_path / "fit")
     done = child(words, limit=3000)
     assert done.returncode == 1
-    # A line of its own, before or after what orbax logs.
+    # A line of its own, whatever orbax logs.
     assert re.search("^jvade: the state of the training cannot be kept", done.stderr, re.MULTILINE)
     assert not (tmp_path / "fit" / "model.jvade").exists()
     assert child(words).returncode == 0

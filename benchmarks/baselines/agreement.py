@@ -54,7 +54,8 @@ def check_steps(n_features: int, latent_dim: int, n_clusters: int, n_steps: int 
     """Return the largest relative difference of the losses of each way to train from ours, after every step.
 
     A step is an epoch of one batch here, and there is no noise: order and draws are every program's own. On
-    the accelerator, where PyTorch finds one.
+    the accelerator, where PyTorch finds one. What is compiled and recorded both is recorded only here, and
+    sums up its losses in single precision.
 
     Args:
         n_features: width of a row.
@@ -89,10 +90,9 @@ def check_steps(n_features: int, latent_dim: int, n_clusters: int, n_steps: int 
     rows = torch.as_tensor(x[order], device=device)
 
     def vade(transposed: bool = False) -> Vade:
-        one = Vade(
-            n_features, latent_dim, n_clusters, noise_variance=hyper.noise_variance, transposed=transposed
-        )
-        return one.double().load(params.to_arrays()).to(device)
+        sizes = n_features, latent_dim, n_clusters
+        model = Vade(*sizes, noise_variance=hyper.noise_variance, transposed=transposed)
+        return model.double().load(params.to_arrays()).to(device)
 
     def losses(train: Callable[..., Any], model: Any) -> Any:
         return train(model, rows[:n_train], rows[n_train:], n_steps, hyper)
@@ -100,15 +100,17 @@ def check_steps(n_features: int, latent_dim: int, n_clusters: int, n_steps: int 
     def no_noise(*shape: int, device: Any = None) -> torch.Tensor:
         return torch.zeros(*shape, dtype=torch.float64, device=device)
 
-    one = vade()
+    compiled = vade()
     with patch.object(torch, "randn", no_noise), patch.object(torch.Tensor, "normal_", torch.Tensor.zero_):
-        again = recorded.Training(one, rows[:n_train], rows[n_train:], hyper)
+        recording = recorded.Training(vade(), rows[:n_train], rows[n_train:], hyper)
         theirs = {
             "idiomatic": losses(idiomatic.train, vade()),
             "tuned": losses(tuned.train, vade()),
             "tuned, our weights": losses(tuned.train, vade(transposed=True)),
-            "tuned, compiled": losses(partial(tuned.train, forward=torch.compile(one, dynamic=False)), one),
-            "tuned, recorded": again.train(vade(), n_steps),  # without CUDA its steps run unrecorded
+            "tuned, compiled": losses(
+                partial(tuned.train, forward=torch.compile(compiled, dynamic=False)), compiled
+            ),
+            "tuned, recorded": recording.train(vade(), n_steps),  # without CUDA its steps run unrecorded
             "stacked": losses(stacked.train, [vade(), vade()]),
         }
     each = {name: np.asarray(found).reshape(n_steps, -1).T for name, found in theirs.items()}

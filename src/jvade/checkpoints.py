@@ -152,14 +152,17 @@ def _quiet() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
         yield
-    except BaseException:
-        # Its threads log what went wrong after it was raised here, and would write into our line.
-        for thread in set(threading.enumerate()) - before:
-            thread.join(LAST_WORDS)
-        raise
     finally:
+        # Its threads log what went wrong after it was raised here, and would write into our line.
+        for thread in threading.enumerate():
+            if thread not in before and _is_of_orbax(thread):
+                thread.join(LAST_WORDS)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _is_of_orbax(thread: threading.Thread) -> bool:
+    return thread.name == "async_save" or type(thread).__module__.startswith("orbax.")
 
 
 def _kept(states: TrainState) -> dict[str, jax.Array]:

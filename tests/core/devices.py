@@ -73,23 +73,29 @@ def finetune(n_lanes: int, keeper: Kept | None = None, **changes: Any) -> lanes.
     return lanes.train(*given, keeper=keeper)
 
 
-def of_many() -> dict[str, lanes.Trained]:
-    """Return one lane, whose rows all of four devices share, and three, parted in two."""
-    return {"one lane": finetune(1), "three lanes": finetune(3, **PART)}
-
-
-def of_two() -> dict[str, lanes.Trained]:
-    """Return two lanes, each on a device of its own, and lanes that are left alone; the second soon stops.
+def cases(n_devices: int, shared: list[Any]) -> dict[str, lanes.Trained]:
+    """Return one lane, whose rows all devices share, and two or three, parted in two; the second soon stops.
 
     Under "map" two train a program each, and the one that is left is shared from the next block on, where it
     counts as long. Wherever it is stopped, it goes on to the same result. One that has been alone from the
     beginning is shared from there on.
+
+    Args:
+        n_devices: two, as a CPU is parted, or four, whose parts of a batch are filled up.
+        shared: gets an entry for each block that devices share under "map".
     """
     kept, how = Kept(), {"layout": "map", "block_epochs": 3}
     alone = finetune(2, kept, **how)
+    assert len(shared) == 1, "the second of two blocks"
     for states in (stopped_among_two(how), stopped_when_shared(kept.states[0], how)):
         jax.tree.map(np.testing.assert_array_equal, finetune(2, Kept(states), **how), alone)
-    return {"two lanes": finetune(2), "two lanes alone": alone, "one lane alone": finetune(1, layout="map")}
+    found = {"two lanes": finetune(2), "two lanes alone": alone}
+    if n_devices > 2:
+        return found | {"one lane": finetune(1), "three lanes": finetune(3, **PART)}
+    del shared[:]
+    found["one lane alone"] = finetune(1, **how)
+    assert len(shared) == 2, "both blocks"
+    return found
 
 
 def stopped_among_two(how: dict[str, Any]) -> TrainState:
@@ -153,7 +159,6 @@ if __name__ == "__main__":
     if process:
         found = {"both stages": whole(1), "two lanes alone": finetune(2, layout="map")}
     else:
-        found = of_two() if n_devices == "2" else of_many()
-    # Processes leave lanes of "map" to themselves.
-    assert bool(shared) == (not process and n_devices == "2")
+        found = cases(int(n_devices), shared)
+    assert bool(process) != bool(shared)  # processes leave lanes of "map" to themselves
     np.savez(out, allow_pickle=False, **arrays(found))  # pyright: ignore[reportArgumentType]

@@ -191,7 +191,7 @@ def test_em_needs_no_more_memory_for_more_rows(covariance_type):
     ]
     few, many = (one.temp_size_in_bytes for one in needs)
     assert many <= 1.1 * few
-    assert many < 30 * 100_000 * 4
+    assert many < 30 * 3_650_000 * 4 / 10
 
 
 def test_impossible_ranges_are_refused_with_their_numbers():

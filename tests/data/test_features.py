@@ -127,22 +127,24 @@ def test_an_outcome_that_is_the_same_in_every_visit_is_worth_a_warning(visits, m
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("column", ["LIVES", "TREATED"])
 @pytest.mark.parametrize("unknown", ["不详", "Unknown", "9999", 999])
-def test_an_area_that_reads_as_unknown_is_told(visits, mapping, write, ending, unknown):
+def test_an_area_that_reads_as_unknown_is_told(visits, mapping, write, ending, unknown, column):
     if isinstance(unknown, int):  # a column of whole numbers, where that ending keeps them
         visits = visits.assign(LIVES=range(100, 100 + len(visits)), TREATED=range(100, 100 + len(visits)))
     count = "visits whose residence or place reads as unknown"
-    known = read_visits(write(visits, ending), mapping).account
-    assert known.notes[count] == 0
-    assert not any("reads as unknown" in text for text in known.warnings)
-    lives = [unknown, *visits["LIVES"][1:]]
-    found = read_visits(write(visits.assign(LIVES=lives), ending), mapping)
-    assert found.account.notes[count] == 1
-    assert [text for text in found.account.warnings if "reads as unknown" in text] == [
-        "residence or place reads as unknown (such as 999 or 不详) in 1 visit, compared as if that were an "
-        "area: leave them out with a [[filter]]"
-    ]
-    assert found.outcome[0]
+    known = read_visits(write(visits, ending), mapping)
+    assert known.account.notes[count] == 0
+    assert not any("reads as unknown" in text for text in known.account.warnings)
+    for n_visits, many in ((1, "1 visit"), (2, "2 visits")):
+        areas = [unknown] * n_visits + [*visits[column][n_visits:]]
+        found = read_visits(write(visits.assign(**{column: areas}), ending), mapping)
+        assert found.account.notes[count] == n_visits
+        assert [text for text in found.account.warnings if "reads as unknown" in text] == [
+            f"residence or place reads as unknown (such as 999 or 不详) in {many}, compared as if that were "
+            "an area: leave them out with a [[filter]]"
+        ]
+        assert found.outcome[:n_visits].all()
 
 
 def test_what_may_stand_for_the_unknown_is_counted(visits, mapping, write):

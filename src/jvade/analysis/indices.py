@@ -14,12 +14,6 @@ from threadpoolctl import threadpool_limits
 THREADS = min(4, os.cpu_count() or 1)
 #: Rows of distances measured at once, few enough to stay in the caches until their root is taken.
 BLOCK_ROWS = 128
-#: What tables call each index, by its name in `Indices`.
-HEADS = {
-    "silhouette": "silhouette",
-    "davies_bouldin": "Davies-Bouldin",
-    "calinski_harabasz": "Calinski-Harabasz",
-}
 
 
 class Indices(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 #: Numbers of weights and of their copy for one cluster that are held at once: 100 MB.
 BLOCK = 25_000_000
@@ -38,7 +38,7 @@ class Sums(NamedTuple):
 
 
 def bootstrap(
-    values: Mapping[str, Float[np.ndarray, " N"]],
+    values: Mapping[str, Shaped[np.ndarray, " N"]],
     labels: Int[np.ndarray, " N"],
     patients: Int[np.ndarray, " N"] | None,
     seed: int,
@@ -50,7 +50,7 @@ def bootstrap(
     Numbers that a profile leaves blank are not blank here: who publishes both blanks both.
 
     Args:
-        values: variables of the visits; NaN is left out of the mean.
+        values: variables of the visits, numbers or flags; NaN is left out of the mean.
         labels: cluster of each visit.
         patients: patient of each visit; None counts each visit as a patient of its own.
         seed: of the resampling; the same seed gives the same intervals.
@@ -94,7 +94,7 @@ def draw(seed: int, n_patients: int, n_boot: int) -> Iterator[Int[np.ndarray, " 
 
 
 def add_up(
-    values: Mapping[str, Float[np.ndarray, " N"]],
+    values: Mapping[str, Shaped[np.ndarray, " N"]],
     clusters: Int[np.ndarray, " N"],
     patients: Int[np.ndarray, " N"],
     n_patients: int,

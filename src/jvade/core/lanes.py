@@ -130,7 +130,7 @@ LONG = 5_000
 #: each (benchmarks/README.md), and the program takes 5 s to compile.
 SHARED_STEPS = 20_000
 #: The same of one that has been alone from the beginning: its own program need not be compiled, so sharing it
-#: costs one second, which 2,600 steps bring back. Trainings stop before their last epoch.
+#: costs one second, which 3,000 steps bring back. Trainings stop before their last epoch.
 SHARED_ALONE = 6_000
 #: Rows of a batch times weights that pay for it: those of the study's models. Smaller steps are over before
 #: two devices have met, larger ones fill both cores as it is, and have more gradients to add up.

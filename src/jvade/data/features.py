@@ -125,14 +125,14 @@ def write_features(
         source = open_table(path, engine, [name for name, _ in columns_used(mapping)], mapping.csv)
         staged = _admit(source, mapping, engine)
         with readable(source.name, engine, source.text):
-            used, unlike = _levels(staged, mapping, levels or {}, source, min_rows)
+            used, new_codes = _levels(staged, mapping, levels or {}, source, min_rows)
             inputs, table = _expand(staged, mapping, used, source)
             engine.write(table, out)
             known = {"row", "patient", OUTCOME, *(variable.name for variable in inputs)}
             extras = tuple(name for name in table.columns if name not in known)
             scaling, notes, crowded = _measure(table, _ends(out), inputs, staged, mapping)
-            warnings = _warnings(scaling, notes, crowded, mapping, used) + unlike
-            warnings += _of_outcome(staged, notes, mapping.outcome)
+            warnings = _warnings(scaling, notes, crowded, mapping, used) + new_codes
+            warnings += _of_areas(staged.account) + _of_outcome(staged, notes, mapping.outcome)
         account = replace(staged.account, notes=notes | staged.account.notes, warnings=warnings)
     return Features(tuple(inputs), extras, account, used, scaling)
 
@@ -288,7 +288,7 @@ def _levels(
     Raises:
         InputError: the file has a code that the earlier one did not have, where the mapping refuses it.
     """
-    used, problems, unlike = {}, [], []
+    used, problems, new_codes = {}, [], []
     for coding in _codings(mapping):
         counted = staged.table.group_by(at=staged.table[CODING + coding.name]).agg(rows=lambda t: t.count())
         found = counted.to_pyarrow().to_pydict()
@@ -298,12 +298,12 @@ def _levels(
         if coding.name in levels:
             used[coding.name] = tuple(levels[coding.name])
             if told := unseen(counts, used[coding.name], coding):
-                (problems if coding.refuses else unlike).append(told)
+                (problems if coding.refuses else new_codes).append(told)
         else:
             used[coding.name] = choose_levels(counts, coding, min_rows)
     if problems:
         raise InputError(problems, source.name)
-    return used, unlike
+    return used, new_codes
 
 
 def _texts(positions: ir.IntegerValue, codes: list[str]) -> ir.StringValue:
@@ -470,17 +470,17 @@ def _warnings(
     return found
 
 
+def _of_areas(account: Account) -> list[str]:
+    """Return a warning where areas are unknown."""
+    n_visits = account.notes.get(UNSURE_VISITS, 0)
+    if not n_visits:
+        return []
+    what = f"residence or place reads as unknown (such as 999 or 不详) in {n_visits} visit"
+    advice = "compared as if that were an area: leave them out with a [[filter]]"
+    return [f"{what}{'s' * (n_visits > 1)}, {advice}"]
+
+
 def _of_outcome(staged: Staged, notes: dict[str, float], outcome: Outcome) -> list[str]:
-    """Return warnings of areas that are unknown, and of an outcome that is the same in every visit."""
-    if unsure := int(staged.account.notes.get(UNSURE_VISITS, 0)):
-        many = f"{unsure} visit{'s' * (unsure > 1)}"
-        what = f"residence or place reads as unknown (such as 999 or 不详) in {many}"
-        advice = "compared as if that were an area: leave them out with a [[filter]]"
-        return [f"{what}, {advice}", *_of_equal(staged, notes, outcome)]
-    return _of_equal(staged, notes, outcome)
-
-
-def _of_equal(staged: Staged, notes: dict[str, float], outcome: Outcome) -> list[str]:
     """Return a warning where the outcome is the same in every visit, and why if that can be told."""
     if 0 < notes[CROSS] < 1:
         return []

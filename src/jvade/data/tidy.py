@@ -21,12 +21,11 @@ SPACES = " \t\u3000\u00a0"
 #: What programs write for a missing value, in any table and in a file of text, which has no other way.
 BLANKS = ("", "nan", "NaN")
 WORDS = ("NULL", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "None", "\\N")
-#: What people and programs write as a code of what is not known; no blanks, as some column may mean them.
-UNKNOWN = (
-    *("unknown", "Unknown", "UNKNOWN", "unk", "UNK", "ignorado", "Ignorado", "IGNORADO"),
-    *("不详", "不明", "未知", "未填", "未填写", "-", "--", "?", "??"),
-    *(digit * n for digit in "09" for n in range(3, 13)),
-)
+#: What people and programs write as the code of an area that is not known: words, signs, and digits in a row
+#: (999, 000000), of which two may be an area. Some table may mean one of them, so it is told, not refused.
+UNKNOWN_WORDS = ("unknown", "Unknown", "UNKNOWN", "unk", "UNK", "ignorado", "Ignorado", "IGNORADO")
+UNKNOWN_SIGNS = ("不详", "不明", "未知", "未填", "未填写", "-", "--", "?", "??")
+UNKNOWN = UNKNOWN_WORDS + UNKNOWN_SIGNS + tuple(digit * n for digit in "09" for n in range(3, 13))
 LARGEST = 1e30  # of any number; inputs are float32, which ends at 3.4e38
 # Engines differ in what else they take for a number: "inf", "1d", "1_000".
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"

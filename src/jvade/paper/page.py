@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 
 from jvade import manifest
-from jvade.analysis.indices import HEADS
 from jvade.data import published
 from jvade.paper import claims
 from jvade.paper.stage import Study
 from jvade.paper.stages import profiles, readings
 from jvade.paper.stages.comparison import VADE, published_cross_rates, rates_of
 from jvade.report import document
-from jvade.report.document import number, table
+from jvade.report.document import HEADS, number, table
 
 INDICES = {"silhouette": ".3f", "davies_bouldin": ".3f", "calinski_harabasz": ",.0f"}
 

@@ -17,6 +17,13 @@ img { max-width: 100%; height: auto } code { background: #f3f5f7; padding: 0.1re
 em { color: #52606d }
 """
 
+#: What tables call each index of `analysis.indices`, by its name there.
+HEADS = {
+    "silhouette": "silhouette",
+    "davies_bouldin": "Davies-Bouldin",
+    "calinski_harabasz": "Calinski-Harabasz",
+}
+
 
 def number(value: object, form: str = ".3g") -> str:
     """Return a number as text, "-" where it is blank; text stays as it is."""

@@ -69,14 +69,15 @@ def described(study: Study) -> tuple[pd.DataFrame, list[Row]]:
 
 def _described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
     frame, rows = visits.table.frame, printed(visits.table)
-    columns = {
-        row.variable: frame[row.variable].to_numpy(np.float32) for row in rows if row.variable in frame
+    columns: dict[str, pd.Series | np.ndarray] = {
+        row.variable: frame[row.variable] for row in rows if row.variable in frame
     }
     for extra in DESCRIBED:
-        counted = np.ones(len(frame), bool) if extra == "zone" else visits.table.outcome
         for value in present(visits.table, extra):
-            columns[value] = np.where(counted, np.asarray(frame[extra] == value), np.nan)
-    return pd.DataFrame(columns), rows
+            columns[value] = np.asarray(frame[extra] == value).astype(np.float32)
+            if extra != "zone":  # told of the visits that cross
+                columns[value][~visits.table.outcome.astype(bool)] = np.nan
+    return pd.DataFrame(columns, copy=False), rows  # of millions of visits: no second copy of the table
 
 
 def compute(study: Study) -> Outcome:
@@ -116,7 +117,7 @@ def bounds(
 ) -> pd.DataFrame:
     """Return the 95 % interval of every number of the profiles, blank where the number is."""
     found = intervals.bootstrap(
-        {row.variable: frame[row.variable].to_numpy(float) for row in rows},
+        {row.variable: frame[row.variable].to_numpy() for row in rows},
         labels,
         cohort.load(study).patients,
         study.settings.seed,
