@@ -53,6 +53,23 @@ def test_training_curves_show_both_losses_and_the_epoch_kept():
         assert words in texts(figure)
 
 
+def test_an_epoch_that_one_step_led_astray_leaves_the_others_in_sight():
+    rows = [(epoch, 3.0 - 0.1 * epoch, 3.1 - 0.1 * epoch) for epoch in range(1, 11)]
+    history = pd.DataFrame(rows, columns=["epoch", "train_loss", "validation_loss"])
+    calm = training.training_curves(history, "VAE pretraining", 10)
+    assert len(calm.axes[0].lines) == 3
+    history.loc[8, "train_loss"] = 5799.3
+    (axes,) = training.training_curves(history, "VAE pretraining", 10).axes
+    assert axes.get_ylim()[1] < 3.5
+    (mark,) = (line for line in axes.lines if line.get_marker() == "^")
+    assert mark.get_xdata().tolist() == [9]
+    assert "5,799" in texts(axes.figure)
+    history.loc[8, "train_loss"] = -40.0
+    (axes,) = training.training_curves(history, "VAE pretraining", 10).axes
+    assert axes.get_ylim()[0] > 1.5
+    assert "v" in [line.get_marker() for line in axes.lines]
+
+
 def test_bic_curve_circles_the_lowest():
     figure = grid.criteria(BIC, elbow=3, published=7)
     assert [float(axes.lines[1].get_xdata()[0]) for axes in figure.axes] == [3.0, 3.0]

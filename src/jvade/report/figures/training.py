@@ -1,10 +1,53 @@
 """Losses by epoch (Figs 3 and 5)."""
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jvade.report.figures.style import BLUE, ORANGE, label_ends, line_at, one_axes, styled
+
+#: How far beyond the validation line, in ranges of its own, the training line may go and stay in sight.
+IN_SIGHT = 10
+
+
+def scale(axes: Axes, history: pd.DataFrame, training: pd.Series, validation: pd.Series) -> None:
+    """Leave epochs out of the scale whose mean one astray step has made: they would flatten all others.
+
+    They are marked at the edge, the farthest with its value.
+
+    Args:
+        axes: has both lines.
+        history: column epoch.
+        training: what is drawn of the training rows.
+        validation: what is drawn of the validation rows.
+    """
+    low, high = float(validation.min()), float(validation.max())
+    reach = IN_SIGHT * (high - low)
+    beyond = ~training.between(low - reach, high + reach) & training.notna()
+    if not reach or not beyond.any():
+        return
+    seen = [low, high, *training[~beyond].dropna()]
+    pad = 0.05 * (max(seen) - min(seen))
+    bottom, top = min(seen) - pad, max(seen) + pad
+    axes.set_ylim(bottom, top)
+    for epoch, value in zip(history["epoch"][beyond], training[beyond], strict=True):
+        edge, marker = (top, "^") if value > top else (bottom, "v")
+        axes.plot(epoch, edge, marker, color=BLUE, markersize=5, clip_on=False)
+    at = (training - (low + high) / 2).abs().where(beyond).idxmax()
+    edge, away = (top, -16) if training[at] > top else (bottom, 16)  # clear of what stands at the top
+    axes.annotate(
+        format(training[at], ",.0f" if abs(training[at]) >= 100 else ".1f"),
+        (history["epoch"][at], edge),
+        (-6, away),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=7,
+        color=BLUE,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
 
 
 @styled
@@ -18,9 +61,12 @@ def training_curves(history: pd.DataFrame, title: str, best_epoch: int) -> Figur
     """
     figure, axes = one_axes(6.2, 3.2)
     ends = {}
-    for column, name, color in (("train_loss", "training", BLUE), ("validation_loss", "validation", ORANGE)):
+    for column, color in (("train_loss", BLUE), ("validation_loss", ORANGE)):
         axes.plot(history["epoch"], history[column], color=color, linewidth=1.6)
-        ends[name] = (float(history["epoch"].iloc[-1]), float(history[column].iloc[-1]), color)
+    scale(axes, history, history["train_loss"], history["validation_loss"])
+    for column, name, color in (("train_loss", "training", BLUE), ("validation_loss", "validation", ORANGE)):
+        last = float(np.clip(history[column].iloc[-1], *axes.get_ylim()))
+        ends[name] = (float(history["epoch"].iloc[-1]), last, color)
     axes.set(xlabel="epoch", ylabel="loss: minus ELBO, nats per visit", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     line_at(axes, best_epoch, f"kept: epoch {best_epoch}")
@@ -49,9 +95,11 @@ def terms(history: pd.DataFrame, title: str) -> Figure:
     for axes, (column, name, minus) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
     ):
+        lines = []
         for part, words, color in (("train", "training", BLUE), ("validation", "validation", ORANGE)):
-            values = history[f"{part}_{column}"] - (history[f"{part}_{minus}"] if minus else 0)
-            axes.plot(history["epoch"], values, color=color, linewidth=1.6, label=words)
+            lines.append(history[f"{part}_{column}"] - (history[f"{part}_{minus}"] if minus else 0))
+            axes.plot(history["epoch"], lines[-1], color=color, linewidth=1.6, label=words)
+        scale(axes, history, *lines)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
