@@ -136,8 +136,9 @@ def test_an_area_that_reads_as_unknown_is_told(visits, mapping, write, ending, u
     known = read_visits(write(visits, ending), mapping)
     assert known.account.notes[count] == 0
     assert not any("reads as unknown" in text for text in known.account.warnings)
-    for n_visits, many in ((1, "1 visit"), (2, "2 visits")):
-        areas = [unknown] * n_visits + [*visits[column][n_visits:]]
+    # The second row, which has no cost, is not among those that are told.
+    for n_visits, many, places in ((1, "1 visit", (0, 1)), (2, "2 visits", (0, 1, 2))):
+        areas = [unknown if place in places else area for place, area in enumerate(visits[column])]
         found = read_visits(write(visits.assign(**{column: areas}), ending), mapping)
         assert found.account.notes[count] == n_visits
         assert [text for text in found.account.warnings if "reads as unknown" in text] == [

@@ -56,8 +56,8 @@ def measure_distances(
     """Return the Euclidean distance of every pair of points, in float64.
 
     |a - b|^2 = |a|^2 - 2 a b + |b|^2 as one matrix product: the more columns, the faster it is than the
-    `cdist` of SciPy (benchmarks/distances.py). The distance of coinciding points may come out near 1e-8 of
-    their spread.
+    `cdist` of SciPy, from ten on (benchmarks/distances.py). The distance of coinciding points may come out
+    near 1e-8 of their spread.
 
     Args:
         points: finite; their mean is taken off first.

@@ -1,6 +1,7 @@
 """What the visits of each cluster look like (section 3.6, Table 7), and where their patients live (4.1.2)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,9 +70,7 @@ def described(study: Study) -> tuple[pd.DataFrame, list[Row]]:
 
 def _described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
     frame, rows = visits.table.frame, printed(visits.table)
-    columns: dict[str, pd.Series | np.ndarray] = {
-        row.variable: frame[row.variable] for row in rows if row.variable in frame
-    }
+    columns: dict[str, Any] = {row.variable: frame[row.variable] for row in rows if row.variable in frame}
     for extra in DESCRIBED:
         for value in present(visits.table, extra):
             columns[value] = np.asarray(frame[extra] == value).astype(np.float32)

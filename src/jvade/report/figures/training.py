@@ -12,34 +12,34 @@ from jvade.report.figures.style import BLUE, ORANGE, label_ends, line_at, one_ax
 IN_SIGHT = 10
 
 
-def scale(axes: Axes, history: pd.DataFrame, training: pd.Series, validation: pd.Series) -> None:
+def scale(axes: Axes, epochs: np.ndarray, training: np.ndarray, validation: np.ndarray) -> None:
     """Leave epochs out of the scale whose mean one astray step has made: they would flatten all others.
 
     They are marked at the edge, the farthest with its value.
 
     Args:
         axes: has both lines.
-        history: column epoch.
+        epochs: numbers of the epochs.
         training: what is drawn of the training rows.
         validation: what is drawn of the validation rows.
     """
-    low, high = float(validation.min()), float(validation.max())
+    low, high = float(np.nanmin(validation)), float(np.nanmax(validation))
     reach = IN_SIGHT * (high - low)
-    beyond = ~training.between(low - reach, high + reach) & training.notna()
+    beyond = (training < low - reach) | (training > high + reach)
     if not reach or not beyond.any():
         return
-    seen = [low, high, *training[~beyond].dropna()]
-    pad = 0.05 * (max(seen) - min(seen))
-    bottom, top = min(seen) - pad, max(seen) + pad
+    seen = np.append(training[~beyond], [low, high])
+    pad = 0.05 * (np.nanmax(seen) - np.nanmin(seen))
+    bottom, top = float(np.nanmin(seen) - pad), float(np.nanmax(seen) + pad)
     axes.set_ylim(bottom, top)
-    for epoch, value in zip(history["epoch"][beyond], training[beyond], strict=True):
+    for epoch, value in zip(epochs[beyond], training[beyond], strict=True):
         edge, marker = (top, "^") if value > top else (bottom, "v")
         axes.plot(epoch, edge, marker, color=BLUE, markersize=5, clip_on=False)
-    at = (training - (low + high) / 2).abs().where(beyond).idxmax()
+    at = np.argmax(np.where(beyond, np.abs(training - low), 0.0))
     edge, away = (top, -16) if training[at] > top else (bottom, 16)  # clear of what stands at the top
     axes.annotate(
         format(training[at], ",.0f" if abs(training[at]) >= 100 else ".1f"),
-        (history["epoch"][at], edge),
+        (epochs[at], edge),
         (-6, away),
         textcoords="offset points",
         ha="right",
@@ -63,7 +63,8 @@ def training_curves(history: pd.DataFrame, title: str, best_epoch: int) -> Figur
     ends = {}
     for column, color in (("train_loss", BLUE), ("validation_loss", ORANGE)):
         axes.plot(history["epoch"], history[column], color=color, linewidth=1.6)
-    scale(axes, history, history["train_loss"], history["validation_loss"])
+    columns = ("epoch", "train_loss", "validation_loss")
+    scale(axes, *(history[name].to_numpy(float) for name in columns))
     for column, name, color in (("train_loss", "training", BLUE), ("validation_loss", "validation", ORANGE)):
         last = float(np.clip(history[column].iloc[-1], *axes.get_ylim()))
         ends[name] = (float(history["epoch"].iloc[-1]), last, color)
@@ -99,7 +100,7 @@ def terms(history: pd.DataFrame, title: str) -> Figure:
         for part, words, color in (("train", "training", BLUE), ("validation", "validation", ORANGE)):
             lines.append(history[f"{part}_{column}"] - (history[f"{part}_{minus}"] if minus else 0))
             axes.plot(history["epoch"], lines[-1], color=color, linewidth=1.6, label=words)
-        scale(axes, history, *lines)
+        scale(axes, *(line.to_numpy(float) for line in (history["epoch"], *lines)))
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
