@@ -252,9 +252,8 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our signs shows "?", and no error
     file = value_of("--settings", args)
-    origin = (
-        f"jvade: settings came from {Path(file).name} too\n" if file else ""
-    )  # for those that are refused
+    # For those that are refused.
+    origin = f"jvade: settings came from {Path(file).name} too\n" if file else ""
     try:
         refuse_repeated(args)
         args = with_settings_file(args)

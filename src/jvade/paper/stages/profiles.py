@@ -71,11 +71,12 @@ def described(study: Study) -> tuple[pd.DataFrame, list[Row]]:
 def _described(visits: Cohort) -> tuple[pd.DataFrame, list[Row]]:
     frame, rows = visits.table.frame, printed(visits.table)
     columns: dict[str, Any] = {row.variable: frame[row.variable] for row in rows if row.variable in frame}
+    stays = ~visits.table.outcome.astype(bool)
     for extra in DESCRIBED:
         for value in present(visits.table, extra):
             columns[value] = np.asarray(frame[extra] == value).astype(np.float32)
             if extra != "zone":  # told of the visits that cross
-                columns[value][~visits.table.outcome.astype(bool)] = np.nan
+                columns[value][stays] = np.nan
     return pd.DataFrame(columns, copy=False), rows  # of millions of visits: no second copy of the table
 
 

@@ -8,6 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from jvade.report.figures.style import BLUE, ORANGE, label_ends, line_at, one_axes, styled
 
+#: What the lines of the losses are called, their columns of the history and colours.
+_LOSSES = {"training": ("train_loss", BLUE), "validation": ("validation_loss", ORANGE)}
 #: How far beyond the validation line, in ranges of its own, the training line may go and stay in sight.
 IN_SIGHT = 10
 
@@ -60,18 +62,16 @@ def training_curves(history: pd.DataFrame, title: str, best_epoch: int) -> Figur
         best_epoch: the epoch whose parameters were returned.
     """
     figure, axes = one_axes(6.2, 3.2)
-    ends = {}
-    for column, color in (("train_loss", BLUE), ("validation_loss", ORANGE)):
-        axes.plot(history["epoch"], history[column], color=color, linewidth=1.6)
-    columns = ("epoch", "train_loss", "validation_loss")
-    scale(axes, *(history[name].to_numpy(float) for name in columns))
-    for column, name, color in (("train_loss", "training", BLUE), ("validation_loss", "validation", ORANGE)):
-        last = float(np.clip(history[column].iloc[-1], *axes.get_ylim()))
-        ends[name] = (float(history["epoch"].iloc[-1]), last, color)
+    epochs = history["epoch"].to_numpy(float)
+    losses = {name: history[column].to_numpy(float) for name, (column, _) in _LOSSES.items()}
+    for name, (_, color) in _LOSSES.items():
+        axes.plot(epochs, losses[name], color=color, linewidth=1.6)
+    scale(axes, epochs, *losses.values())
+    last = {name: float(np.clip(one[-1], *axes.get_ylim())) for name, one in losses.items()}
     axes.set(xlabel="epoch", ylabel="loss: minus ELBO, nats per visit", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     line_at(axes, best_epoch, f"kept: epoch {best_epoch}")
-    label_ends(axes, ends)
+    label_ends(axes, {name: (float(epochs[-1]), last[name], color) for name, (_, color) in _LOSSES.items()})
     return figure
 
 
