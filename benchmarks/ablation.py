@@ -95,6 +95,7 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "mixture at ten times the rate": replace(base, model=model._replace(mixture_rate=10.0)),
         "noise variance learned": replace(base, noise="learned"),
         "noise variance learned by column": replace(base, noise="by-column"),
+        "full covariances": replace(base, covariance_type="full"),
         "all columns Gaussian": replace(base, likelihood="gaussian"),
         "likelihood by kind": replace(base, likelihood="by-kind"),
         "likelihood by kind, noise learned by column": replace(base, likelihood="by-kind", noise="by-column"),

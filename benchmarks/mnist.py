@@ -4,6 +4,8 @@
     .venv/bin/python benchmarks/mnist.py --digits --seeds 0 1 2 3 4 5 6 7 8 9
     .venv/bin/python benchmarks/mnist.py --consensus --data mnist.npz --seeds 0 1 2 \
         --out benchmarks/results/mnist_consensus.json
+    .venv/bin/python benchmarks/mnist.py --consensus --deformed --candidates --seeds 0 \
+        --out benchmarks/results/mnist_consensus_deformed.json
 
 All 70,000 images of the file (arrays x_train, y_train, x_test, y_test), networks 784-500-500-2000-10, pixels
 in [0, 1] as Bernoulli means. Images alone take part: the networks as they are after the last epoch of the
@@ -13,8 +15,9 @@ smaller networks, by the accuracy there: `--digits` runs the same program on the
 each of what the settings were chosen among.
 
 With `--consensus` a seed's answer is what short runs agree on, of more clusters than digits, as `robust` has
-it (`jvade.cluster`): what may be chosen there was chosen on visits, or before any was run. Its runs have as
-many steps as those on the small digits.
+it (`jvade.cluster`), but with full covariances, joined by Ward's linkage, at half of the learning rate above.
+That was chosen on `--deformed`, the small digits at 28 x 28 pixels, ten times each, turned, sheared and bent
+by chance, by the accuracy there. Its runs have as many steps as those on the deformed digits.
 
 A seed redraws weights, order, noise and the starts of EM. Every block of epochs prints a line. With --out,
 lines and the state of the training are kept beside it: the same command goes on after a stop.
@@ -26,22 +29,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
 import report
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from sklearn.datasets import load_digits
 
 from jvade import checkpoints, clustering, health
-from jvade.analysis import stability
+from jvade.analysis import consensus, stability
+from jvade.analysis.consensus import Linkage
 from jvade.core import epoch as epoch_
 from jvade.core import fit, lanes
 from jvade.core.epoch import TrainState
 from jvade.core.layout import take_lane
 from jvade.core.model import Parameters
-from jvade.core.settings import Architecture, Block, Hyperparameters, Training
+from jvade.core.settings import Architecture, Block, Covariance, Hyperparameters, Training
 
 N_CLUSTERS = 10
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -58,6 +63,7 @@ class Settings:
         training: batch, and what is held out: a hundredth, which nothing but a printed loss depends on.
         mixture: how the mixture starts.
         epochs: of the pretraining and of the fine-tuning.
+        covariance_type: of the clusters.
     """
 
     widths: tuple[int, ...]
@@ -65,6 +71,7 @@ class Settings:
     training: Training
     mixture: fit.MixtureStart
     epochs: tuple[int, int]
+    covariance_type: Covariance = "diag"
 
 
 #: Chosen on `DIGITS`, but the epochs: those are what two shared cores do in half an hour or a little more.
@@ -81,8 +88,14 @@ DIGITS = replace(
 #: Runs of a consensus, and clusters of each: twice as many as there are digits, as `robust` has fifteen for
 #: seven. Not tried otherwise.
 N_RUNS, N_TO_SPARE = 8, 20
-#: Epochs of each stage of such a run: of the 70,000 images as many steps as 100 of the small digits have.
-SHORT = {"digits": 100, "MNIST": 10}
+#: Of 70,000 images 10 epochs are as many steps as 40 of the deformed digits.
+SHORT = replace(
+    MNIST, model=MNIST.model._replace(learning_rate=1e-3), covariance_type="full", epochs=(10, 10)
+)
+SHORT_DIGITS = replace(DIGITS, model=SHORT.model, covariance_type="full")
+SHORT_DEFORMED = replace(SHORT, widths=(256, 256, 1024), epochs=(40, 40))
+#: How the runs of a consensus are joined; the others are told beside it.
+LINKAGE: Linkage = "ward"
 CANDIDATES = {
     "chosen": DIGITS,
     "pretraining KL weight 1": replace(DIGITS, model=DIGITS.model._replace(pretraining_kl_weight=1.0)),
@@ -92,6 +105,11 @@ CANDIDATES = {
     "a quarter hidden": replace(DIGITS, training=replace(DIGITS.training, input_dropout=0.25)),
     "half hidden": replace(DIGITS, training=replace(DIGITS.training, input_dropout=0.5)),
     "mixture started on means": replace(DIGITS, mixture=fit.MixtureStart(latents="means")),
+}
+CONSENSUS_CANDIDATES = {
+    "chosen": SHORT_DEFORMED,
+    "diagonal": replace(SHORT_DEFORMED, covariance_type="diag"),
+    "learning rate 0.002": replace(SHORT_DEFORMED, model=MNIST.model),
 }
 
 
@@ -109,6 +127,29 @@ def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"--data: {expected}, found {', '.join(arrays) or 'none'} in {path}")
         images, labels = (np.concatenate([arrays[f"{of}_train"], arrays[f"{of}_test"]]) for of in "xy")
     return (images.reshape(len(images), -1) / 255).astype(np.float32), labels.astype(int)
+
+
+def deformed(n_copies: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Return scikit-learn's digits made as large and various as those of MNIST, and their labels.
+
+    Each is enlarged to 20 x 20 of 28 x 28 pixels; a copy of it is turned, sheared, stretched, moved and bent
+    by what a generator of seed 0 draws, and made as black and white as MNIST is.
+    """
+    pixels, digits = map(np.asarray, load_digits(return_X_y=True))
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(np.arange(28), np.arange(28), indexing="ij")) - 13.5
+    images, labels = [], np.repeat(digits, n_copies)
+    for small in pixels.reshape(-1, 8, 8) / 16:
+        large = np.pad(np.clip(np.asarray(ndimage.zoom(small, 2.5, order=3)), 0, 1), 4)
+        for _ in range(n_copies):
+            angle, shear = rng.normal(0, 0.12), rng.normal(0, 0.15)
+            turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            stretch = np.diag(np.exp(rng.normal(0, 0.1, 2)))
+            bend = ndimage.gaussian_filter(rng.normal(size=(2, 28, 28)), (0, 5, 5))
+            where = np.tensordot(turn @ np.array([[1, shear], [0, 1]]) @ stretch, grid, 1)
+            where += 13.5 + 1.2 * bend / bend.std() + rng.normal(0, 0.5, (2, 1, 1))
+            images.append(np.clip((ndimage.map_coordinates(large, where, order=1) - 0.35) * 2.2 + 0.35, 0, 1))
+    return np.stack(images).reshape(len(labels), -1).astype(np.float32), labels.astype(int)
 
 
 def accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
@@ -218,27 +259,29 @@ def run(
 
 
 def agree(
-    x: np.ndarray, labels: np.ndarray, seed: int, settings: Settings, n_epochs: int, folder: Path | None
+    x: np.ndarray, labels: np.ndarray, seed: int, settings: Settings, folder: Path | None
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return what a consensus of short runs comes to, and its clusters.
+    """Return what a consensus of short runs comes to, and the component of each image in each run.
 
     Args:
         x: pixels in [0, 1], a row an image.
         labels: read to report the accuracy, by nothing else.
         seed: every draw descends from it.
-        settings: see there; the epochs are not theirs.
-        n_epochs: of each stage at most; a run keeps the epoch of its best validation loss.
+        settings: see there; a run keeps the epoch of its best validation loss.
         folder: where the state of the training is kept, if it is to be.
     """
     begin = time.perf_counter()
     keeper = None if folder is None else checkpoints.Checkpoints(folder)
+    first, second = settings.epochs
     configuration = clustering.Configuration(
-        settings.model._replace(n_clusters=N_TO_SPARE, patience=n_epochs + 1),
-        replace(settings.training, max_epochs=n_epochs),
+        settings.model._replace(n_clusters=N_TO_SPARE, patience=max(settings.epochs) + 1),
+        replace(settings.training, max_epochs=second, pretraining_epochs=first),
         settings.mixture,
         settings.widths,
         N_RUNS,
         "by-kind",
+        covariance_type=settings.covariance_type,
+        linkage=LINKAGE,
     )
 
     def see(progress: Any) -> None:
@@ -247,14 +290,22 @@ def agree(
 
     blocks = (Block("bernoulli", x.shape[1]),)
     found = clustering.cluster(x, N_CLUSTERS, seed, configuration, see, keeper, blocks)
+    seconds = time.perf_counter() - begin + (0.0 if keeper is None else keeper.seconds)
     sure = found.support >= 0.8
+    others = {
+        linkage: consensus.agree(
+            list(found.runs), N_CLUSTERS, seed, linkage=linkage, n_labels=N_TO_SPARE
+        ).labels
+        for linkage in get_args(Linkage)
+    }
     result = {
         "accuracy": accuracy(labels, found.labels.astype(int)),
         "run_agreement": float(stability.agreements(list(found.runs)).mean()),
         "alive": health.alive(found.labels),
         "sure": float(sure.mean()),
         "accuracy_of_the_sure": accuracy(labels[sure], found.labels[sure].astype(int)),
-        "seconds": time.perf_counter() - begin + (0.0 if keeper is None else keeper.seconds),
+        "accuracy_by_linkage": {name: accuracy(labels, one.astype(int)) for name, one in others.items()},
+        "seconds": seconds,
     }
     if folder is not None:
         checkpoints.remove(folder, folder.parent)
@@ -277,26 +328,34 @@ def describe(course: Sequence[dict[str, Any]], settings: Settings) -> dict[str, 
 
 
 def compare_consensuses(
-    x: np.ndarray, labels: np.ndarray, settings: Settings, options: argparse.Namespace
+    x: np.ndarray, labels: np.ndarray, each: dict[str, Settings], options: argparse.Namespace
 ) -> None:
     """Measure a consensus of each seed, and how far they agree; what was found before a stop is kept."""
     kept = report.Kept(options)
-    n_epochs = SHORT["digits" if options.digits else "MNIST"]
-    for seed in options.seeds:
-        if str(seed) not in kept.found:
-            folder = options.out and options.out.with_name(f".unfinished-{options.out.stem}") / f"seed-{seed}"
-            found, clusters = agree(x, labels, seed, settings, n_epochs, folder)
-            kept.found[str(seed)] = {**found, "clusters": clusters.tolist()}
+    for name, settings in each.items():
+        for seed in options.seeds:
+            if str(seed) in kept.found.setdefault(name, {}):
+                continue
+            known = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+            folder = options.out and _unfinished(options.out) / f"seed-{seed}-{known}"
+            found, clusters = agree(x, labels, seed, settings, folder)
+            kept.found[name][str(seed)] = {**found, "clusters": clusters.tolist()}
             kept.write()
-    every = [np.array(one["clusters"]) for one in kept.found.values()]
-    between = stability.agreements(every) if len(every) > 1 else np.array([])
-    seeds = {
-        seed: {name: value for name, value in one.items() if name != "clusters"}
-        for seed, one in kept.found.items()
-    }
-    found = {"images": len(x), "seeds": seeds, "agreement": [*map(float, between)]}
+    found: dict[str, Any] = {"images": len(x), "runs": {}, "agreement": {}}
+    for name, seeds in kept.found.items():
+        found["runs"][name] = {
+            seed: {key: value for key, value in one.items() if key != "clusters"}
+            for seed, one in seeds.items()
+        }
+        every = [np.array(one["clusters"]) for one in seeds.values()]
+        between = stability.agreements(every) if len(every) > 1 else np.array([])
+        found["agreement"][name] = [*map(float, between)]
     report.write("benchmarks/mnist.py", options, found, options.out)
     kept.remove()
+
+
+def _unfinished(out: Path) -> Path:
+    return out.with_name(f".unfinished-{out.stem}")
 
 
 def main() -> None:
@@ -304,6 +363,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy of the clusters of handwritten digits.")
     parser.add_argument("--data", type=Path, help="MNIST, an .npz file")
     parser.add_argument("--digits", action="store_true", help="scikit-learn's small digits in its place")
+    parser.add_argument("--deformed", action="store_true", help="these enlarged and deformed")
     parser.add_argument("--candidates", action="store_true", help="all settings that were tried on these")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--consensus", action="store_true", help="of short runs, in place of long ones")
@@ -311,23 +371,32 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=5, help="epochs from one line to the next")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    if options.consensus and (options.epochs or options.candidates):
-        parser.error("--consensus has epochs and settings of its own")
+    if options.consensus and options.epochs:
+        parser.error("--consensus has epochs of its own")
+    if options.digits + options.deformed + (options.data is not None) != 1:
+        parser.error("expected one of --data FILE, --digits, --deformed")
+    if options.deformed and not options.consensus:
+        parser.error("--deformed is what --consensus was chosen on")
+    if options.candidates and (options.data is not None or options.digits == options.consensus):
+        parser.error("--candidates are those of --digits, or of --consensus --deformed")
     if options.digits:
         pixels, labels = map(np.asarray, load_digits(return_X_y=True))
         x = (pixels / 16).astype(np.float32)
-        each = CANDIDATES if options.candidates else {"chosen": CANDIDATES["chosen"]}
-    elif options.data is None or options.candidates:
-        parser.error("expected --data FILE, or --digits, alone or with --candidates")
+    elif options.data is None:
+        x, labels = deformed()
     else:
         try:
             x, labels = load(options.data)
         except ValueError as error:
             parser.error(str(error))
-        each = {"chosen": MNIST}
-
     if options.consensus:
-        compare_consensuses(x, labels, each["chosen"], options)
+        candidates = CONSENSUS_CANDIDATES
+        chosen = SHORT_DIGITS if options.digits else SHORT_DEFORMED if options.deformed else SHORT
+    else:
+        candidates, chosen = CANDIDATES, DIGITS if options.digits else MNIST
+    each = candidates if options.candidates else {"chosen": chosen}
+    if options.consensus:
+        compare_consensuses(x, labels, each, options)
         return
     if options.epochs:
         each = {name: replace(one, epochs=tuple(options.epochs)) for name, one in each.items()}
@@ -351,9 +420,7 @@ def main() -> None:
                 if options.out and not options.digits:  # a run on these takes seconds
                     # States of other settings are no part of this run.
                     known = hashlib.sha256(repr((settings, options.block)).encode()).hexdigest()[:8]
-                    folder = (
-                        options.out.with_name(f".unfinished-{options.out.stem}") / f"seed-{seeds[0]}-{known}"
-                    )
+                    folder = _unfinished(options.out) / f"seed-{seeds[0]}-{known}"
                 some = {seed: courses[seed] for seed in seeds}
                 run(x, labels, some, settings, options.block, folder, kept.write)
     finally:  # a run that was stopped has something to tell too

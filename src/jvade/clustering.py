@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from jvade import ensemble
 from jvade.analysis import consensus
+from jvade.analysis.consensus import Linkage
 from jvade.analysis.indices import draw_subset
 from jvade.core import fit, gmm, lanes, model, quadrature
 from jvade.core.epoch import Lane
@@ -22,6 +23,7 @@ from jvade.core.likelihoods import NOISE_RANGE
 from jvade.core.settings import (
     Architecture,
     Block,
+    Covariance,
     Hyperparameters,
     Noise,
     Responsibilities,
@@ -50,6 +52,9 @@ class Configuration:
             one for all of them, or one "by-column".
         responsibilities: of a row in a run, by which its component and that one's support are told: at the
             posterior "mean", or their expectation over q(z|x) by "quadrature". It changes no training.
+        covariance_type: of the clusters of a run, "diag" as in the study, or "full".
+        linkage: how a consensus joins groups, see `analysis.consensus.agree`: "average", or "ward" where
+            clusters are of like size. It changes no training.
 
     Raises:
         ValueError: a setting that cannot be; says what was expected and what came.
@@ -63,12 +68,16 @@ class Configuration:
     likelihood: Literal["gaussian", "by-kind"] = "gaussian"
     noise: Noise = "fixed"
     responsibilities: Responsibilities = "mean"
+    covariance_type: Covariance = "diag"
+    linkage: Linkage = "average"
 
     def __post_init__(self) -> None:
         problems = not_widths(self.widths) + unlike("n_runs", self.n_runs, whole=True, least=1)
         problems += not_among("likelihood", self.likelihood, ("gaussian", "by-kind"))
         problems += not_among("noise", self.noise, get_args(Noise))
         problems += not_among("responsibilities", self.responsibilities, get_args(Responsibilities))
+        problems += not_among("covariance_type", self.covariance_type, get_args(Covariance))
+        problems += not_among("linkage", self.linkage, get_args(Linkage))
         if self.responsibilities == "quadrature":
             below = quadrature.MAX_DIMS + 1
             problems += unlike("latent_dim by quadrature", self.model.latent_dim, least=1, below=below)
@@ -90,13 +99,16 @@ class Configuration:
     def of_training(self) -> "Configuration":
         """Return it without what changes no result of a training: what the state of one is kept under."""
         training = replace(self.training, block_epochs=1)
-        return replace(self, training=training, responsibilities=Configuration.responsibilities)
+        rest = {name: getattr(Configuration, name) for name in ("responsibilities", "linkage")}
+        return replace(self, training=training, **rest)
 
     def architecture(self, x: Float[np.ndarray, "N D"], blocks: Sequence[Block] = ()) -> Architecture:
         """Return the sizes of a run on these rows; `blocks`: see `cluster`."""
         sizes = x.shape[1], self.model.latent_dim, self.model.n_clusters, self.widths
         by_kind = self.likelihood == "by-kind"
-        return Architecture(*sizes, (tuple(blocks) or _kinds(x)) if by_kind else (), self.noise)
+        return Architecture(
+            *sizes, (tuple(blocks) or _kinds(x)) if by_kind else (), self.noise, self.covariance_type
+        )
 
 
 #: Section 2.3, with our readings of what it leaves open: the noise variance, and how the mixture starts.
@@ -212,7 +224,12 @@ def cluster(
     runs = ensemble.components(made, matrix)
     likeness = ensemble.likeness(made, matrix, runs, training.input_dropout, seed)
     agreed, labels, support = consensus.agree(
-        list(runs), asked, seed, likeness=list(likeness), n_labels=architecture.n_clusters
+        list(runs),
+        asked,
+        seed,
+        likeness=list(likeness),
+        linkage=configuration.linkage,
+        n_labels=architecture.n_clusters,
     )
     made = made._replace(agreed=agreed)
     return Clustering(labels, support, made, runs, sound, found, stack, training, failures, asked, bics)

@@ -1,10 +1,10 @@
 """One clustering from many runs: what they agree on, row by row.
 
 Evidence accumulation (Fred & Jain 2005): the co-association of two rows is the share of the runs that put
-them in one cluster. Average linkage over it keeps the borders that most runs draw well and drops those that
-only some do. The runs may have more clusters than the answer, and better do: a run that must name seven types
-splits where chance has it, one that may name fifteen splits those places too, and the linkage joins again
-what the others keep together.
+them in one cluster. Linkage over it keeps the borders that most runs draw well and drops those that only some
+do: average linkage, where nothing else is asked for. The runs may have more clusters than the answer, and
+better do: a run that must name seven types splits where chance has it, one that may name fifteen splits those
+places too, and the linkage joins again what the others keep together.
 
 Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
 them would be chance: all are equally far apart. So the vote of a run about two of its clusters may be a
@@ -18,14 +18,18 @@ their answers is taken: of those with the median number of clusters, the one tha
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from pandas import factorize
-from scipy.cluster.hierarchy import linkage
+from scipy.cluster import hierarchy
 
 from jvade.analysis import stability
+
+#: How groups are joined: "average" keeps what lies apart, however small; "ward" joins what adds the least to
+#: the spread within groups, and so makes groups of like size.
+Linkage = Literal["average", "ward"]
 
 
 class Agreed(NamedTuple):
@@ -132,6 +136,7 @@ def agree(
     seed: int,
     *,
     likeness: Sequence[Float[np.ndarray, "C C"]] | None = None,
+    linkage: Linkage = "average",
     n_labels: int | None = None,
     n_rows: int = 5_000,
     n_draws: int = 5,
@@ -139,7 +144,7 @@ def agree(
 ) -> Consensus:
     """Return the clustering that the runs agree on.
 
-    Average linkage needs the distances of all pairs, so it is taken over a random subset of the rows; from
+    Linkage needs the distances of all pairs, so it is taken over a random subset of the rows; from
     there every row is placed by `assign`. The tree is cut until as many groups as asked for are no smaller
     than `smallest_share`; rows of smaller groups, which hardly any run agrees on, are placed like new ones.
     That is done for several subsets. Of their answers that have as many clusters as the median of them, the
@@ -151,6 +156,8 @@ def agree(
         seed: of the subsets.
         likeness: of each run, the chance in [0, 1] that it puts a row of one of its clusters and a row of
             another together; symmetric, 1 on the diagonal. None: 0, they are apart.
+        linkage: "average", by the mean share of the runs that part two groups; or "ward", by the squares of
+            the distances between rows of memberships: where groups are of like size.
         n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
             as many as these rows show.
         n_rows: size of a subset.
@@ -176,7 +183,7 @@ def agree(
     for _ in range(n_draws if n > n_rows else 1):
         drawn = kind[np.sort(rng.choice(n, min(n_rows, n), replace=False))]
         table = np.stack([run[drawn] for run in few])
-        agreed = _linked(table, n_clusters, likeness, n_labels, smallest_share)
+        agreed = _linked(table, n_clusters, likeness, linkage, n_labels, smallest_share)
         found.append((agreed, _labels(agreed, few)))
     n_found = [len(np.unique(labels)) for _, labels in found]
     median = sorted(n_found)[len(found) // 2]
@@ -200,11 +207,17 @@ def _linked(
     runs: Int[np.ndarray, "S n"],
     n_clusters: int,
     likeness: Sequence[Float[np.ndarray, "C C"]] | None,
+    linkage: Linkage,
     n_labels: int,
     smallest_share: float,
 ) -> Agreed:
     """Return what a subset of the rows makes of the runs; see `agree`."""
-    groups = _cut(_distances(runs, likeness), runs.shape[1], n_clusters, smallest_share)
+    distances = _distances(runs, likeness)
+    if linkage == "ward":
+        # Of two rows of memberships, a 1 for the cluster of each run, the squared distance is twice the
+        # number of runs that part them.
+        distances = np.sqrt(distances)
+    groups = _cut(distances, linkage, runs.shape[1], n_clusters, smallest_share)
     members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
     ours = (np.arange(n_labels) == runs[:, :, None]).astype(float)  # S x n x C
     counts = np.einsum("kn,snc->skc", members, ours)
@@ -231,12 +244,12 @@ def _distances(
 
 
 def _cut(
-    distances: Float[np.ndarray, " pairs"], n: int, n_clusters: int, smallest_share: float
+    distances: Float[np.ndarray, " pairs"], linkage: Linkage, n: int, n_clusters: int, smallest_share: float
 ) -> Int[np.ndarray, " n"]:
-    """Return the group of each row by average linkage, from 0 by falling size; -1 in groups too small."""
+    """Return the group of each row, from 0 by falling size; -1 in groups too small."""
     if n == 1:
         return np.zeros(1, int)
-    tree = linkage(distances, "average")
+    tree = hierarchy.linkage(distances, linkage)
     sizes = np.append(np.ones(n), tree[:, 3])
     # Merges are undone one by one, so that groups which no run joins, all of one height, come apart singly.
     large, best = {2 * n - 2}, set[int]()

@@ -6,7 +6,7 @@ Blocks keep the memory bounded however many rows there are, and every array of r
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,9 @@ from jvade.core import mixture as mixtures
 from jvade.core.layout import rows_at_once
 from jvade.core.likelihoods import LOG_2PI
 from jvade.core.mixture import Mixture, mask
-from jvade.core.settings import Count
+from jvade.core.settings import Count, Covariance
 
 T = TypeVar("T")
-Covariance = Literal["diag", "full"]
 #: With this many latents or more EM expands its squares into matrix products, 2 to 7 times as fast at 20,000
 #: rows. What that cancels in float32 grows with (spread of the latents / deviation of a cluster)^2: 5e-3 nats
 #: at 100. In few latents, where clusters are thin and the gain is small, squares are summed directly.
@@ -59,9 +58,16 @@ class GmmFit(NamedTuple):
 
 
 def as_mixture(components: Components) -> Mixture:
-    """Return diagonal components in the parameters that VaDE trains."""
-    log_variances = jnp.clip(jnp.log(components.covariances), *mixtures.LOG_VARIANCE_RANGE)
-    return Mixture(components.log_weights, components.means, log_variances)
+    """Return components in the parameters that VaDE trains."""
+    log_weights, means, covariances = components
+    if covariances.ndim == 2:
+        return Mixture(log_weights, means, jnp.clip(jnp.log(covariances), *mixtures.LOG_VARIANCE_RANGE))
+    factors = jnp.linalg.cholesky(covariances)
+    sds = jnp.diagonal(factors, axis1=-2, axis2=-1)
+    units = jnp.broadcast_to(jnp.eye(sds.shape[-1], dtype=sds.dtype), factors.shape)
+    inverses = jax.scipy.linalg.solve_triangular(factors, units, lower=True)
+    log_variances = jnp.clip(2.0 * jnp.log(sds), *mixtures.LOG_VARIANCE_RANGE)
+    return Mixture(log_weights, means, log_variances, sds[..., None] * inverses)
 
 
 def log_joint(
@@ -71,18 +77,7 @@ def log_joint(
     latent_dim: Count | None = None,
 ) -> Float[Array, "N K"]:
     """Return log p(c) + log p(z|c) for either kind of covariance."""
-    if components.covariances.ndim == 2:
-        return mixtures.log_joint(z, as_mixture(components), n_clusters, latent_dim)
-    factors = jnp.linalg.cholesky(components.covariances)
-    differences = z[:, None, :] - components.means  # (N, K, L)
-    whitened = jax.vmap(
-        lambda factor, d: jax.scipy.linalg.solve_triangular(factor, d.T, lower=True).T, (0, 1), 1
-    )(factors, differences)
-    log_determinants = 2 * jnp.sum(jnp.log(jnp.diagonal(factors, axis1=-2, axis2=-1)), axis=-1)
-    n_latents = jnp.sum(mask(z.shape[1], latent_dim))
-    log_normal = -0.5 * (n_latents * LOG_2PI + log_determinants + jnp.sum(whitened**2, axis=-1))
-    in_use = mask(components.log_weights.shape[0], n_clusters)
-    return jnp.where(in_use, components.log_weights + log_normal, mixtures.NEVER)
+    return mixtures.log_joint(z, as_mixture(components), n_clusters, latent_dim)
 
 
 def _expanded_log_joint(

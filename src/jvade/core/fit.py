@@ -99,8 +99,10 @@ def _start_one(
         latent_dim,
         settings,
         architecture.n_clusters,
+        architecture.covariance_type,
     )
-    return em.fit(z, start.components, n_clusters, latent_dim, **settings.stopping)
+    how = {"covariance_type": architecture.covariance_type, **settings.stopping}
+    return em.fit(z, start.components, n_clusters, latent_dim, **how)
 
 
 _start = over_lanes(_start_one, (0, None, 0), static_argnames=("architecture", "training", "settings"))

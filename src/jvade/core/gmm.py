@@ -20,10 +20,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jvade.core import em
 from jvade.core import mixture as mixtures
-from jvade.core.em import Components, Covariance, GmmFit, Moments
+from jvade.core.em import Components, GmmFit, Moments
 from jvade.core.layout import over_lanes, take_lane
 from jvade.core.mixture import mask
-from jvade.core.settings import Count, Layout, unlike
+from jvade.core.settings import Count, Covariance, Layout, unlike
 
 #: Columns that rows stand in where centers are drawn among them.
 DRAW_COLUMNS = 128

@@ -1,10 +1,15 @@
-"""The diagonal Gaussian mixture over latents: p(z) = sum_c pi_c N(z; mu_c, diag sigma_c^2).
+"""The Gaussian mixture over latents: p(z) = sum_c pi_c N(z; mu_c, Sigma_c).
+
+In the study Sigma_c is diagonal, diag sigma_c^2. A full one is kept as that and A_c, unit lower triangular,
+with A_c Sigma_c A_c' = diag sigma_c^2: sigma_c^2 is what is left of the variance of a latent once those
+before it are known. So every A makes a mixture, A = I the diagonal one, and no latent hangs on later ones.
 
 Weights are stored as logits and variances as log-variances, so every value of the parameters is a
 mixture. Everything stays in log space. Clusters and latents beyond those in use are masked: a padded
 mixture gives the numbers of the unpadded one, and zero responsibility to the padding.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -23,11 +28,19 @@ NEVER = -1e30
 
 
 class Mixture(NamedTuple):
-    """Parameters of the mixture; `logits` need not be normalised."""
+    """Parameters of the mixture; `logits` need not be normalised.
+
+    Of `shears`, A of each component, what lies below the diagonal counts; None: all are diagonal.
+    """
 
     logits: Float[Array, " K"]
     means: Float[Array, "K L"]
     log_variances: Float[Array, "K L"]
+    shears: Float[Array, "K L L"] | None = None
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Return what there is of it, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def standard_normal(latent_dim: int) -> Mixture:
@@ -52,19 +65,45 @@ def expected_log_normal(
     mixture: Mixture,
     latent_dim: Count | None = None,
 ) -> Float[Array, "N K"]:
-    """Return E[log N(z; mu_c, sigma_c^2)] for z ~ N(means, variances), in closed form.
+    """Return E[log N(z; mu_c, Sigma_c)] for z ~ N(means, diag variances), in closed form.
 
-    With `variances` None the expectation is taken at a point: log N(means; mu_c, sigma_c^2). The squared
+    With `variances` None the expectation is taken at a point: log N(means; mu_c, Sigma_c). The squared
     distance is summed directly; expanding the square would cancel in float32.
     """
     log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
     used = mask(means.shape[-1], latent_dim)
     precisions = jnp.where(used, jnp.exp(-log_variances), 0.0)
     normalizers = jnp.sum(jnp.where(used, LOG_2PI + log_variances, 0.0), axis=-1)
+    if mixture.shears is not None:
+        where = means.T, None if variances is None else variances.T
+        squares = _sheared_squares(*where, mixture.means, precisions, mixture.shears)
+        return -0.5 * (normalizers[:, None] + squares).T
     variances = jnp.zeros_like(means) if variances is None else variances
     sum_of_squares = _sum_of_squares if on_accelerator() else _expected_squares
     squares = sum_of_squares(means.T, variances.T, mixture.means, precisions)
     return -0.5 * (normalizers[:, None] + squares).T
+
+
+def triangles(shears: Float[Array, "K L L"]) -> Float[Array, "K L L"]:
+    """Return A of each component: what is stored below the diagonal, and ones on it."""
+    return jnp.tril(shears, -1) + jnp.eye(shears.shape[-1], dtype=shears.dtype)
+
+
+def _sheared_squares(
+    means: Float[Array, "L N"],
+    variances: Float[Array, "L N"] | None,
+    centers: Float[Array, "K L"],
+    precisions: Float[Array, "K L"],
+    shears: Float[Array, "K L L"],
+) -> Float[Array, "K N"]:
+    """Return E[(z - center)' Sigma^-1 (z - center)] with Sigma^-1 = A' diag(precisions) A."""
+    exact = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+    factors = triangles(shears)
+    whitened = exact("kij,kjn->kin", factors, means - centers[:, :, None])
+    squares = jnp.sum(whitened**2 * precisions[:, :, None], axis=1)
+    if variances is None:
+        return squares
+    return squares + exact("kij,ki,jn->kn", factors**2, precisions, variances)
 
 
 # Rows last, from here to the end of the gradients: a CPU does many of them at a time.
@@ -114,18 +153,45 @@ def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "K N"]) -> tupl
 _expected_squares.defvjp(_forward, _backward)
 
 
+def covariances(mixture: Mixture, latent_dim: Count | None = None) -> Float[Array, "K L L"]:
+    """Return Sigma of each component; masked latents have variance 1 and go with no other."""
+    used = mask(mixture.means.shape[1], latent_dim)
+    variances = jnp.where(used, jnp.exp(jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)), 1.0)
+    units = jnp.broadcast_to(jnp.eye(len(used), dtype=variances.dtype), (*variances.shape, len(used)))
+    if mixture.shears is None:
+        return units * variances[:, None, :]
+    factors = jnp.where(used[:, None] & used, triangles(mixture.shears), units)
+    inverses = jax.scipy.linalg.solve_triangular(factors, units, lower=True, unit_diagonal=True)
+    return (inverses * variances[:, None, :]) @ jnp.swapaxes(inverses, 1, 2)
+
+
 def overlaps(mixture: Mixture, latent_dim: Count | None = None) -> Float[Array, "K K"]:
     """Return the Bhattacharyya coefficient of each two components, weights aside.
 
     That is the integral of sqrt(p(z|c) p(z|c')) over the latents in use: 1 for the same Gaussian twice, 0 for
     two that have nothing in common.
     """
+    if mixture.shears is not None:
+        return _sheared_overlaps(mixture, latent_dim)
     log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
     one, other = log_variances[:, None], log_variances[None]
     log_mean = jnp.logaddexp(one, other) - jnp.log(2.0)  # of the two variances
     distances = (mixture.means[:, None] - mixture.means[None]) ** 2 * jnp.exp(-log_mean)
     logs = 0.25 * (one + other) - 0.5 * log_mean - 0.125 * distances
     return jnp.exp(jnp.sum(jnp.where(mask(mixture.means.shape[1], latent_dim), logs, 0.0), axis=-1))
+
+
+def _sheared_overlaps(mixture: Mixture, latent_dim: Count | None) -> Float[Array, "K K"]:
+    """Return `overlaps` of full covariances."""
+    sigmas, used = covariances(mixture, latent_dim), mask(mixture.means.shape[1], latent_dim)
+    factors = jnp.linalg.cholesky(0.5 * (sigmas[:, None] + sigmas[None]))  # of the mean of the two
+    log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factors, axis1=-2, axis2=-1)), axis=-1)
+    log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
+    own = jnp.sum(jnp.where(used, log_variances, 0.0), axis=-1)  # log det Sigma, for det A = 1
+    apart = jnp.where(used, mixture.means[:, None] - mixture.means[None], 0.0)
+    whitened = jax.scipy.linalg.solve_triangular(factors, apart[..., None], lower=True)[..., 0]
+    logs = 0.25 * (own[:, None] + own[None]) - 0.5 * log_determinant - 0.125 * jnp.sum(whitened**2, axis=-1)
+    return jnp.exp(logs)
 
 
 def log_joint(

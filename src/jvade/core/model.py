@@ -47,7 +47,7 @@ class Parameters(NamedTuple):
         if self.log_noise_variances is not None:
             tree["log_noise_variances"] = self.log_noise_variances
         if self.mixture is not None:
-            tree["mixture"] = self.mixture._asdict()
+            tree["mixture"] = self.mixture.to_arrays()
         return cast(dict[str, Array], flatten_dict(tree, sep="/"))
 
     @classmethod
@@ -109,7 +109,9 @@ def shapes(architecture: Architecture, has_mixture: bool) -> Parameters:
         if not has_mixture:
             return networks
         means = jnp.zeros((architecture.n_clusters, architecture.latent_dim))
-        return networks._replace(mixture=Mixture(means[:, 0], means, means))
+        full = architecture.covariance_type == "full"
+        shears = jnp.zeros((*means.shape, means.shape[1])) if full else None
+        return networks._replace(mixture=Mixture(means[:, 0], means, means, shears))
 
     return jax.eval_shape(parameters)
 

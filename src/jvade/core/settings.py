@@ -25,6 +25,8 @@ STUDY_BATCH, BATCHES = 1024, 16
 Layout = Literal["auto", "vmap", "map"]
 Likelihood = Literal["gaussian", "bernoulli", "categorical"]
 Noise = Literal["fixed", "learned", "by-column"]
+#: Of the clusters: of a variance for each latent, or of how they go together as well.
+Covariance = Literal["diag", "full"]
 #: Where a row's responsibilities are taken: at the posterior mean, or over the whole of q(z|x).
 Responsibilities = Literal["mean", "quadrature"]
 
@@ -136,6 +138,7 @@ class Architecture:
         blocks: likelihoods of the columns, in their order; none: all are Gaussian (section 2.3).
         noise: variance of the Gaussian columns: "fixed" at `Hyperparameters.noise_variance`, or from there
             "learned", one for all of them, or one "by-column".
+        covariance_type: of the clusters, "diag" (section 2.2) or "full".
     """
 
     n_features: int
@@ -144,12 +147,14 @@ class Architecture:
     widths: tuple[int, ...] = (256,)
     blocks: tuple[Block, ...] = ()
     noise: Noise = "fixed"
+    covariance_type: Covariance = "diag"
 
     def __post_init__(self) -> None:
         problems = not_widths(self.widths)
         for name in ("n_features", "latent_dim", "n_clusters"):
             problems += unlike(name, getattr(self, name), whole=True, least=1)
         problems += not_among("noise", self.noise, get_args(Noise))
+        problems += not_among("covariance_type", self.covariance_type, get_args(Covariance))
         for likelihood, width in self.blocks:
             problems += unlike("blocks: width", width, whole=True, least=1)
             if likelihood not in get_args(Likelihood):
