@@ -96,6 +96,7 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "noise variance learned": replace(base, noise="learned"),
         "noise variance learned by column": replace(base, noise="by-column"),
         "full covariances": replace(base, covariance_type="full"),
+        "Ward's linkage": replace(base, linkage="ward"),
         "all columns Gaussian": replace(base, likelihood="gaussian"),
         "likelihood by kind": replace(base, likelihood="by-kind"),
         "likelihood by kind, noise learned by column": replace(base, likelihood="by-kind", noise="by-column"),

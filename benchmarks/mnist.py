@@ -38,7 +38,7 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from sklearn.datasets import load_digits
 
-from jvade import checkpoints, clustering, health
+from jvade import checkpoints, clustering, ensemble, health
 from jvade.analysis import consensus, stability
 from jvade.analysis.consensus import Linkage
 from jvade.core import epoch as epoch_
@@ -292,9 +292,11 @@ def agree(
     found = clustering.cluster(x, N_CLUSTERS, seed, configuration, see, keeper, blocks)
     seconds = time.perf_counter() - begin + (0.0 if keeper is None else keeper.seconds)
     sure = found.support >= 0.8
-    others = {
+    hidden = configuration.training.input_dropout
+    votes = {"likeness": list(ensemble.likeness(found.ensemble, x, found.runs, hidden, seed))}
+    ways = {
         linkage: consensus.agree(
-            list(found.runs), N_CLUSTERS, seed, linkage=linkage, n_labels=N_TO_SPARE
+            list(found.runs), N_CLUSTERS, seed, **votes, linkage=linkage, n_labels=N_TO_SPARE
         ).labels
         for linkage in get_args(Linkage)
     }
@@ -304,7 +306,7 @@ def agree(
         "alive": health.alive(found.labels),
         "sure": float(sure.mean()),
         "accuracy_of_the_sure": accuracy(labels[sure], found.labels[sure].astype(int)),
-        "accuracy_by_linkage": {name: accuracy(labels, one.astype(int)) for name, one in others.items()},
+        "accuracy_by_linkage": {name: accuracy(labels, one.astype(int)) for name, one in ways.items()},
         "seconds": seconds,
     }
     if folder is not None:

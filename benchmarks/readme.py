@@ -552,23 +552,26 @@ def mnist_digits(found: dict[str, Any]) -> str:
 
 def mnist_consensus(found: dict[str, Any]) -> str:
     """Return a line a seed: what its consensus of short runs comes to; and how the seeds agree."""
+    by = {"average": "by average linkage, %", "ward": "by Ward's, %"}
     rows = [
         {
+            "settings": name,
             "seed": seed,
             "accuracy, %": 100 * one["accuracy"],
+            **{head: 100 * one["accuracy_by_linkage"][linkage] for linkage, head in by.items()},
             "clusters alive": one["alive"],
             "two of its runs agree": one["run_agreement"],
             "support of 0.8, % of the images": 100 * one["sure"],
             "accuracy of these, %": 100 * one["accuracy_of_the_sure"],
             "minutes": one["seconds"] / 60,
         }
-        for seed, one in found["seeds"].items()
+        for name, seeds in found["runs"].items()
+        for seed, one in seeds.items()
     ]
     forms = dict.fromkeys(rows[0], ".1f") | {"two of its runs agree": ".2f", "clusters alive": ".0f"}
-    said = (
-        f"{found['images']:,} images: {_percent(100 * one['accuracy'] for one in found['seeds'].values())}."
-    )
-    if pairs := found["agreement"]:
+    chosen = [100 * one["accuracy"] for one in found["runs"]["chosen"].values()]
+    said = f"{found['images']:,} images, as chosen: {_percent(chosen)}."
+    if pairs := found["agreement"]["chosen"]:
         said += f" Seeds agree at a mean ARI of {statistics.mean(pairs):.2f}, at the least {min(pairs):.2f}."
     return f"{said}\n\n{table(pd.DataFrame(rows), forms)}"
 
@@ -656,6 +659,7 @@ PAGES = {
         "mnist_digits": mnist_digits,
         "mnist_consensus": mnist_consensus,
         "mnist_consensus_digits": mnist_consensus,
+        "mnist_consensus_deformed": mnist_consensus,
         "linkage": linkage,
         "admissions": ablation,
     },

@@ -140,6 +140,34 @@ def test_the_accuracy_of_clusters_is_that_of_their_best_names(mnist):
 
 
 @pytest.mark.long
+def test_deformed_digits_are_digits_still_and_always_the_same(mnist):
+    x, labels = mnist.deformed(2)
+    assert x.shape == (2 * 1797, 784)
+    assert 0 <= x.min() < x.max() <= 1
+    one, other = x[::2], x[1::2]
+    assert np.abs(one - other).mean(axis=1).min() > 0.01  # no two copies are alike
+    nearest = (one**2).sum(axis=1) - 2 * other @ one.T
+    assert np.mean(labels[::2][nearest.argmin(axis=1)] == labels[1::2]) > 0.7
+    np.testing.assert_array_equal(mnist.deformed(2)[0], x)
+
+
+def test_a_consensus_of_images_tells_each_way_of_joining_its_runs(mnist, monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 200)
+    x = ((np.arange(12) // 3 == labels[:, None]) ^ (rng.random((200, 12)) < 0.05)).astype(np.float32)
+    monkeypatch.setattr(mnist, "N_CLUSTERS", 4)
+    monkeypatch.setattr(mnist, "N_TO_SPARE", 6)
+    monkeypatch.setattr(mnist, "N_RUNS", 2)
+    model = mnist.SHORT.model._replace(latent_dim=2, learning_rate=1e-2)
+    settings = replace(mnist.SHORT, widths=(16,), epochs=(15, 5), model=model)
+    settings = replace(settings, training=replace(settings.training, batch_size=32))
+    found, clusters = mnist.agree(x, labels, 0, settings, None)
+    assert found["accuracy"] == mnist.accuracy(labels, clusters.astype(int))
+    assert found["accuracy"] > 0.6
+    assert found["accuracy_by_linkage"]["ward"] == found["accuracy"]
+    assert set(found["accuracy_by_linkage"]) == {"average", "ward"}
+
+
 def test_a_stopped_run_on_images_goes_on_to_the_same_answer(mnist, tmp_path, monkeypatch):
     pixels, labels = load_digits(return_X_y=True)
     x, labels = (pixels[:300] / 16).astype(np.float32), labels[:300]

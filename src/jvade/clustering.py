@@ -303,6 +303,7 @@ def _bics(
     for lane in np.flatnonzero(np.asarray(vae.finite)).tolist():
         latent_dim = int(np.asarray(hyper.latent_dim)[lane])
         z = model.encode_rows(take_lane(vae.params, lane), few, architecture, latent_dim).means
-        found = gmm.fit(key, z, numbers, latent_dim, settings)
+        kind = architecture.covariance_type
+        found = gmm.fit(key, z, numbers, latent_dim, settings, covariance_type=kind)
         each.append(np.where(np.asarray(found.finite), np.asarray(found.bic), np.inf))
     return dict(zip(numbers, np.mean(each, axis=0).tolist(), strict=True)) if each else {}

@@ -187,25 +187,37 @@ def bounds(
 
 def mixture(
     ensemble: Ensemble,
-) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K L"], Float[np.ndarray, "K L"]]:
-    """Return weights, means and variances of the best run's mixture: its components and latents in use."""
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K L"], Float[np.ndarray, "K L *L"]]:
+    """Return weights, means and covariances of the best run's mixture: its components and latents in use.
+
+    Covariances are variances, (K, L), if diagonal, and (K, L, L) if full.
+    """
     params, settings = ensemble.run(ensemble.best)
     prior, n_clusters = params.prior(ensemble.architecture.latent_dim), int(settings.n_clusters)
     used = slice(n_clusters), slice(ensemble.latent_dim)
     weights = np.exp(np.asarray(mixtures.log_weights(prior, n_clusters), float))[:n_clusters]
-    log_variances = np.clip(np.asarray(prior.log_variances), *mixtures.LOG_VARIANCE_RANGE)
-    return weights, np.asarray(prior.means)[used], np.exp(log_variances)[used]
+    covariances = np.asarray(mixtures.covariances(jax.tree.map(jnp.asarray, prior)))
+    if prior.shears is None:
+        covariances = np.diagonal(covariances, axis1=1, axis2=2)
+    # Of the first latents those of padded ones are no part: A is lower triangular.
+    return weights, np.asarray(prior.means)[used], covariances[(*used, used[1])[: covariances.ndim]]
 
 
 def draw(
     ensemble: Ensemble, n_rows: int, seed: int
 ) -> tuple[Float[np.ndarray, "N D"], Int[np.ndarray, " N"]]:
     """Return rows drawn from the best run, standardised, and the component of that run each came from."""
-    weights, centers, variances = mixture(ensemble)
+    weights, centers, covariances = mixture(ensemble)
     rng = np.random.default_rng(seed)
     component = rng.choice(len(weights), n_rows, p=weights / weights.sum())
     noise = rng.normal(size=(n_rows, centers.shape[1]))
-    means = decode(ensemble, centers[component] + np.sqrt(variances[component]) * noise)
+    if covariances.ndim == 2:
+        noise *= np.sqrt(covariances[component])
+    else:
+        factors = np.linalg.cholesky(covariances)
+        for number, factor in enumerate(factors):
+            noise[component == number] @= factor.T
+    means = decode(ensemble, centers[component] + noise)
     params, settings = ensemble.run(ensemble.best)
     variances = np.asarray(params.noise_variances(float(settings.noise_variance)))
     rows = likelihoods.draw(rng, means, ensemble.architecture.all_blocks, variances)

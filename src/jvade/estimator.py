@@ -16,12 +16,13 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jvade import clustering, ensemble, health, manifest
+from jvade.analysis.consensus import Linkage
 from jvade.checkpoints import Checkpoints
 from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
 from jvade.columns import Column, Columns, Kind, kinds_of, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
-from jvade.core.settings import Block, Noise, Responsibilities, unlike, whole
+from jvade.core.settings import Block, Covariance, Noise, Responsibilities, unlike, whole
 from jvade.sweeps import Sweep
 
 #: The configurations that have a name.
@@ -72,6 +73,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         input_dropout: share of the inputs hidden from the encoder in training.
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature".
+        covariance_type: of the components of a run: "diag", or "full".
+        linkage: how a consensus joins groups: "average", or "ward" where clusters are of like size.
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         codes: the variable that a 0/1 column is one code of, by name of the column, as
@@ -95,7 +98,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         bics_: BIC of each number of clusters that there was to choose from.
         weights_: share of each cluster, (K,): of a single run, of its mixture; of a consensus, of the rows.
         means_: center of each cluster in the latents, (K, L): likewise, in the best run.
-        covariances_: variance of each latent in each cluster, (K, L): likewise.
+        covariances_: variance of each latent in each cluster, (K, L), or, if full, how the latents go
+            together there, (K, L, L): likewise.
         n_iter_: epochs of the best run, both stages.
         history_: a row per run, stage and epoch: losses and terms of the ELBO, nats per row, by the
             likelihood as it is trained, balanced or not.
@@ -140,6 +144,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         validation_fraction: float | None = None,
         input_dropout: float | None = None,
         responsibilities: Responsibilities | None = None,
+        covariance_type: Covariance | None = None,
+        linkage: Linkage | None = None,
         kinds: Mapping[Hashable, Kind] | None = None,
         codes: Mapping[Hashable, str] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -167,6 +173,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         self.validation_fraction = validation_fraction
         self.input_dropout = input_dropout
         self.responsibilities = responsibilities
+        self.covariance_type = covariance_type
+        self.linkage = linkage
         self.kinds = kinds
         self.codes = codes
         self.random_state = random_state
@@ -330,7 +338,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             training=replace(training, batch_size=sizes["batch_size"]),
             widths=widths,
             n_runs=sizes["n_init"],
-            **given("likelihood", "noise", "responsibilities"),
+            **given("likelihood", "noise", "responsibilities", "covariance_type", "linkage"),
         )
         if not model.finite:
             raise ValueError(f"expected finite numbers, got {model}")
@@ -392,6 +400,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         history = pd.concat(each, ignore_index=True)
         self.history_ = history[["run", "stage", *(n for n in history if n not in ("run", "stage"))]]
         self.n_iter_ = int(np.sum(np.asarray(self.history_["run"]) == found.sound[made.best] + 1))
+        full = made.architecture.covariance_type == "full"
         if made.agreed is None:
             self.weights_, self.means_, self.covariances_ = ensemble.mixture(made)
         else:
@@ -399,9 +408,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             of_each = [self.labels_ == k for k in range(made.agreed.shares.shape[1])]
             self.weights_ = np.array([these.mean() for these in of_each])
             # In double precision: of millions of rows, sums in single are off.
-            means, variances = posterior.means.astype(float), np.exp(posterior.log_variances.astype(float))
+            means = np.asarray(posterior.means, float)
+            variances = np.exp(np.asarray(posterior.log_variances, float))
             self.means_ = np.stack([means[these].mean(axis=0) for these in of_each])
-            self.covariances_ = np.stack([means[o].var(axis=0) + variances[o].mean(axis=0) for o in of_each])
+            self.covariances_ = np.stack([_spread(means[these], variances[these], full) for these in of_each])
         self.n_clusters_, self.n_rows_ = len(self.weights_), len(rows)
         self.shares_ = np.bincount(self.labels_, minlength=self.n_clusters_) / self.n_rows_
 
@@ -505,3 +515,14 @@ def from_sweep(found: Sweep, lane: int, X: Float[np.ndarray, "N D"]) -> VaDE:
     model.checkpoint_ = None
     model._keep(one, np.asarray(X))
     return model
+
+
+def _spread(
+    means: Float[np.ndarray, "n L"], variances: Float[np.ndarray, "n L"], full: bool
+) -> Float[np.ndarray, "L *L"]:
+    """Return the covariance, or the variances, of the latents of some rows, each anywhere in its q(z|x)."""
+    if not full:
+        return means.var(axis=0) + variances.mean(axis=0)
+    return np.cov(means, rowvar=False, bias=True).reshape(2 * means.shape[1:]) + np.diag(
+        variances.mean(axis=0)
+    )

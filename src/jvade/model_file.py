@@ -7,7 +7,7 @@ what a reader does not know it leaves aside. All else raises `FORMAT`.
 
 Format 2 added likelihoods by kind, noise that is learned, `warmup_epochs` and `mixture_rate`. Format 3 added
 responsibilities by quadrature, and 3 and 4 the hyperparameters that `ADDED` names. Settings that were None
-before they were there (`pretraining_epochs`, `epoch_batches`) raise none.
+before they were there (`pretraining_epochs`, `epoch_batches`) raise none. Format 5 added full covariances.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ from jvade.health import Health
 from jvade.version import __version__
 
 #: Raised where an older reader would misread the file.
-FORMAT = 4
+FORMAT = 5
 #: Settings that each format added, and what they were before it.
 ADDED: dict[int, dict[str, float]] = {
     2: {"warmup_epochs": 0, "mixture_rate": 1.0},

@@ -34,6 +34,31 @@ def test_rows_are_placed_by_their_average_co_association_with_the_members():
     np.testing.assert_array_equal(found.labels, scores.argmax(axis=1))
 
 
+def test_wards_linkage_is_that_of_rows_of_memberships():
+    """As scikit-learn has it of a row of 0 and 1 for each, which groups of like size are found by."""
+    rng = np.random.default_rng(0)
+    truth = rng.choice(3, 240, p=[0.4, 0.35, 0.25])
+    runs = noisy(truth, 9, 0.3, rng)
+    memberships = np.concatenate([np.eye(4)[run] for run in runs], axis=1)
+    groups = AgglomerativeClustering(3, linkage="ward").fit_predict(memberships)
+    groups = np.argsort(np.argsort(-np.bincount(groups)))[groups]
+    scores = np.stack([memberships @ memberships[groups == k].mean(axis=0) for k in range(3)], axis=1)
+    found = consensus.agree(runs, 3, seed=0, linkage="ward", n_rows=240)
+    np.testing.assert_array_equal(found.labels, scores.argmax(axis=1))
+
+
+def test_ward_makes_groups_of_like_size_and_average_keeps_what_lies_apart():
+    """Two large groups that runs cut at random, and ten rows that none puts with them."""
+    truth, rng = np.repeat([0, 1, 2], [300, 300, 10]), np.random.default_rng(0)
+    runs = [np.where(truth == 2, 9, 3 * truth + rng.integers(0, 3, 610)) for _ in range(6)]
+    by = {
+        linkage: consensus.agree(runs, 2, seed=0, linkage=linkage, n_rows=610)
+        for linkage in ("average", "ward")
+    }
+    assert np.bincount(by["average"].labels).tolist() == [600, 10]
+    assert np.bincount(by["ward"].labels).min() >= 300
+
+
 def test_rows_of_more_runs_than_a_word_can_count_are_told_apart():
     """Forty runs of 1,024 clusters: seven of them fill a word, and would push out what the first one says."""
     rng = np.random.default_rng(0)

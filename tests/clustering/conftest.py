@@ -32,6 +32,18 @@ def groups():
 
 
 @pytest.fixture(scope="session")
+def crossed():
+    """Rows in two groups that cross: as wide, about one center, one along the first diagonal, one across."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 800)
+    along, across = 2.0 * rng.normal(size=800), 0.1 * rng.normal(size=800)
+    turned = np.where(truth == 0, -across, across)
+    z = np.stack([along + turned, np.where(truth == 0, 1, -1) * along + across], axis=1)
+    x = z @ np.array([[1, 0, 0.6, 0.8], [0, 1, 0.8, -0.6]])
+    return x / x.std(axis=0), truth
+
+
+@pytest.fixture(scope="session")
 def found(groups, small):
     """The three groups clustered."""
     return clustering.cluster(groups[0], 3, 0, small)

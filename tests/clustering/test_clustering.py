@@ -174,6 +174,45 @@ def test_balance_goes_with_noise_that_is_learned(groups, small):
     assert np.isfinite(health.examine(found, x).runs["gap"]).all()
 
 
+def test_groups_that_cross_are_told_apart_by_full_covariances(crossed, small):
+    """Both about one center, each a thin ridge, which is diagonal in no latents that are turned anyhow."""
+    x, truth = crossed
+    model, training = small.model._replace(learning_rate=5e-3), replace(small.training, input_dropout=0.0)
+    how = replace(small, model=model, training=training, n_runs=1)
+    scores = {
+        kind: adjusted_rand_score(
+            truth, clustering.cluster(x, 2, 2, replace(how, covariance_type=kind)).labels
+        )
+        for kind in ("diag", "full")
+    }
+    assert scores["full"] > 0.6
+    assert scores["full"] > scores["diag"] + 0.3
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"covariance_type": "tied"}, "covariance_type: expected one of diag, full, got 'tied'"),
+        ({"linkage": "single"}, "linkage: expected one of average, ward, got 'single'"),
+    ],
+)
+def test_unknown_words_are_refused(setting, words):
+    with pytest.raises(ValueError, match=words):
+        Configuration(**setting)
+
+
+def test_the_linkage_is_that_of_the_consensus_and_no_part_of_the_training(groups, small, monkeypatch):
+    asked, agree = [], consensus.agree
+    monkeypatch.setattr(
+        consensus, "agree", lambda *a, **how: asked.append(how["linkage"]) or agree(*a, **how)
+    )
+    for linkage in ("average", "ward"):
+        how = replace(small, linkage=linkage, training=replace(small.training, max_epochs=2))
+        clustering.cluster(groups[0], 3, 0, how)
+        assert how.of_training() == replace(how, linkage="average").of_training()
+    assert asked == ["average", "ward"]
+
+
 def test_a_configuration_of_no_run_is_refused():
     with pytest.raises(ValueError, match="n_runs: expected a whole number, at least 1, got 0"):
         Configuration(n_runs=0)

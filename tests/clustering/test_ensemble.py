@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jvade import clustering, ensemble
 from jvade.core import fit, mixture, model
@@ -19,10 +20,18 @@ def one(groups, small):
     return clustering.cluster(groups[0], 4, 7, replace(small, n_runs=1)).ensemble
 
 
-@pytest.fixture(params=["consensus", "single run", "by quadrature"])
-def made(request, found, one):
+@pytest.fixture(scope="module")
+def full(groups, small):
+    """A single run of four clusters with full covariances."""
+    return clustering.cluster(groups[0], 4, 7, replace(small, n_runs=1, covariance_type="full")).ensemble
+
+
+@pytest.fixture(params=["consensus", "single run", "by quadrature", "full covariances"])
+def made(request, found, one, full):
     if request.param == "by quadrature":
         return one._replace(responsibilities="quadrature")
+    if request.param == "full covariances":
+        return full
     return found.ensemble if request.param == "consensus" else one
 
 
@@ -146,6 +155,24 @@ def test_draws_have_the_moments_of_the_rows(one, groups):
     np.testing.assert_allclose(np.bincount(component, minlength=4) / 20_000, weights, atol=0.02)
     again, _ = ensemble.draw(one, 20_000, 0)
     np.testing.assert_array_equal(x, again)
+
+
+def test_full_covariances_are_those_of_the_densities_and_of_the_draws(full, monkeypatch):
+    weights, means, covariances = ensemble.mixture(full)
+    assert covariances.shape == (4, 2, 2)
+    params, _ = full.run(0)
+    z = np.random.default_rng(0).normal(size=(50, 2))
+    want = [stats.multivariate_normal(*one).logpdf(z) for one in zip(means, covariances, strict=True)]
+    got = mixture.log_joint(jnp.asarray(z), jax.tree.map(jnp.asarray, params.mixture))
+    np.testing.assert_allclose(got, np.transpose(want) + np.log(weights), rtol=1e-3, atol=1e-3)
+    latents = []
+    decode = ensemble.decode
+    monkeypatch.setattr(ensemble, "decode", lambda made, z: latents.append(z) or decode(made, z))
+    _, component = ensemble.draw(full, 40_000, 0)
+    for number in np.flatnonzero(np.bincount(component, minlength=4) > 2_000):
+        drawn = latents[0][component == number]
+        np.testing.assert_allclose(np.cov(drawn.T), covariances[number], rtol=0.1, atol=0.02)
+        np.testing.assert_allclose(drawn.mean(axis=0), means[number], atol=0.05)
 
 
 def test_latents_go_there_and_back(one, groups):

@@ -4,6 +4,7 @@ import itertools
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -172,14 +173,15 @@ def test_an_accelerator_compacts_where_it_pays(monkeypatch):
     assert len(lanes.compact(active[:14], "auto", lanes.SAVED_STEPS)) == 4
 
 
-def test_a_padded_lane_equals_the_unpadded_run(x64):
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_a_padded_lane_equals_the_unpadded_run(x64, covariance_type):
     """One stack of d = 2, 3 and K = 3, 5, padded to 4 and 6, against each alone at its own size."""
     sizes = [(2, 3), (3, 5)]
-    wide = Architecture(6, latent_dim=4, n_clusters=6, widths=(16,))
+    wide = Architecture(6, latent_dim=4, n_clusters=6, widths=(16,), covariance_type=covariance_type)
     settings = [HYPER._replace(latent_dim=d, n_clusters=k) for d, k in sizes]
     together = run(lanes.stack([7, 7], settings), architecture=wide)
     for i, (d, k) in enumerate(sizes):
-        own = Architecture(6, latent_dim=d, n_clusters=k, widths=(16,))
+        own = replace(wide, latent_dim=d, n_clusters=k)
         alone = run(lanes.stack([7], settings[i]), architecture=own)
         assert int(alone.finetuned.n_epochs[0]) == int(together.finetuned.n_epochs[i])
         assert_same_lane(together.pretrained.history, i, alone.pretrained.history, 0)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.mixture import GaussianMixture
 from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 
@@ -34,11 +35,11 @@ def draw(n_latents, n_clusters, scale, covariance_type="diag", n_rows=300, seed=
 
 
 def as_mixture(oracle):
-    return Mixture(
-        jnp.asarray(np.log(oracle.weights_)),
-        jnp.asarray(oracle.means_),
-        jnp.asarray(np.log(oracle.covariances_)),
-    )
+    """By hand if diagonal: what VaDE trains. A full one by the way that EM starts it."""
+    parts = np.log(oracle.weights_), oracle.means_, oracle.covariances_
+    if oracle.covariance_type == "full":
+        return em.as_mixture(Components(*map(jnp.asarray, parts)))
+    return Mixture(*map(jnp.asarray, (*parts[:2], np.log(parts[2]))))
 
 
 def log_density(z, params):
@@ -47,9 +48,10 @@ def log_density(z, params):
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
 @pytest.mark.parametrize(("n_latents", "n_clusters"), SIZES)
-def test_equals_scikit_learn_in_double_precision(x64, n_latents, n_clusters, scale):
-    oracle, z = draw(n_latents, n_clusters, scale)
+def test_equals_scikit_learn_in_double_precision(x64, n_latents, n_clusters, covariance_type, scale):
+    oracle, z = draw(n_latents, n_clusters, scale, covariance_type)
     params = as_mixture(oracle)
     np.testing.assert_allclose(log_density(z, params), oracle.score_samples(z), rtol=1e-8)
     np.testing.assert_allclose(
@@ -58,13 +60,16 @@ def test_equals_scikit_learn_in_double_precision(x64, n_latents, n_clusters, sca
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
 @pytest.mark.parametrize(("n_latents", "n_clusters"), SIZES)
-def test_equals_scikit_learn_in_single_precision(n_latents, n_clusters, scale):
-    oracle, z = draw(n_latents, n_clusters, scale)
+def test_equals_scikit_learn_in_single_precision(n_latents, n_clusters, covariance_type, scale):
+    oracle, z = draw(n_latents, n_clusters, scale, covariance_type)
     params = as_mixture(oracle)
     assert params.means.dtype == jnp.float32
-    # A density near 1 has a log near 0, where "relative" says nothing: an absolute floor of 1e-5 stands in.
-    np.testing.assert_allclose(log_density(z, params), oracle.score_samples(z), rtol=1e-5, atol=1e-5)
+    # A density near 1 has a log near 0, where "relative" says nothing: an absolute floor stands in. Full
+    # covariances are rounded before they are factored, of a condition of thousands.
+    floor = 1e-5 if covariance_type == "diag" else 1e-4
+    np.testing.assert_allclose(log_density(z, params), oracle.score_samples(z), rtol=1e-5, atol=floor)
     np.testing.assert_allclose(
         mixture.responsibilities(jnp.asarray(z), params), oracle.predict_proba(z), atol=1e-3, rtol=0
     )
@@ -133,7 +138,7 @@ def test_padding_changes_nothing(x64, covariance_type):
 def test_permuting_clusters_permutes_responsibilities():
     oracle, z = draw(2, 7, 1.0)
     params, order = as_mixture(oracle), np.random.default_rng(0).permutation(7)
-    permuted = Mixture(*(leaf[order] for leaf in params))
+    permuted = jax.tree.map(lambda leaf: leaf[order], params)
     np.testing.assert_allclose(
         mixture.responsibilities(jnp.asarray(z), permuted),
         mixture.responsibilities(jnp.asarray(z), params)[:, order],
@@ -146,6 +151,47 @@ def test_far_rows_and_extreme_log_variances_stay_finite():
     z = jnp.array([[0.0, 0.0, 0.0], [1e4, -1e4, 1e4]])
     assert np.all(np.isfinite(mixture.responsibilities(z, params)))
     assert np.all(np.isfinite(log_density(z, params)))
+
+
+@pytest.mark.parametrize(("n_latents", "n_clusters"), [(2, 7), (5, 3)])
+def test_the_expectation_under_full_covariances(x64, n_latents, n_clusters):
+    """log N(mean; mu, Sigma) - tr(Sigma^-1 diag variances) / 2; padding says nothing."""
+    oracle, z = draw(n_latents, n_clusters, 1.0, "full")
+    padded, wide = em.as_mixture(Components(*pad(oracle, 2))), ((0, 0), (0, 2))
+    variances = np.random.default_rng(0).gamma(2, size=z.shape)
+    got = mixture.expected_log_normal(
+        jnp.pad(jnp.asarray(z), wide), jnp.pad(jnp.asarray(variances), wide), padded, n_latents
+    )
+    for c in range(n_clusters):
+        density = stats.multivariate_normal(oracle.means_[c], oracle.covariances_[c]).logpdf(z)
+        traces = variances @ np.diagonal(np.linalg.inv(oracle.covariances_[c]))
+        np.testing.assert_allclose(got[:, c], density - traces / 2, rtol=1e-9)
+
+
+def pad(oracle, n_more):
+    """The parameters with more latents, which mean nothing but go with the others."""
+    rng, n = np.random.default_rng(1), len(oracle.means_[0])
+    covariances = np.tile(np.eye(n + n_more), (len(oracle.means_), 1, 1))
+    covariances[:, :n, :n] = oracle.covariances_
+    mixing = np.eye(n + n_more)
+    mixing[n:] += 0.3 * rng.normal(size=(n_more, n + n_more))
+    means = np.pad(oracle.means_, ((0, 0), (0, n_more)), constant_values=3.0)
+    return map(jnp.asarray, (np.log(oracle.weights_), means, mixing @ covariances @ mixing.T))
+
+
+def test_full_covariances_there_and_back(x64):
+    oracle, _ = draw(4, 3, 2.0, "full")
+    params = em.as_mixture(Components(*pad(oracle, 0)))
+    np.testing.assert_allclose(mixture.covariances(params), oracle.covariances_, rtol=1e-10)
+    # What stands on the diagonal of A and above counts for nothing, nor do padded latents.
+    noise = jnp.triu(jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 4))))
+    moved = params._replace(shears=params.shears + noise)
+    np.testing.assert_allclose(mixture.covariances(moved), oracle.covariances_, rtol=1e-10)
+    padded = mixture.covariances(em.as_mixture(Components(*pad(oracle, 2))), 4)
+    np.testing.assert_allclose(padded[:, :4, :4], oracle.covariances_, rtol=1e-10)
+    np.testing.assert_array_equal(padded[:, 4:], np.tile(np.eye(6)[4:], (3, 1, 1)))
+    diagonal = mixture.covariances(params._replace(shears=None))
+    np.testing.assert_allclose(diagonal, np.exp(params.log_variances)[..., None] * np.eye(4), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("n_latents", "n_clusters"), [(2, 7), (30, 10)])

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jvade.core import model, networks
 from jvade.core.mixture import Mixture
@@ -27,10 +28,12 @@ def products(request, monkeypatch):
     jax.clear_caches()
 
 
-def case(seed=0):
+def case(seed=0, covariance_type="diag"):
     rng = np.random.default_rng(seed)
     params = model.init(jax.random.key(seed), ARCHITECTURE, L)
     mix = Mixture(*(jnp.asarray(rng.normal(size=s)) for s in ((K,), (K, L), (K, L))))
+    if covariance_type == "full":
+        mix = mix._replace(shears=jnp.asarray(np.random.default_rng(9).normal(size=(K, L, L))))
     x, noise = jnp.asarray(rng.normal(size=(N, D))), jnp.asarray(rng.normal(size=(N, L)))
     return params._replace(mixture=mix), x, noise
 
@@ -56,6 +59,9 @@ def numpy_elbo(params, x, noise, noise_variance):
     mix = jax.tree.map(np.asarray, params.mixture)
     pi = np.exp(mix.logits) / np.sum(np.exp(mix.logits))
     var_c = np.exp(mix.log_variances)
+    # A Sigma A' = diag var_c; A = I where there is none.
+    a = [np.eye(L) if mix.shears is None else np.eye(L) + np.tril(mix.shears[c], -1) for c in range(K)]
+    sigmas = [np.linalg.inv(a[c]) @ np.diag(var_c[c]) @ np.linalg.inv(a[c]).T for c in range(K)]
     out = []
     for n in range(len(x)):
         sd = np.exp(0.5 * log_var[n])
@@ -64,26 +70,21 @@ def numpy_elbo(params, x, noise, noise_variance):
         reconstruction = sum(
             -0.5 * (np.log(2 * np.pi * noise_variance) + e**2 / noise_variance) for e in error
         )
-        joint = np.array(
-            [
-                pi[c]
-                * np.prod(np.exp(-0.5 * (z - mix.means[c]) ** 2 / var_c[c]) / np.sqrt(2 * np.pi * var_c[c]))
-                for c in range(K)
-            ]
-        )
+        priors = [stats.multivariate_normal(mix.means[c], sigmas[c]) for c in range(K)]
+        joint = np.array([pi[c] * priors[c].pdf(z) for c in range(K)])
         gamma = joint / joint.sum()
         cross = sum(
-            gamma[c] * 0.5 * (np.log(2 * np.pi * v) + sd[i] ** 2 / v + (mean[n, i] - m) ** 2 / v)
+            gamma[c] * (0.5 * np.trace(np.linalg.inv(sigmas[c]) @ np.diag(sd**2)) - priors[c].logpdf(mean[n]))
             for c in range(K)
-            for i, (m, v) in enumerate(zip(mix.means[c], var_c[c], strict=True))
         )
         entropy = sum(0.5 * (1 + np.log(2 * np.pi * s**2)) for s in sd)
         out.append((reconstruction, np.sum(gamma * np.log(gamma / pi)), cross, entropy))
     return np.array(out).T
 
 
-def test_terms_equal_an_independent_computation(x64, products):
-    params, x, noise = case()
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_terms_equal_an_independent_computation(x64, products, covariance_type):
+    params, x, noise = case(covariance_type=covariance_type)
     got = terms(params, x, noise, ARCHITECTURE, HYPER)
     np.testing.assert_allclose(np.array(got), numpy_elbo(params, x, noise, 0.3), rtol=1e-10)
     rec, cat, cross, entropy = got

@@ -1,7 +1,7 @@
 """What steers the fine-tuning: by integrals and loops, and nothing where it is off or has no reason."""
 
+import itertools
 from dataclasses import replace
-from itertools import combinations
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def test_overlaps_are_the_integrals(x64):
     means, sds = np.asarray(mixture.means), np.exp(0.5 * np.asarray(mixture.log_variances))
     got = mixtures.overlaps(mixture)
     np.testing.assert_allclose(np.diagonal(got), 1.0, rtol=1e-12)
-    for c, d in combinations(range(K), 2):
+    for c, d in itertools.combinations(range(K), 2):
         want = 1.0
         for i in range(L):
             one, other = (stats.norm(means[k, i], sds[k, i]) for k in (c, d))
@@ -58,12 +58,33 @@ def test_overlaps_are_the_integrals(x64):
     assert 0.05 < float(got[0, 1]) < 0.95  # or no formula could be told from another
 
 
+def test_overlaps_of_full_covariances_are_the_integrals(x64):
+    """Of sqrt(p q) over a grid; a padded latent says nothing, and A = I is the diagonal one."""
+    mixture, rng = draw_mixture(latent_dim=3), np.random.default_rng(5)
+    mixture = mixture._replace(shears=jnp.asarray(rng.normal(size=(K, 3, 3))))
+    got = mixtures.overlaps(mixture, 2)
+    axis = np.linspace(-25, 25, 1001)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    sigmas = np.asarray(mixtures.covariances(mixture))[:, :2, :2]
+    each = [
+        stats.multivariate_normal(mean[:2], sigma).pdf(grid)
+        for mean, sigma in zip(np.asarray(mixture.means), sigmas, strict=True)
+    ]
+    for c, d in itertools.product(range(K), repeat=2):
+        want = np.sqrt(each[c] * each[d]).sum() * (axis[1] - axis[0]) ** 2
+        np.testing.assert_allclose(got[c, d], want, rtol=1e-6)
+    assert np.abs(sigmas[:, 0, 1]).min() > 0.05  # or A counts for nothing
+    alike = mixture._replace(shears=jnp.zeros((K, 3, 3)))
+    diagonal = mixtures.overlaps(mixture._replace(shears=None), 2)
+    np.testing.assert_allclose(mixtures.overlaps(alike, 2), diagonal, rtol=1e-10)
+
+
 def test_repulsion_is_the_mean_over_pairs(x64):
     mixture = draw_mixture()
     each = mixtures.overlaps(mixture)
-    want = 3.0 * np.mean([each[c, d] for c, d in combinations(range(K), 2)])
+    want = 3.0 * np.mean([each[c, d] for c, d in itertools.combinations(range(K), 2)])
     np.testing.assert_allclose(repulsion(mixture, HYPER), want, rtol=1e-12)
-    same = Mixture(*(jnp.broadcast_to(leaf[:1], leaf.shape) for leaf in mixture))
+    same = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), mixture)
     np.testing.assert_allclose(repulsion(same, HYPER), 3.0, rtol=1e-12)
     assert float(repulsion(mixture, HYPER._replace(n_clusters=1))) == 0.0
 
@@ -79,15 +100,21 @@ def test_repulsion_pushes_apart(x64):
     np.testing.assert_allclose(slope.means[0], -slope.means[1], rtol=1e-12)
 
 
-def test_padding_has_no_part_in_repulsion(x64):
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_padding_has_no_part_in_repulsion(x64, covariance_type):
     """Clusters and latents beyond those in use, whatever stands there."""
     mixture, wide = draw_mixture(), draw_mixture(1, n_clusters=6, latent_dim=5)
+    if covariance_type == "full":
+        mixture, wide = (
+            one._replace(shears=jnp.asarray(np.random.default_rng(5).normal(size=(k, d, d))))
+            for one, k, d in ((mixture, K, L), (wide, 6, 5))
+        )
     padded = jax.tree.map(
         lambda small, big: big.at[tuple(slice(n) for n in small.shape)].set(small), mixture, wide
     )
     slope = jax.grad(lambda m: repulsion(m, HYPER))
     np.testing.assert_allclose(repulsion(padded, HYPER), repulsion(mixture, HYPER), rtol=1e-12)
-    for got, want in zip(slope(padded), slope(mixture), strict=True):
+    for got, want in zip(*map(jax.tree.leaves, (slope(padded), slope(mixture))), strict=True):
         inner = tuple(slice(n) for n in want.shape)
         np.testing.assert_allclose(got[inner], want, rtol=1e-10, atol=1e-15)
         np.testing.assert_array_equal(got.at[inner].set(0.0), 0.0)

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import jvade
-from jvade import ROBUST, VaDE, manifest, model_file
+from jvade import ROBUST, VaDE, ensemble, manifest, model_file
 from jvade.core.fit import MixtureStart
 from jvade.core.objective import elbo_terms
 from jvade.data.errors import InputError
@@ -131,10 +131,12 @@ def test_a_file_of_an_earlier_version_is_read(path, tmp_path):
     model = jvade.load(path)
     np.testing.assert_allclose(model.predict_proba(rows), kept["memberships"], atol=model_file.TOLERANCE)
     np.testing.assert_allclose(model.transform(rows), kept["latents"], atol=model_file.TOLERANCE)
-    if "bounds" in kept:
+    if "bounds" in kept:  # by draws, up to format 4
         bounds = bounds_by_draws(model, rows)
         np.testing.assert_allclose(bounds, kept["bounds"], atol=model_file.TOLERANCE_BOUND)
         np.testing.assert_allclose(model.score_samples(rows), bounds, atol=0.2)
+    if "scores" in kept:
+        np.testing.assert_allclose(model.score_samples(rows), kept["scores"], atol=model_file.TOLERANCE_BOUND)
     assert model.n_clusters_ == 3
     # What it was too old to know is as it was then.
     if path.stem == "format1":
@@ -154,8 +156,10 @@ def test_a_file_of_an_earlier_version_is_read(path, tmp_path):
     old = path.stem in ("format1", "format2")
     assert new == ([1, 1.0, 0.0, {0.0}] if old else [2, 0.5, 0.1, {0.5}])
     assert made.responsibilities == ("mean" if old else "quadrature")
-    newest = path.stem == "format4"
-    assert settings.model.balance == (0.4 if newest else 0)
+    balanced, full = path.stem in ("format4", "format5"), path.stem == "format5"
+    assert settings.model.balance == (0.4 if balanced else 0)
+    assert made.architecture.covariance_type == settings.covariance_type == ("full" if full else "diag")
+    assert ensemble.mixture(made)[2].shape[1:] == ((2, 2) if full else (2,))
     again = clone(model).resolve(model.n_rows_)  # a second fit is to be of the same kind
     assert (again.likelihood, again.model.balance) == (settings.likelihood, settings.model.balance)
     jvade.save(model, path := tmp_path / "again.jvade")

@@ -48,9 +48,10 @@ def main() -> None:
                 balance=0.4,
             ),
             responsibilities="quadrature",
+            covariance_type="full",
         ),
         likelihood="by-kind",
-        noise="fixed",  # as the file of format 4 has it: "by-column" went with no balance then
+        noise="by-column",
         random_state=0,
         **{**SMALL, "widths": (8,)},
     ).fit(table)
@@ -64,7 +65,7 @@ def main() -> None:
         "rows": rows.to_dict("list"),
         "memberships": model.predict_proba(rows).tolist(),
         "latents": model.transform(rows).tolist(),
-        "bounds": model.score_samples(rows).tolist(),
+        "scores": model.score_samples(rows).tolist(),
     }
     path.with_suffix(".json").write_text(json.dumps(says, indent=1) + "\n")
 

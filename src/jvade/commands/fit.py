@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from jvade import atomic, checkpoints, hooks, manifest, model_file
+from jvade.analysis.consensus import Linkage
 from jvade.checkpoints import CHECKPOINTS, PRIVATE
 from jvade.clustering import ROBUST, Configuration
 from jvade.commands import rows
 from jvade.core.fit import MixtureStart
-from jvade.core.settings import Hyperparameters, Noise, Responsibilities, Training
+from jvade.core.settings import Covariance, Hyperparameters, Noise, Responsibilities, Training
 from jvade.data.errors import InputError
 from jvade.estimator import SEEDS, VaDE
 from jvade.paper.settings import DeviceName, check_size
@@ -51,6 +52,8 @@ class FitSettings(rows.Source):
             one for all, or one "by-column".
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature"; kept with the model.
+        covariance_type: of the components of a run: "diag", as in the study, or "full".
+        linkage: how a consensus joins groups: "average", or "ward" where clusters are of like size.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
         training: batches, epochs, split.
         mixture: how the mixture starts.
@@ -68,6 +71,8 @@ class FitSettings(rows.Source):
     likelihood: Literal["gaussian", "by-kind"] = ROBUST.likelihood
     noise: Noise = ROBUST.noise
     responsibilities: Responsibilities = ROBUST.responsibilities
+    covariance_type: Covariance = ROBUST.covariance_type
+    linkage: Linkage = ROBUST.linkage
     model: Hyperparameters = ROBUST.model
     training: Training = ROBUST.training
     mixture: MixtureStart = ROBUST.mixture
@@ -114,6 +119,8 @@ class FitSettings(rows.Source):
             self.likelihood,
             self.noise,
             self.responsibilities,
+            self.covariance_type,
+            self.linkage,
         )
 
     def estimator(self, found: rows.Rows) -> VaDE:

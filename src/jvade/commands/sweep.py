@@ -14,7 +14,7 @@ from jvade.clustering import PAPER, Configuration, TrainingError
 from jvade.commands import rows
 from jvade.commands.fit import ConfigurationName
 from jvade.core.fit import MixtureStart
-from jvade.core.settings import Hyperparameters, Noise, Responsibilities, Training
+from jvade.core.settings import Covariance, Hyperparameters, Noise, Responsibilities, Training
 from jvade.data.errors import InputError
 from jvade.hooks import METRICS, every, jsonl, show
 from jvade.paper.settings import DeviceName, below, check_size, em_limits
@@ -92,6 +92,7 @@ class SweepSettings(rows.Source):
             one for all, or one "by-column".
         responsibilities: of a row: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature".
+        covariance_type: of the clusters: "diag", as in the study, or "full".
         model: the settings that are not tried.
         training: batches, epochs, split.
         mixture: how the mixture starts.
@@ -106,6 +107,7 @@ class SweepSettings(rows.Source):
     likelihood: Literal["gaussian", "by-kind"] = PAPER.likelihood
     noise: Noise = PAPER.noise
     responsibilities: Responsibilities = PAPER.responsibilities
+    covariance_type: Covariance = PAPER.covariance_type
     model: Hyperparameters = PAPER.model
     training: Training = PAPER.training
     mixture: MixtureStart = PAPER.mixture
@@ -127,7 +129,8 @@ class SweepSettings(rows.Source):
             ValueError: a setting that cannot be; says what was expected and what came.
         """
         sizes = model, self.training, self.mixture, self.widths, 1
-        return Configuration(*sizes, self.likelihood, self.noise, self.responsibilities)
+        how = self.likelihood, self.noise, self.responsibilities, self.covariance_type
+        return Configuration(*sizes, *how)
 
     def check(self) -> None:
         """Refuse settings that cannot work, before any file is read.
