@@ -76,7 +76,8 @@ def fit_settings(args: Sequence[str]) -> FitSettings:
 def sweep_settings(args: Sequence[str]) -> SweepSettings:
     """Return the settings of `jvade sweep`, likewise."""
     chosen = chosen_configuration(args, "paper")
-    del chosen["n_runs"]  # its seeds are
+    for of_a_consensus in ("n_runs", "linkage"):  # its runs are its seeds, and are not joined
+        del chosen[of_a_consensus]
     return SweepSettings(tyro.MISSING, **chosen)
 
 

@@ -23,6 +23,9 @@ T = TypeVar("T")
 #: rows. What that cancels in float32 grows with (spread of the latents / deviation of a cluster)^2: 5e-3 nats
 #: at 100. In few latents, where clusters are thin and the gain is small, squares are summed directly.
 EXPANDED_LATENTS = 4
+#: Roundings of a second moment, for each latent, that full covariances are widened by: 5e-7 of it for each in
+#: single precision.
+ROUNDINGS = 4
 
 
 class Components(NamedTuple):
@@ -164,6 +167,8 @@ def m_step(
 ) -> Components:
     """Return the components of highest expected log-likelihood, `reg_covar` added to each variance.
 
+    Where that is above 0, full covariances are widened by what rounding may have taken as well.
+
     A second moment less the square of the first cancels in float32 where an origin is far from its cluster:
     EM takes the means it had, or the center of all rows where squares are expanded. Empty clusters (padded
     ones always are) and padded latents become N(0, I) without weight; NaN stays NaN.
@@ -179,9 +184,12 @@ def m_step(
         covariances = jnp.where(kept, covariances, 1.0)
     else:
         identity = jnp.eye(n_latents, dtype=counts.dtype)
-        covariances = sums.second / safe[:, None, None] - shifts[:, :, None] * shifts[:, None, :]
+        raw = sums.second / safe[:, None, None]
+        covariances = raw - shifts[:, :, None] * shifts[:, None, :]
+        # Of a thin cluster, or of one with fewer rows than latents, rounding may take the definiteness.
+        widening = ROUNDINGS * n_latents * jnp.finfo(counts.dtype).eps * (reg_covar > 0)
         kept = (used[:, None] & used[None, :]) & in_use[:, None, None]
-        covariances = jnp.where(kept, covariances + reg_covar * identity, identity)
+        covariances = jnp.where(kept, covariances + (reg_covar + widening * raw) * identity, identity)
     log_weights = jnp.where(in_use, jnp.log(safe) - jnp.log(n_rows), mixtures.NEVER)
     return Components(log_weights, means, covariances)
 
