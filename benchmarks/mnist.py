@@ -207,7 +207,12 @@ def run(
     # What a stop cost in vain counts up to the last line.
     before = max((course[-1]["seconds"] for course in courses.values() if course), default=0.0)
     architecture = Architecture(
-        x.shape[1], settings.model.latent_dim, N_CLUSTERS, settings.widths, (Block("bernoulli", x.shape[1]),)
+        x.shape[1],
+        settings.model.latent_dim,
+        N_CLUSTERS,
+        settings.widths,
+        (Block("bernoulli", x.shape[1]),),
+        covariance_type=settings.covariance_type,
     )
 
     model = settings.model._replace(patience=max(settings.epochs) + 1)  # nothing stops early
@@ -261,7 +266,7 @@ def run(
 def agree(
     x: np.ndarray, labels: np.ndarray, seed: int, settings: Settings, folder: Path | None
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return what a consensus of short runs comes to, and the component of each image in each run.
+    """Return what a consensus of short runs comes to, and its clusters.
 
     Args:
         x: pixels in [0, 1], a row an image.
@@ -293,11 +298,10 @@ def agree(
     seconds = time.perf_counter() - begin + (0.0 if keeper is None else keeper.seconds)
     sure = found.support >= 0.8
     hidden = configuration.training.input_dropout
-    votes = {"likeness": list(ensemble.likeness(found.ensemble, x, found.runs, hidden, seed))}
+    runs, likeness = list(found.runs), ensemble.likeness(found.ensemble, x, found.runs, hidden, seed)
+    how = {"n_clusters": N_CLUSTERS, "seed": seed, "n_labels": N_TO_SPARE}
     ways = {
-        linkage: consensus.agree(
-            list(found.runs), N_CLUSTERS, seed, **votes, linkage=linkage, n_labels=N_TO_SPARE
-        ).labels
+        linkage: consensus.agree(runs, likeness=list(likeness), linkage=linkage, **how).labels
         for linkage in get_args(Linkage)
     }
     result = {

@@ -112,9 +112,6 @@ def pytorch(name: str, task: Task) -> Callable[[], np.ndarray]:
         settings, transposed = task.each[i][1], name == "tuned, our weights"
         one, d = take_lane(params, i), settings.latent_dim
         alone = unpad(one, replace(sizes, latent_dim=d))
-        if one.mixture is not None:
-            logits, means, log_variances = one.mixture
-            alone = alone._replace(mixture=Mixture(logits, means[:, :d], log_variances[:, :d]))
         vade = Vade(
             x.shape[1],
             d,

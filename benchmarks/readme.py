@@ -652,6 +652,7 @@ PAGES = {
     HERE.parent / "docs" / "method.md": {
         "quality": quality,
         "ablation": ablation,
+        "ablation_covariances": ablation,
         "restarts": restarts,
         "likeness": likeness,
         "plain": plain,

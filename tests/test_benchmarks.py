@@ -139,7 +139,6 @@ def test_the_accuracy_of_clusters_is_that_of_their_best_names(mnist):
     assert mnist.accuracy(labels, np.where(labels == 1, 0, labels)) == pytest.approx(0.9)
 
 
-@pytest.mark.long
 def test_deformed_digits_are_digits_still_and_always_the_same(mnist):
     x, labels = mnist.deformed(2)
     assert x.shape == (2 * 1797, 784)
@@ -168,6 +167,7 @@ def test_a_consensus_of_images_tells_each_way_of_joining_its_runs(mnist, monkeyp
     assert set(found["accuracy_by_linkage"]) == {"average", "ward"}
 
 
+@pytest.mark.long
 def test_a_stopped_run_on_images_goes_on_to_the_same_answer(mnist, tmp_path, monkeypatch):
     pixels, labels = load_digits(return_X_y=True)
     x, labels = (pixels[:300] / 16).astype(np.float32), labels[:300]

@@ -328,9 +328,15 @@ def test_the_command_asks_for_what_its_flags_say(tmp_path, asked):
     *_, no_codes = trained(*by_kind[:-2])
     how, _, quadrature = trained("--responsibilities", "quadrature")
     assert how.responsibilities == "quadrature"
+    full, sizes, in_full = trained("--covariance-type", "full")
+    assert (full.covariance_type, sizes.covariance_type, as_in_the_study.covariance_type) == (
+        "full",
+        "full",
+        "diag",
+    )
     assert renamed == third
     assert quadrature == first
-    assert len({first, second, third, no_codes}) == 4
+    assert len({first, second, third, no_codes, in_full}) == 5
     words[words.index("--widths") : words.index("--widths") + 2] = []
     assert [trained("--configuration", name)[1].widths for name in ("paper", "robust")] == [(256,), (32,)]
 

@@ -52,9 +52,10 @@ class Configuration:
             one for all of them, or one "by-column".
         responsibilities: of a row in a run, by which its component and that one's support are told: at the
             posterior "mean", or their expectation over q(z|x) by "quadrature". It changes no training.
-        covariance_type: of the clusters of a run, "diag" as in the study, or "full".
-        linkage: how a consensus joins groups, see `analysis.consensus.agree`: "average", or "ward" where
-            clusters are of like size. It changes no training.
+        covariance_type: of the clusters of a run, "diag" as in the study, or "full": the latents may go
+            together within a cluster.
+        linkage: how a consensus joins groups, see `analysis.consensus.agree`: "average", or "ward", which
+            makes clusters of like size. It changes no training.
 
     Raises:
         ValueError: a setting that cannot be; says what was expected and what came.

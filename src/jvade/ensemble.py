@@ -19,6 +19,7 @@ from jvade.analysis.consensus import Agreed
 from jvade.core import likelihoods, model, quadrature
 from jvade.core import mixture as mixtures
 from jvade.core.layout import THREADS, as_precise, take_lane
+from jvade.core.mixture import Mixture
 from jvade.core.model import Parameters, Posterior
 from jvade.core.objective import elbo_terms
 from jvade.core.settings import Architecture, Hyperparameters, Responsibilities
@@ -185,6 +186,14 @@ def bounds(
     return _by_blocks(partial(_bounds, ensemble.run(ensemble.best), noises, weights), ensemble, x)
 
 
+def prior(ensemble: Ensemble) -> Mixture:
+    """Return the mixture of the best run: its components and latents in use."""
+    params, settings = ensemble.run(ensemble.best)
+    used = slice(int(settings.n_clusters)), slice(ensemble.latent_dim), slice(ensemble.latent_dim)
+    whole = params.prior(ensemble.architecture.latent_dim)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[used[: leaf.ndim]]), whole)
+
+
 def mixture(
     ensemble: Ensemble,
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K L"], Float[np.ndarray, "K L *L"]]:
@@ -192,15 +201,13 @@ def mixture(
 
     Covariances are variances, (K, L), if diagonal, and (K, L, L) if full.
     """
-    params, settings = ensemble.run(ensemble.best)
-    prior, n_clusters = params.prior(ensemble.architecture.latent_dim), int(settings.n_clusters)
-    used = slice(n_clusters), slice(ensemble.latent_dim)
-    weights = np.exp(np.asarray(mixtures.log_weights(prior, n_clusters), float))[:n_clusters]
-    covariances = np.asarray(mixtures.covariances(jax.tree.map(jnp.asarray, prior)))
-    if prior.shears is None:
-        covariances = np.diagonal(covariances, axis1=1, axis2=2)
-    # Of the first latents those of padded ones are no part: A is lower triangular.
-    return weights, np.asarray(prior.means)[used], covariances[(*used, used[1])[: covariances.ndim]]
+    found = prior(ensemble)
+    weights = np.exp(np.asarray(mixtures.log_weights(found), float))
+    if found.shears is None:
+        log_variances = np.clip(np.asarray(found.log_variances), *mixtures.LOG_VARIANCE_RANGE)
+        return weights, np.asarray(found.means), np.exp(log_variances)
+    factors = np.asarray(mixtures.factors(found), float)  # in single precision a thin one would be none
+    return weights, np.asarray(found.means), factors @ np.swapaxes(factors, 1, 2)
 
 
 def draw(
@@ -214,8 +221,7 @@ def draw(
     if covariances.ndim == 2:
         noise *= np.sqrt(covariances[component])
     else:
-        factors = np.linalg.cholesky(covariances)
-        for number, factor in enumerate(factors):
+        for number, factor in enumerate(np.asarray(mixtures.factors(prior(ensemble)), float)):
             noise[component == number] @= factor.T
     means = decode(ensemble, centers[component] + noise)
     params, settings = ensemble.run(ensemble.best)

@@ -73,8 +73,10 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         input_dropout: share of the inputs hidden from the encoder in training.
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature".
-        covariance_type: of the components of a run: "diag", or "full".
-        linkage: how a consensus joins groups: "average", or "ward" where clusters are of like size.
+        covariance_type: of the components of a run: "diag", as in the study, or "full": the latents may go
+            together within a component.
+        linkage: how a consensus joins groups: "average", or "ward", which makes clusters of like size. A
+            single run has nothing to join.
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         codes: the variable that a 0/1 column is one code of, by name of the column, as
@@ -263,10 +265,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         Of a consensus it is that of a run's `n_components`, whatever `n_clusters`; see `bics_`.
         """
         # Not `transform`, of which `set_output` may make a table.
-        latents = np.asarray(self._ask(ensemble.encode, X).means)
-        weights, *rest = ensemble.mixture(self.ensemble_)
-        components = em.Components(*map(jnp.asarray, (np.log(weights, dtype=latents.dtype), *rest)))
-        _, bic, _ = em.criteria(jnp.asarray(latents), components, len(weights), latents.shape[1])
+        latents, mixture = self._ask(ensemble.encode, X).means, ensemble.prior(self.ensemble_)
+        _, bic, _ = em.criteria(jnp.asarray(latents), mixture, *mixture.means.shape)
         return float(bic)
 
     def sample(self, n_samples: int = 1) -> tuple[Table, Int[np.ndarray, " N"]]:

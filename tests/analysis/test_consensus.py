@@ -47,6 +47,23 @@ def test_wards_linkage_is_that_of_rows_of_memberships():
     np.testing.assert_array_equal(found.labels, scores.argmax(axis=1))
 
 
+def test_wards_linkage_of_chances_is_that_of_rows_whose_distances_they_are():
+    """A run that is unsure of two of its clusters: rows of features whose products are the chances."""
+    rng = np.random.default_rng(1)
+    truth = rng.choice(3, 200, p=[0.4, 0.35, 0.25])
+    runs = noisy(truth, 5, 0.3, rng)
+    features = [rng.normal(size=(4, 4)) + 2 * np.eye(4) for _ in runs]
+    features = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in features]
+    likeness = [np.clip(one @ one.T, 0, 1) for one in features]
+    assert all(np.linalg.eigvalsh(one).min() > 0 for one in likeness)
+    rows = np.concatenate(
+        [np.linalg.cholesky(one)[run] for one, run in zip(likeness, runs, strict=True)], axis=1
+    )
+    groups = AgglomerativeClustering(3, linkage="ward").fit_predict(rows)
+    tree = consensus._cut(np.sqrt(consensus._distances(np.stack(runs), likeness)), "ward", 200, 3, 0.0)
+    assert adjusted_rand_score(groups, tree) == 1
+
+
 def test_ward_makes_groups_of_like_size_and_average_keeps_what_lies_apart():
     """Two large groups that runs cut at random, and ten rows that none puts with them."""
     truth, rng = np.repeat([0, 1, 2], [300, 300, 10]), np.random.default_rng(0)
@@ -341,3 +358,5 @@ def test_bad_input_is_named(runs, n_clusters, words):
 def test_no_subset_is_refused():
     with pytest.raises(ValueError, match="n_draws: expected at least 1, got 0"):
         consensus.agree([np.zeros(3, int)], 1, seed=0, n_draws=0)
+    with pytest.raises(ValueError, match="linkage: expected one of average, ward, got 'single'"):
+        consensus.agree([np.zeros(3, int)], 1, seed=0, linkage="single")

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from jvade import clustering, ensemble, health
 from jvade.analysis import consensus
 from jvade.clustering import PAPER, ROBUST, Configuration
-from jvade.core import fit, lanes
+from jvade.core import fit, gmm, lanes
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture, Block, Hyperparameters, Training
 
@@ -189,6 +189,17 @@ def test_groups_that_cross_are_told_apart_by_full_covariances(crossed, small):
     assert scores["full"] > scores["diag"] + 0.3
 
 
+def test_the_number_of_clusters_is_chosen_with_the_covariances_of_a_run(groups, small, monkeypatch):
+    asked, fitted = [], gmm.fit
+    monkeypatch.setattr(gmm, "fit", lambda *a, **how: asked.append(how) or fitted(*a, **how))
+    training = replace(small.training, max_epochs=2)
+    for kind in ("diag", "full"):
+        how = replace(small, training=training, n_runs=1, covariance_type=kind)
+        found = clustering.cluster(groups[0], (2, 3), 3, how)
+        assert set(found.bics) == {2, 3}
+    assert asked == [{"covariance_type": "diag"}, {"covariance_type": "full"}]
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
@@ -202,14 +213,15 @@ def test_unknown_words_are_refused(setting, words):
 
 
 def test_the_linkage_is_that_of_the_consensus_and_no_part_of_the_training(groups, small, monkeypatch):
+    plain = replace(small, training=replace(small.training, max_epochs=2))
+    assert replace(plain, linkage="ward").of_training() == plain.of_training()
+    assert replace(plain, covariance_type="full").of_training() != plain.of_training()
     asked, agree = [], consensus.agree
     monkeypatch.setattr(
         consensus, "agree", lambda *a, **how: asked.append(how["linkage"]) or agree(*a, **how)
     )
     for linkage in ("average", "ward"):
-        how = replace(small, linkage=linkage, training=replace(small.training, max_epochs=2))
-        clustering.cluster(groups[0], 3, 0, how)
-        assert how.of_training() == replace(how, linkage="average").of_training()
+        clustering.cluster(groups[0], 3, 0, replace(plain, linkage=linkage))
     assert asked == ["average", "ward"]
 
 

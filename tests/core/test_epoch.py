@@ -402,6 +402,7 @@ def test_the_mixture_has_a_rate_of_its_own(x64, rate):
     for name in ("encoder", "decoder"):
         for got, want in zip(*(jax.tree.leaves(getattr(one, name)) for one in ends), strict=True):
             np.testing.assert_array_equal(got, want)
-    for got, want, start in zip(slow.mixture, whole.mixture, params.mixture, strict=True):
+    mixtures = slow.mixture, whole.mixture, params.mixture
+    for got, want, start in zip(*map(jax.tree.leaves, mixtures), strict=True):
         np.testing.assert_allclose(got - start, rate * (want - start), rtol=1e-6, atol=1e-12)
         assert np.any(want != start)

@@ -193,10 +193,11 @@ def test_a_padded_lane_equals_the_unpadded_run(x64, covariance_type):
 
 def test_a_long_training_runs_each_lane_at_its_own_size_to_the_same_result(x64, monkeypatch):
     sizes = [(2, 3), (3, 5)]
-    wide = Architecture(6, latent_dim=4, n_clusters=6, widths=(16,))
+    wide = Architecture(6, latent_dim=4, n_clusters=6, widths=(16,), covariance_type="full")
     stack = lanes.stack([7, 8], [HYPER._replace(latent_dim=d, n_clusters=k) for d, k in sizes])
     means = jnp.asarray(np.random.default_rng(1).normal(size=(2, 6, 4)))
-    start = lanes.init(stack, wide)._replace(mixture=Mixture(means[:, :, 0], means, means))
+    shears = jnp.asarray(np.random.default_rng(2).normal(size=(2, 6, 4, 4)))
+    start = lanes.init(stack, wide)._replace(mixture=Mixture(means[:, :, 0], means, means, shears))
     training, ran = Training(64, 4, block_epochs=2, layout="map"), []
     in_turns = lanes._in_turns
 
@@ -212,7 +213,7 @@ def test_a_long_training_runs_each_lane_at_its_own_size_to_the_same_result(x64, 
     assert ran == [sizes, sizes], "two blocks"
     for i, (d, k) in enumerate(sizes):
         assert_same_lane(own.history, i, padded.history, i)
-        small = Architecture(6, latent_dim=d, n_clusters=k, widths=(16,))
+        small = replace(wide, latent_dim=d, n_clusters=k)
         one, other = (model.unpad(take_lane(found.params, i), small) for found in (own, padded))
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
             np.testing.assert_allclose(a, b, **TOLERANCE)
@@ -493,11 +494,13 @@ def test_a_padded_lane_without_its_padding_is_the_lane(x64):
     padded = take_lane(lanes.init(stack, wide), 0)
     for a, b in zip(jax.tree.leaves(model.pad(params, padded)), jax.tree.leaves(padded), strict=True):
         np.testing.assert_array_equal(a, b)
-    mixed = alone._replace(mixture=Mixture(jnp.zeros(3), jnp.ones((3, 2)), jnp.zeros((3, 2))))
-    back = model.Parameters.from_arrays(mixed.to_arrays())
-    assert jax.tree.structure(back) == jax.tree.structure(mixed)
-    for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(mixed), strict=True):
-        np.testing.assert_array_equal(a, b)
+    diagonal = Mixture(jnp.zeros(3), jnp.ones((3, 2)), jnp.zeros((3, 2)))
+    for mixture in (diagonal, diagonal._replace(shears=jnp.full((3, 2, 2), 0.5))):
+        mixed = alone._replace(mixture=mixture)
+        back = model.Parameters.from_arrays(mixed.to_arrays())
+        assert jax.tree.structure(back) == jax.tree.structure(mixed)
+        for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(mixed), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_programs_are_kept_and_forgotten_before_their_room_runs_out(monkeypatch):

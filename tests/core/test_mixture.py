@@ -92,7 +92,7 @@ def test_criteria_equal_scikit_learn(x64, n_latents, n_clusters, covariance_type
     components = Components(
         jnp.log(oracle.weights_), jnp.asarray(oracle.means_), jnp.asarray(oracle.covariances_)
     )
-    bound, bic, icl = em.criteria(jnp.asarray(z), components, n_clusters, n_latents)
+    bound, bic, icl = em.criteria(jnp.asarray(z), em.as_mixture(components), n_clusters, n_latents)
     np.testing.assert_allclose(bound, oracle.score(z), rtol=1e-8)
     np.testing.assert_allclose(bic, oracle.bic(z), rtol=1e-8)
     gamma = oracle.predict_proba(z)
@@ -129,9 +129,11 @@ def test_padding_changes_nothing(x64, covariance_type):
     got = em.log_joint(z_padded, padded, 4, 3)
     np.testing.assert_allclose(got[:, :4], em.log_joint(jnp.asarray(z), plain), rtol=1e-12)
     assert np.all(np.asarray(jax.nn.softmax(got, axis=-1))[:, 4:] == 0.0)
-    for a, b in zip(
-        em.criteria(z_padded, padded, 4, 3), em.criteria(jnp.asarray(z), plain, 4, 3), strict=True
-    ):
+    criteria = (
+        em.criteria(rows, em.as_mixture(components), 4, 3)
+        for rows, components in ((z_padded, padded), (jnp.asarray(z), plain))
+    )
+    for a, b in zip(*criteria, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
@@ -182,16 +184,48 @@ def pad(oracle, n_more):
 def test_full_covariances_there_and_back(x64):
     oracle, _ = draw(4, 3, 2.0, "full")
     params = em.as_mixture(Components(*pad(oracle, 0)))
-    np.testing.assert_allclose(mixture.covariances(params), oracle.covariances_, rtol=1e-10)
+    want = np.linalg.cholesky(oracle.covariances_)
+    np.testing.assert_allclose(mixture.factors(params), want, rtol=1e-9, atol=1e-12)
     # What stands on the diagonal of A and above counts for nothing, nor do padded latents.
     noise = jnp.triu(jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 4))))
     moved = params._replace(shears=params.shears + noise)
-    np.testing.assert_allclose(mixture.covariances(moved), oracle.covariances_, rtol=1e-10)
-    padded = mixture.covariances(em.as_mixture(Components(*pad(oracle, 2))), 4)
-    np.testing.assert_allclose(padded[:, :4, :4], oracle.covariances_, rtol=1e-10)
+    np.testing.assert_allclose(mixture.factors(moved), want, rtol=1e-9, atol=1e-12)
+    padded = mixture.factors(em.as_mixture(Components(*pad(oracle, 2))), 4)
+    np.testing.assert_allclose(padded[:, :4, :4], want, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(padded[:, 4:], np.tile(np.eye(6)[4:], (3, 1, 1)))
-    diagonal = mixture.covariances(params._replace(shears=None))
-    np.testing.assert_allclose(diagonal, np.exp(params.log_variances)[..., None] * np.eye(4), rtol=1e-12)
+    diagonal = mixture.factors(params._replace(shears=None))
+    sds = np.exp(0.5 * params.log_variances)
+    np.testing.assert_allclose(diagonal, sds[..., None] * np.eye(4), rtol=1e-12)
+
+
+def test_gradients_under_full_covariances_are_those_of_the_densities(x64):
+    """By differences of SciPy's log-densities less the traces, parameter by parameter."""
+    rng, k, d = np.random.default_rng(0), 2, 3
+    given = [rng.normal(size=shape) for shape in ((4, d), (k, d), (k, d), (k, d, d), (4, k))]
+    given.insert(1, rng.gamma(2, size=(4, d)))
+
+    def ours(z, variances, means, log_variances, shears, slopes):
+        params = Mixture(jnp.zeros(k), means, log_variances, shears)
+        return jnp.sum(mixture.expected_log_normal(z, variances, params) * slopes)
+
+    def plain(z, variances, means, log_variances, shears, slopes):
+        total = 0.0
+        for c in range(k):
+            inverse = np.linalg.inv(np.eye(d) + np.tril(shears[c], -1))
+            sigma = inverse @ np.diag(np.exp(log_variances[c])) @ inverse.T
+            traces = variances @ np.diagonal(np.linalg.inv(sigma))
+            total += slopes[:, c] @ (stats.multivariate_normal(means[c], sigma).logpdf(z) - traces / 2)
+        return total
+
+    got = jax.grad(ours, tuple(range(5)))(*map(jnp.asarray, given))
+    for number, slope in enumerate(got):
+        want, step = np.zeros(slope.shape), 1e-5
+        for place in np.ndindex(slope.shape):
+            moved = [[leaf.copy() for leaf in given] for _ in range(2)]
+            moved[0][number][place] += step
+            moved[1][number][place] -= step
+            want[place] = (plain(*moved[0]) - plain(*moved[1])) / (2 * step)
+        np.testing.assert_allclose(slope, want, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("n_latents", "n_clusters"), [(2, 7), (30, 10)])

@@ -180,17 +180,19 @@ def test_gradients_equal_finite_differences(x64, products, pretraining):
         np.testing.assert_allclose(np.sum(np.asarray(slope) * direction), difference, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
 @pytest.mark.parametrize("many", [networks.MANY_LATENTS, 5])
-def test_padded_latents_and_clusters_change_nothing(x64, monkeypatch, many):
+def test_padded_latents_and_clusters_change_nothing(x64, monkeypatch, many, covariance_type):
     """d = 2 of 5 latents and K = 3 of 6 clusters give the numbers of the unpadded model."""
-    params, x, noise = case()
+    params, x, noise = case(covariance_type=covariance_type)
     wide = Architecture(D, latent_dim=5, n_clusters=6, widths=(6,))
     rng = np.random.default_rng(3)
     padded = model.init(jax.random.key(0), wide, L)
-    big = Mixture(*(rng.normal(size=s) for s in ((6,), (6, 5), (6, 5))))
-    for whole, part in zip(big, params.mixture, strict=True):
+    big = [rng.normal(size=s) for s in ((6,), (6, 5), (6, 5), (6, 5, 5))]
+    for whole, part in zip(big, jax.tree.leaves(params.mixture), strict=False):
         whole[tuple(slice(0, n) for n in part.shape)] = part
-    padded = padded._replace(mixture=Mixture(*map(jnp.asarray, big)))
+    kept = big if covariance_type == "full" else big[:3]
+    padded = padded._replace(mixture=Mixture(*map(jnp.asarray, kept)))
     noise_padded = jnp.concatenate([noise, jnp.asarray(rng.normal(size=(N, 3)))], axis=1)
     want = terms(params, x, noise, ARCHITECTURE, HYPER)
     monkeypatch.setattr(networks, "MANY_LATENTS", many)

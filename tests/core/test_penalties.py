@@ -65,7 +65,8 @@ def test_overlaps_of_full_covariances_are_the_integrals(x64):
     got = mixtures.overlaps(mixture, 2)
     axis = np.linspace(-25, 25, 1001)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
-    sigmas = np.asarray(mixtures.covariances(mixture))[:, :2, :2]
+    factors = np.asarray(mixtures.factors(mixture))[:, :2, :2]
+    sigmas = factors @ np.swapaxes(factors, 1, 2)
     each = [
         stats.multivariate_normal(mean[:2], sigma).pdf(grid)
         for mean, sigma in zip(np.asarray(mixture.means), sigmas, strict=True)
@@ -77,6 +78,17 @@ def test_overlaps_of_full_covariances_are_the_integrals(x64):
     alike = mixture._replace(shears=jnp.zeros((K, 3, 3)))
     diagonal = mixtures.overlaps(mixture._replace(shears=None), 2)
     np.testing.assert_allclose(mixtures.overlaps(alike, 2), diagonal, rtol=1e-10)
+
+
+def test_repulsion_of_thin_components_is_finite_in_single_precision():
+    """Tilted and thin beyond what their covariances could say when rounded."""
+    means, thin = jnp.array([[0.0, 0.0], [0.5, 0.5]]), jnp.array([[0.0, -17.0], [0.0, -17.0]])
+    shears = jnp.array([[[1.0, 0.0], [-1.0, 1.0]], [[1.0, 0.0], [-1.1, 1.0]]])
+    mixture = Mixture(jnp.zeros(2), means, thin, shears)
+    assert mixture.means.dtype == jnp.float32
+    value, slope = jax.value_and_grad(lambda m: repulsion(m, HYPER._replace(n_clusters=2)))(mixture)
+    assert all(np.isfinite(leaf).all() for leaf in [value, *jax.tree.leaves(slope)])
+    np.testing.assert_allclose(np.diagonal(mixtures.overlaps(mixture)), 1.0, rtol=1e-4)
 
 
 def test_repulsion_is_the_mean_over_pairs(x64):

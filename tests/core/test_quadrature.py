@@ -1,5 +1,6 @@
 """Expectations over q(z|x): exact where they should be, near integrals and many draws where not."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_padding_changes_nothing(x64):
     means, variances, drawn = case(3)
     rng = np.random.default_rng(2)
     wide = [rng.normal(size=shape) for shape in ((K + 2,), (K + 2, 5), (K + 2, 5))]
-    for whole, part in zip(wide, drawn, strict=True):
+    for whole, part in zip(wide, jax.tree.leaves(drawn), strict=True):
         whole[tuple(slice(n) for n in part.shape)] = part
     more = [np.hstack([part, fill((40, 2))]) for part, fill in ((means, np.zeros), (variances, np.ones))]
     got = mixture.expected_responsibilities(*map(jnp.asarray, more), Mixture(*map(jnp.asarray, wide)), K, 3)

@@ -36,6 +36,11 @@ def single(table):
     return VaDE(3, configuration="paper", random_state=0, **SMALL).fit(table[0])
 
 
+@pytest.fixture(scope="session")
+def single_full(table):
+    return VaDE(3, configuration="paper", covariance_type="full", random_state=0, **SMALL).fit(table[0])
+
+
 @pytest.fixture(params=["consensus", "single"])
 def fitted(request):
     return request.getfixturevalue(request.param)

@@ -11,13 +11,14 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
+from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small import SMALL
 
 import jvade
-from jvade import PAPER, ROBUST, VaDE, clustering, from_sweep, sweep
+from jvade import PAPER, ROBUST, VaDE, clustering, ensemble, from_sweep, sweep
 from jvade.core.settings import Block
 
 
@@ -101,15 +102,30 @@ def test_the_attributes_agree_with_each_other(fitted, table):
     assert (np.diff(np.bincount(fitted.labels_)) <= 0).all()
 
 
-def test_bic_is_that_of_scikit_learn_with_the_same_parameters(single, table):
+@pytest.mark.parametrize("kind", ["diag", "full"])
+def test_bic_is_that_of_scikit_learn_with_the_same_parameters(single, single_full, table, kind):
     frame, _ = table
-    want = GaussianMixture(3, covariance_type="diag")
+    single = single if kind == "diag" else single_full
+    want = GaussianMixture(3, covariance_type=kind)
     want.weights_, want.means_, want.covariances_ = single.weights_, single.means_, single.covariances_
-    want.precisions_cholesky_ = 1 / np.sqrt(single.covariances_)
+    assert single.covariances_.shape == ((3, 2) if kind == "diag" else (3, 2, 2))
+    want.precisions_cholesky_ = _compute_precision_cholesky(single.covariances_, kind)
     assert single.bic(frame) == pytest.approx(want.bic(single.transform(frame)), rel=1e-4)
     as_table = copy.copy(single).set_output(transform="pandas")
     assert isinstance(as_table.transform(frame), pd.DataFrame)
     assert as_table.bic(frame) == single.bic(frame)
+
+
+def test_full_covariances_of_a_consensus_are_those_of_its_rows(consensus, table):
+    """The spread of the means of its rows, and what each is unsure of in the mean; off the diagonal too."""
+    full = clone(consensus).set_params(covariance_type="full").fit(table[0])
+    posterior = full._ask(ensemble.encode, table[0])
+    for k in range(3):
+        means = posterior.means[full.labels_ == k].astype(float)
+        unsure = np.exp(posterior.log_variances[full.labels_ == k].astype(float)).mean(axis=0)
+        want = (means - means.mean(axis=0)).T @ (means - means.mean(axis=0)) / len(means)
+        np.testing.assert_allclose(full.covariances_[k], want + np.diag(unsure), rtol=1e-5, atol=1e-8)
+    assert np.abs(full.covariances_[:, 0, 1]).min() > 1e-4
 
 
 def test_scores_are_means_and_find_the_odd_row(fitted, table):

@@ -160,6 +160,7 @@ def test_a_file_of_an_earlier_version_is_read(path, tmp_path):
     assert settings.model.balance == (0.4 if balanced else 0)
     assert made.architecture.covariance_type == settings.covariance_type == ("full" if full else "diag")
     assert ensemble.mixture(made)[2].shape[1:] == ((2, 2) if full else (2,))
+    assert model.covariances_.shape == ((3, 2, 2) if full else (3, 2))
     again = clone(model).resolve(model.n_rows_)  # a second fit is to be of the same kind
     assert (again.likelihood, again.model.balance) == (settings.likelihood, settings.model.balance)
     jvade.save(model, path := tmp_path / "again.jvade")

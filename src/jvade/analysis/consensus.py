@@ -18,7 +18,7 @@ their answers is taken: of those with the median number of clusters, the one tha
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -166,8 +166,11 @@ def agree(
             share.
 
     Raises:
-        ValueError: no run, runs of different lengths, or a number of clusters or subsets that cannot be.
+        ValueError: no run, runs of different lengths, an unknown linkage, or a number of clusters or subsets
+            that cannot be.
     """
+    if linkage not in (known := get_args(Linkage)):
+        raise ValueError(f"linkage: expected one of {', '.join(known)}, got {linkage!r}")
     if n_draws < 1:
         raise ValueError(f"n_draws: expected at least 1, got {n_draws}")
     lengths = sorted({len(run) for run in runs})
@@ -214,8 +217,8 @@ def _linked(
     """Return what a subset of the rows makes of the runs; see `agree`."""
     distances = _distances(runs, likeness)
     if linkage == "ward":
-        # Of two rows of memberships, a 1 for the cluster of each run, the squared distance is twice the
-        # number of runs that part them.
+        # Of two rows of memberships, a 1 for the cluster of each run, the squared distance goes with the
+        # number of runs that part them; chances in place of yes or no make it less.
         distances = np.sqrt(distances)
     groups = _cut(distances, linkage, runs.shape[1], n_clusters, smallest_share)
     members = (np.arange(groups.max() + 1)[:, None] == groups).astype(float)  # K x n
@@ -228,7 +231,7 @@ def _linked(
 def _distances(
     runs: Int[np.ndarray, "S n"], likeness: Sequence[Float[np.ndarray, "C C"]] | None
 ) -> Float[np.ndarray, " pairs"]:
-    """Return the chance that a run puts two rows apart, mean over the runs; as `linkage` asks for it."""
+    """Return the chance that a run puts two rows apart, mean over the runs; as SciPy asks for it."""
     kind, few = _kinds(list(runs))
     likeness = [np.eye(labels.max() + 1) for labels in runs] if likeness is None else likeness
     between = np.zeros((len(few[0]), len(few[0])))

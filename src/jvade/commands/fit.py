@@ -52,8 +52,10 @@ class FitSettings(rows.Source):
             one for all, or one "by-column".
         responsibilities: of a row in a run: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature"; kept with the model.
-        covariance_type: of the components of a run: "diag", as in the study, or "full".
-        linkage: how a consensus joins groups: "average", or "ward" where clusters are of like size.
+        covariance_type: of the components of a run: "diag", as in the study, or "full": the latents may go
+            together within a component.
+        linkage: how a consensus joins groups: "average", or "ward", which makes clusters of like size. A
+            single run has nothing to join.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
         training: batches, epochs, split.
         mixture: how the mixture starts.

@@ -92,7 +92,8 @@ class SweepSettings(rows.Source):
             one for all, or one "by-column".
         responsibilities: of a row: at the posterior "mean", or their expectation over q(z|x) by
             "quadrature".
-        covariance_type: of the clusters: "diag", as in the study, or "full".
+        covariance_type: of the clusters: "diag", as in the study, or "full": the latents may go together
+            within a cluster.
         model: the settings that are not tried.
         training: batches, epochs, split.
         mixture: how the mixture starts.

@@ -16,7 +16,7 @@ from jvade.core import mixture as mixtures
 from jvade.core.layout import rows_at_once
 from jvade.core.likelihoods import LOG_2PI
 from jvade.core.mixture import Mixture, mask
-from jvade.core.settings import Count, Covariance
+from jvade.core.settings import Count, Covariance, Real
 
 T = TypeVar("T")
 #: With this many latents or more EM expands its squares into matrix products, 2 to 7 times as fast at 20,000
@@ -162,6 +162,11 @@ def moments(
     return counts, first, exact("kln,kmn->klm", weighted, deviations)
 
 
+def rounding(n_latents: Count, dtype: Any) -> Real:
+    """Return the part of a second moment that full covariances are widened by; see `ROUNDINGS`."""
+    return ROUNDINGS * n_latents * float(jnp.finfo(dtype).eps)
+
+
 def m_step(
     sums: Moments, n_rows: int, latent_dim: Count | None, covariance_type: Covariance, reg_covar: float
 ) -> Components:
@@ -187,7 +192,7 @@ def m_step(
         raw = sums.second / safe[:, None, None]
         covariances = raw - shifts[:, :, None] * shifts[:, None, :]
         # Of a thin cluster, or of one with fewer rows than latents, rounding may take the definiteness.
-        widening = ROUNDINGS * n_latents * jnp.finfo(counts.dtype).eps * (reg_covar > 0)
+        widening = rounding(jnp.sum(used), counts.dtype) * (reg_covar > 0)
         kept = (used[:, None] & used[None, :]) & in_use[:, None, None]
         covariances = jnp.where(kept, covariances + (reg_covar + widening * raw) * identity, identity)
     log_weights = jnp.where(in_use, jnp.log(safe) - jnp.log(n_rows), mixtures.NEVER)
@@ -235,12 +240,12 @@ def n_parameters(n_clusters: Count, latent_dim: Count, covariance_type: Covarian
 
 
 def criteria(
-    z: Float[Array, "N L"], components: Components, n_clusters: Count, latent_dim: Count
+    z: Float[Array, "N L"], mixture: Mixture, n_clusters: Count, latent_dim: Count
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Return the mean log-likelihood of a row, BIC and ICL of a mixture on `z`."""
 
     def of_block(weights: Array, rows: Array) -> tuple[Array, Array]:
-        joint = log_joint(rows, components, n_clusters, latent_dim)
+        joint = mixtures.log_joint(rows, mixture, n_clusters, latent_dim)
         density = jax.nn.logsumexp(joint, axis=-1, keepdims=True)
         log_gamma = joint - density
         entropies = -jnp.sum(jnp.exp(log_gamma) * log_gamma, axis=-1)
@@ -248,7 +253,7 @@ def criteria(
 
     n_rows = z.shape[0]
     log_likelihood, entropy = sum_blocks(of_block, z)
-    kind = "diag" if components.covariances.ndim == 2 else "full"
+    kind = "diag" if mixture.shears is None else "full"
     penalty = n_parameters(n_clusters, latent_dim, kind) * jnp.log(n_rows)
     bic = -2 * log_likelihood + penalty
     return log_likelihood / n_rows, bic, bic + 2 * entropy
@@ -275,7 +280,8 @@ def fit(
         covariance_type: "diag" or "full".
         max_iter: iterations at most.
         tol: gain below which EM has converged, natural log per row.
-        reg_covar: added to every variance; keeps a cluster on coinciding rows finite.
+        reg_covar: added to every variance; keeps a cluster on coinciding rows finite. Above 0, full
+            covariances are widened by their `rounding` too.
     """
 
     def step(carry: tuple[Components, Array, Array, Array]) -> tuple[Components, Array, Array, Array]:
@@ -288,7 +294,7 @@ def fit(
     components, _, gain, n_iter = jax.lax.while_loop(
         lambda c: (jnp.abs(c[2]) >= tol) & (c[3] < max_iter), step, start
     )
-    lower_bound, bic, icl = criteria(z, components, n_clusters, latent_dim)
+    lower_bound, bic, icl = criteria(z, as_mixture(components), n_clusters, latent_dim)
     finite = jnp.isfinite(lower_bound)
     converged = finite & (jnp.abs(gain) < tol)
     return GmmFit(components, jnp.asarray(n_clusters), lower_bound, bic, icl, n_iter, converged, finite)

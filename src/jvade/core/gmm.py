@@ -41,7 +41,7 @@ class EmSettings:
         short_iter: EM steps of a short run.
         max_iter: EM iterations at most.
         tol: gain per row below which EM has converged.
-        reg_covar: added to every variance.
+        reg_covar: added to every variance; full covariances are widened by their rounding too, but at 0.
     """
 
     n_rows: int = 20_000
@@ -266,9 +266,13 @@ def warnings(fits: GmmFit, reg_covar: float = DEFAULT.reg_covar) -> list[str]:
                 f"raise reg_covar above {reg_covar:g} or ask for fewer clusters"
             )
             continue
-        least = covariances.min(axis=1) if covariances.ndim == 2 else np.linalg.eigvalsh(covariances)[:, 0]
+        full = covariances.ndim == 3
+        least = np.linalg.eigvalsh(covariances)[:, 0] if full else covariances.min(axis=1)
         empty = np.asarray(fits.components.log_weights[i])[:n_clusters] <= mixtures.NEVER
         floor = 10 * reg_covar + np.exp(mixtures.LOG_VARIANCE_RANGE[0])
+        if full:  # a variance that rounding alone has left
+            n_latents, most = covariances.shape[1], covariances.max(axis=(1, 2))
+            floor += em.rounding(n_latents, covariances.dtype) * most * bool(reg_covar)
         collapsed = int(np.sum(empty | (least <= floor)))
         if collapsed:
             lines.append(

@@ -153,16 +153,20 @@ def _backward(arguments: tuple[Array, ...], slopes: Float[Array, "K N"]) -> tupl
 _expected_squares.defvjp(_forward, _backward)
 
 
-def covariances(mixture: Mixture, latent_dim: Count | None = None) -> Float[Array, "K L L"]:
-    """Return Sigma of each component; masked latents have variance 1 and go with no other."""
+def factors(mixture: Mixture, latent_dim: Count | None = None) -> Float[Array, "K L L"]:
+    """Return A^-1 diag sigma of each component: lower triangular, times its transpose Sigma.
+
+    Sigma itself may lose its definiteness where it is rounded. Masked latents have variance 1 and go with no
+    other.
+    """
     used = mask(mixture.means.shape[1], latent_dim)
-    variances = jnp.where(used, jnp.exp(jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)), 1.0)
-    units = jnp.broadcast_to(jnp.eye(len(used), dtype=variances.dtype), (*variances.shape, len(used)))
+    log_variances = jnp.where(used, jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE), 0.0)
+    units = jnp.eye(len(used), dtype=log_variances.dtype)
+    sds = jnp.exp(0.5 * log_variances)[:, None, :] * units
     if mixture.shears is None:
-        return units * variances[:, None, :]
-    factors = jnp.where(used[:, None] & used, triangles(mixture.shears), units)
-    inverses = jax.scipy.linalg.solve_triangular(factors, units, lower=True, unit_diagonal=True)
-    return (inverses * variances[:, None, :]) @ jnp.swapaxes(inverses, 1, 2)
+        return sds
+    shears = jnp.where(used[:, None] & used, triangles(mixture.shears), units)
+    return jax.scipy.linalg.solve_triangular(shears, sds, lower=True, unit_diagonal=True)
 
 
 def overlaps(mixture: Mixture, latent_dim: Count | None = None) -> Float[Array, "K K"]:
@@ -183,14 +187,19 @@ def overlaps(mixture: Mixture, latent_dim: Count | None = None) -> Float[Array, 
 
 def _sheared_overlaps(mixture: Mixture, latent_dim: Count | None) -> Float[Array, "K K"]:
     """Return `overlaps` of full covariances."""
-    sigmas, used = covariances(mixture, latent_dim), mask(mixture.means.shape[1], latent_dim)
-    factors = jnp.linalg.cholesky(0.5 * (sigmas[:, None] + sigmas[None]))  # of the mean of the two
-    log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factors, axis1=-2, axis2=-1)), axis=-1)
+    used, each = mask(mixture.means.shape[1], latent_dim), factors(mixture, latent_dim)
+    # Of the mean of two covariances: what both factors, one beside the other, are turned to.
+    both = jnp.concatenate(jnp.broadcast_arrays(each[:, None], each[None]), axis=-1) * jnp.sqrt(0.5)
+    triangle = jnp.linalg.qr(jnp.swapaxes(both, -1, -2), mode="r")
+    log_diagonal = jnp.log(jnp.abs(jnp.diagonal(triangle, axis1=-2, axis2=-1)))
     log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
-    own = jnp.sum(jnp.where(used, log_variances, 0.0), axis=-1)  # log det Sigma, for det A = 1
+    own = 0.5 * jnp.sum(jnp.where(used, log_variances, 0.0), axis=-1)  # half of log det Sigma, for det A = 1
     apart = jnp.where(used, mixture.means[:, None] - mixture.means[None], 0.0)
-    whitened = jax.scipy.linalg.solve_triangular(factors, apart[..., None], lower=True)[..., 0]
-    logs = 0.25 * (own[:, None] + own[None]) - 0.5 * log_determinant - 0.125 * jnp.sum(whitened**2, axis=-1)
+    solve = jax.scipy.linalg.solve_triangular
+    whitened = solve(triangle, apart[..., None], trans="T")[..., 0]
+    logs = (
+        0.5 * (own[:, None] + own[None]) - jnp.sum(log_diagonal, axis=-1) - 0.125 * jnp.sum(whitened**2, -1)
+    )
     return jnp.exp(logs)
 
 

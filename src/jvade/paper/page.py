@@ -341,6 +341,8 @@ def robust(study: Study, _: Show) -> str:
         "gaussian": "all inputs Gaussian",
         "by-kind": "numbers Gaussian, 0/1 inputs Bernoulli, the codes of one variable under a softmax",
     }[settings.likelihood]
+    others = ", full covariances" if settings.covariance_type == "full" else ""
+    others += ", joined by Ward's linkage" if settings.linkage == "ward" else ""
     training = settings.training
     hidden = f"{100 * training.input_dropout:.0f} %"
     wide = ", ".join(map(str, settings.widths))
@@ -354,7 +356,7 @@ def robust(study: Study, _: Show) -> str:
                 f"What {values['runs']} of {settings.n_runs} runs with {settings.model.latent_dim} latents,"
                 f" {values['clusters_of_a_run']} clusters and networks of {wide} hidden units each agree on,"
                 f" {long}, {hidden} of the inputs hidden from the encoder in the training,"
-                f" {likelihood}.{agreement} About"
+                f" {likelihood}{others}.{agreement} About"
                 f" {100 * values['doubtful']:.0f} % of the visits have a support below a half: most runs have"
                 " them elsewhere."
             ),

@@ -93,6 +93,7 @@ def plane(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, float]:
     )
     mixture = training.parameters(tuned.arrays, "model/").mixture
     assert mixture is not None
+    assert mixture.shears is None  # the study's clusters are diagonal
     weights = np.exp(np.asarray(mixture.logits) - np.logaddexp.reduce(np.asarray(mixture.logits)))
     ellipses = analysis.ellipses(
         weights, np.asarray(mixture.means), np.exp(np.asarray(mixture.log_variances)), axes, offset
