@@ -238,12 +238,13 @@ def test_every_program_in_pytorch_steps_as_ours(torch, monkeypatch, latent_dim, 
         agreement.check_steps(6, latent_dim, n_clusters)
 
 
-def test_one_compiled_model_serves_every_lane(torch, monkeypatch):
+@pytest.mark.parametrize("stage", ["pretraining", "fine-tuning"])
+def test_one_compiled_model_serves_every_lane(torch, monkeypatch, stage):
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     programs = importlib.import_module("programs")
     x = np.random.default_rng(0).normal(size=(3000, 6)).astype(np.float32)
     each = [(0, Hyperparameters()), (1, Hyperparameters()), (0, Hyperparameters(latent_dim=3))]
-    task = programs.Task(x, 2500, "pretraining", each, 2)
+    task = programs.Task(x, 2500, stage, each, 2)
     tuned, compiled = (programs.pytorch(name, task) for name in ("tuned", "tuned, compiled"))
     want = tuned()
     assert len(np.unique(want[:, -1])) == 3
