@@ -16,9 +16,8 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jvade import clustering, ensemble, health, manifest
-from jvade.analysis.consensus import Linkage
 from jvade.checkpoints import Checkpoints
-from jvade.clustering import PAPER, ROBUST, Clustering, Configuration
+from jvade.clustering import PAPER, ROBUST, Clustering, Configuration, Linkage
 from jvade.columns import Column, Columns, Kind, kinds_of, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
