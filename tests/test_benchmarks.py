@@ -150,6 +150,7 @@ def test_deformed_digits_are_digits_still_and_always_the_same(mnist):
     np.testing.assert_array_equal(mnist.deformed(2)[0], x)
 
 
+@pytest.mark.long
 def test_a_consensus_of_images_tells_each_way_of_joining_its_runs(mnist, monkeypatch):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 200)

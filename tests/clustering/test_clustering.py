@@ -189,6 +189,7 @@ def test_groups_that_cross_are_told_apart_by_full_covariances(crossed, small):
     assert scores["full"] > scores["diag"] + 0.3
 
 
+@pytest.mark.long
 def test_the_number_of_clusters_is_chosen_with_the_covariances_of_a_run(groups, small, monkeypatch):
     asked, fitted = [], gmm.fit
     monkeypatch.setattr(gmm, "fit", lambda *a, **how: asked.append(how) or fitted(*a, **how))

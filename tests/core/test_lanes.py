@@ -173,7 +173,7 @@ def test_an_accelerator_compacts_where_it_pays(monkeypatch):
     assert len(lanes.compact(active[:14], "auto", lanes.SAVED_STEPS)) == 4
 
 
-@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+@pytest.mark.parametrize("covariance_type", ["diag", pytest.param("full", marks=pytest.mark.long)])
 def test_a_padded_lane_equals_the_unpadded_run(x64, covariance_type):
     """One stack of d = 2, 3 and K = 3, 5, padded to 4 and 6, against each alone at its own size."""
     sizes = [(2, 3), (3, 5)]

@@ -12,6 +12,9 @@ from jvade.core import em, mixture
 from jvade.core.em import Components
 from jvade.core.mixture import Mixture
 
+#: Full ones of other scales are in the long tests: each size is compiled for a second.
+KINDS = [("diag", 0.1), ("diag", 1.0), ("diag", 10.0), ("full", 1.0)]
+KINDS += [pytest.param("full", scale, marks=pytest.mark.long) for scale in (0.1, 10.0)]
 SIZES = [(2, 2), (2, 7), (2, 30), (5, 10), (15, 7), (20, 3), (30, 2), (30, 30)]
 
 
@@ -47,8 +50,7 @@ def log_density(z, params):
     return jax.nn.logsumexp(mixture.log_joint(jnp.asarray(z), params), axis=-1)
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+@pytest.mark.parametrize(("covariance_type", "scale"), KINDS)
 @pytest.mark.parametrize(("n_latents", "n_clusters"), SIZES)
 def test_equals_scikit_learn_in_double_precision(x64, n_latents, n_clusters, covariance_type, scale):
     oracle, z = draw(n_latents, n_clusters, scale, covariance_type)
@@ -59,8 +61,7 @@ def test_equals_scikit_learn_in_double_precision(x64, n_latents, n_clusters, cov
     )
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+@pytest.mark.parametrize(("covariance_type", "scale"), KINDS)
 @pytest.mark.parametrize(("n_latents", "n_clusters"), SIZES)
 def test_equals_scikit_learn_in_single_precision(n_latents, n_clusters, covariance_type, scale):
     oracle, z = draw(n_latents, n_clusters, scale, covariance_type)

@@ -112,7 +112,7 @@ def test_repulsion_pushes_apart(x64):
     np.testing.assert_allclose(slope.means[0], -slope.means[1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+@pytest.mark.parametrize("covariance_type", ["diag", pytest.param("full", marks=pytest.mark.long)])
 def test_padding_has_no_part_in_repulsion(x64, covariance_type):
     """Clusters and latents beyond those in use, whatever stands there."""
     mixture, wide = draw_mixture(), draw_mixture(1, n_clusters=6, latent_dim=5)

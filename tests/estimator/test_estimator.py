@@ -116,6 +116,7 @@ def test_bic_is_that_of_scikit_learn_with_the_same_parameters(single, single_ful
     assert as_table.bic(frame) == single.bic(frame)
 
 
+@pytest.mark.long
 def test_full_covariances_of_a_consensus_are_those_of_its_rows(consensus, table):
     """The spread of the means of its rows, and what each is unsure of in the mean; off the diagonal too."""
     full = clone(consensus).set_params(covariance_type="full").fit(table[0])
