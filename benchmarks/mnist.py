@@ -342,9 +342,7 @@ def compare_consensuses(
         for seed in options.seeds:
             if str(seed) in kept.found.setdefault(name, {}):
                 continue
-            known = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
-            folder = options.out and _unfinished(options.out) / f"seed-{seed}-{known}"
-            found, clusters = agree(x, labels, seed, settings, folder)
+            found, clusters = agree(x, labels, seed, settings, _folder(options.out, seed, settings))
             kept.found[name][str(seed)] = {**found, "clusters": clusters.tolist()}
             kept.write()
     found: dict[str, Any] = {"images": len(x), "runs": {}, "agreement": {}}
@@ -360,8 +358,10 @@ def compare_consensuses(
     kept.remove()
 
 
-def _unfinished(out: Path) -> Path:
-    return out.with_name(f".unfinished-{out.stem}")
+def _folder(out: Path | None, seed: int | str, *settings: Any) -> Path | None:
+    """Return where the state of a training is kept, beside what is written; one of other settings is not."""
+    known = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+    return out and out.with_name(f".unfinished-{out.stem}") / f"seed-{seed}-{known}"
 
 
 def main() -> None:
@@ -422,11 +422,8 @@ def main() -> None:
             left = [seed for seed in courses if not describe(courses[seed], settings)["done"]]
             # Small ones side by side; of large ones, one has the machine for itself.
             for seeds in [left] if options.digits and left else [[seed] for seed in left]:
-                folder = None
-                if options.out and not options.digits:  # a run on these takes seconds
-                    # States of other settings are no part of this run.
-                    known = hashlib.sha256(repr((settings, options.block)).encode()).hexdigest()[:8]
-                    folder = _unfinished(options.out) / f"seed-{seeds[0]}-{known}"
+                # A run on small ones takes seconds.
+                folder = None if options.digits else _folder(options.out, seeds[0], settings, options.block)
                 some = {seed: courses[seed] for seed in seeds}
                 run(x, labels, some, settings, options.block, folder, kept.write)
     finally:  # a run that was stopped has something to tell too

@@ -188,11 +188,11 @@ def test_padded_latents_and_clusters_change_nothing(x64, monkeypatch, many, cova
     wide = Architecture(D, latent_dim=5, n_clusters=6, widths=(6,))
     rng = np.random.default_rng(3)
     padded = model.init(jax.random.key(0), wide, L)
-    big = [rng.normal(size=s) for s in ((6,), (6, 5), (6, 5), (6, 5, 5))]
-    for whole, part in zip(big, jax.tree.leaves(params.mixture), strict=False):
+    parts = jax.tree.leaves(params.mixture)
+    big = [rng.normal(size=s) for s in ((6,), (6, 5), (6, 5), (6, 5, 5))[: len(parts)]]
+    for whole, part in zip(big, parts, strict=True):
         whole[tuple(slice(0, n) for n in part.shape)] = part
-    kept = big if covariance_type == "full" else big[:3]
-    padded = padded._replace(mixture=Mixture(*map(jnp.asarray, kept)))
+    padded = padded._replace(mixture=Mixture(*map(jnp.asarray, big)))
     noise_padded = jnp.concatenate([noise, jnp.asarray(rng.normal(size=(N, 3)))], axis=1)
     want = terms(params, x, noise, ARCHITECTURE, HYPER)
     monkeypatch.setattr(networks, "MANY_LATENTS", many)

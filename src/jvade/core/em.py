@@ -212,13 +212,14 @@ def em_step(
     # Of all rows, once EM has made a step.
     center = jnp.exp(components.log_weights) @ components.means
     origin = center if shared else components.means
+    mixture = as_mixture(components)  # once, not for every block: full covariances are factored
 
     def of_block(weights: Array, rows: Array) -> tuple[Any, Array]:
         deviations = rows.T - origin[..., None]
         if shared:
             joint = _expanded_log_joint(deviations, center, components, n_clusters, latent_dim)
         else:
-            joint = log_joint(rows, components, n_clusters, latent_dim).T
+            joint = mixtures.log_joint(rows, mixture, n_clusters, latent_dim).T
         # The exponentials, a quarter of a step, are taken once, for densities and responsibilities.
         highest = jnp.max(joint, axis=0)
         scaled = jnp.exp(joint - highest)

@@ -191,16 +191,14 @@ def _sheared_overlaps(mixture: Mixture, latent_dim: Count | None) -> Float[Array
     # Of the mean of two covariances: what both factors, one beside the other, are turned to.
     both = jnp.concatenate(jnp.broadcast_arrays(each[:, None], each[None]), axis=-1) * jnp.sqrt(0.5)
     triangle = jnp.linalg.qr(jnp.swapaxes(both, -1, -2), mode="r")
-    log_diagonal = jnp.log(jnp.abs(jnp.diagonal(triangle, axis1=-2, axis2=-1)))
-    log_variances = jnp.clip(mixture.log_variances, *LOG_VARIANCE_RANGE)
-    own = 0.5 * jnp.sum(jnp.where(used, log_variances, 0.0), axis=-1)  # half of log det Sigma, for det A = 1
     apart = jnp.where(used, mixture.means[:, None] - mixture.means[None], 0.0)
-    solve = jax.scipy.linalg.solve_triangular
-    whitened = solve(triangle, apart[..., None], trans="T")[..., 0]
-    logs = (
-        0.5 * (own[:, None] + own[None]) - jnp.sum(log_diagonal, axis=-1) - 0.125 * jnp.sum(whitened**2, -1)
-    )
-    return jnp.exp(logs)
+    whitened = jax.scipy.linalg.solve_triangular(triangle, apart[..., None], trans="T")[..., 0]
+
+    def half_log_determinant(factors: Float[Array, "*any L L"]) -> Float[Array, "*any"]:
+        return jnp.sum(jnp.log(jnp.abs(jnp.diagonal(factors, axis1=-2, axis2=-1))), axis=-1)
+
+    own, of_both = half_log_determinant(each), half_log_determinant(triangle)
+    return jnp.exp(0.5 * (own[:, None] + own[None]) - of_both - 0.125 * jnp.sum(whitened**2, axis=-1))
 
 
 def log_joint(
