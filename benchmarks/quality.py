@@ -3,6 +3,8 @@
     .venv/bin/python benchmarks/quality.py --quick
     .venv/bin/python benchmarks/quality.py --cohorts 204 205 206 --seeds 20 --half-seeds 3 \
         --out benchmarks/results/quality.json
+    .venv/bin/python benchmarks/quality.py --cohorts 204 --visits 20000 50000 1000000 --seeds 5 \
+        --out benchmarks/results/quality_sizes.json
 
 Simulated districts that nothing was chosen on, but for 201 to 203, where one choice had been made. A fifth of
 the patients of each is kept aside: every method is fitted to the visits of the others and measured on those
@@ -18,6 +20,7 @@ the types and left to EM: what a likelihood without labels makes of the truth.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -323,15 +326,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Quality of the clusterings.")
     parser.add_argument("--quick", action="store_true", help="20,000 visits, two seeds, short runs: a check")
-    parser.add_argument("--visits", type=int, default=200_000)
+    parser.add_argument("--visits", type=int, nargs="+", default=[200_000], help="of a district; every size")
     parser.add_argument("--cohorts", type=int, nargs="+", default=[204])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--half-seeds", type=int, default=0, help="seeds of the disjoint halves")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    paper, robust, n_visits, n_seeds = PAPER, ROBUST, options.visits, options.seeds
+    paper, robust, sizes, n_seeds = PAPER, ROBUST, options.visits, options.seeds
     if options.quick:
-        n_visits, n_seeds = 20_000, 2
+        sizes, n_seeds = [20_000], 2
         few = {"n_rows": 4_000, "n_init": 4, "n_continued": 1}
         paper, robust = (
             replace(
@@ -343,10 +346,11 @@ def main() -> None:
             for one, n_runs in ((PAPER, 1), (ROBUST, 3))
         )
     kept = report.Kept(options)
-    for seed in options.cohorts:
+    for seed, n_visits in itertools.product(options.cohorts, sizes):
         cohort, scorer = draw(n_visits, seed), Scorer()
         rows = draw_subset(int(cohort.test.sum()), 10_000, seed)
-        one = kept.found.setdefault(str(seed), {"methods": [], "seeds": {}, "halves": {}})
+        name = str(seed) if len(sizes) == 1 else f"{seed}, {n_visits:,} visits"
+        one = kept.found.setdefault(name, {"methods": [], "seeds": {}, "halves": {}})
         done = {line["method"] for line in one["methods"]}
         for method in methods(cohort, range(1, n_seeds + 1), paper, robust):
             if done.issuperset(method.names):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +19,15 @@ import pytest
 from sklearn.cluster import KMeans
 
 from jvade import cli, manifest
-from jvade.core import gmm
+from jvade.core import gmm, model
 from jvade.core.gmm import EmSettings
 from jvade.core.layout import take_lane
+from jvade.core.settings import Architecture
 from jvade.data.variables import Account, Variable, VisitTable
 from jvade.paper import study
 from jvade.paper.settings import PRESETS, PaperSettings
+from jvade.paper.stage import Study
+from jvade.paper.stages import training
 from jvade.paper.stages.cohort import Cohort, describe_source, read, variables
 from jvade.paper.stages.grid import doubtful
 from jvade.paper.stages.profiles import _described, printed
@@ -324,6 +328,19 @@ def test_doubtful_mixtures_of_one_number_of_latents_are_told_in_one_line():
     fallen = {k: take_lane(sound, 0)._replace(lower_bound=jnp.array(-float(k))) for k in (2, 3, 4)}
     (line,) = doubtful(2, fallen, 1e-6)
     assert line.startswith("2 latents: the mixtures of 3, 4 clusters fit worse than with fewer")
+
+
+def test_some_visits_are_encoded_a_few_at_a_time_as_they_are_at_once(monkeypatch):
+    sizes, rng = Architecture(6, 3, 2, (8,)), np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(50, 6)), jnp.float32)
+    params = model.init(jax.random.key(0), sizes, 3)
+    monkeypatch.setattr(training, "ENCODED_ROWS", 16)
+    monkeypatch.setattr(training, "pretrained", lambda *_: params)
+    monkeypatch.setattr(training, "architecture", lambda *_: sizes)
+    monkeypatch.setattr(training, "device_matrix", lambda _: x)
+    rows = rng.permutation(50)[:37]  # two blocks and a rest
+    found = training.encode(cast(Study, None), 3, rows)
+    np.testing.assert_allclose(found, model.encode(params, x, sizes, 3).means[rows], rtol=1e-5, atol=1e-6)
 
 
 def test_a_variable_that_few_patients_have_is_blank_in_table_2():

@@ -1,6 +1,7 @@
 """The model: VAEs of every latent dimension, then VaDE (sections 2.3, 2.4 and 3.4; Figs 3 and 5)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +23,8 @@ from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
 
 TRAINED_BY = ("seed", "model", "training", "widths")
+#: Visits that are encoded at a time: every number of them shares a program, and memory does not grow with it.
+ENCODED_ROWS = 1 << 14
 
 
 def architecture(study: Study, latent_dim: int | None = None) -> Architecture:
@@ -105,16 +108,24 @@ def parameters(arrays: Mapping[str, Any], prefix: str) -> Parameters:
 
 
 def encode(study: Study, latent_dim: int, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return the pretrained latents (posterior means) of the visits, or of some rows of them.
+    """Return the pretrained latents (posterior means) of the visits, or of some rows of them."""
+    if rows is None:
+        everyone = np.arange(study.outcome("cohort").values["n_visits"])
+        return study.derived(f"latents {latent_dim}", lambda: encode(study, latent_dim, everyone))
+    params, sizes, x = pretrained(study, latent_dim), architecture(study, latent_dim), device_matrix(study)
+    parts = []
+    for first in range(0, len(rows), ENCODED_ROWS):
+        few = rows[first : first + ENCODED_ROWS]
+        means = _means(params, x, sizes, latent_dim, jnp.asarray(np.resize(few, ENCODED_ROWS)))
+        parts.append(np.asarray(means)[: len(few)])
+    return np.concatenate(parts)
 
-    Some rows are picked after all have been encoded, as every number of rows would be a program of its own.
-    """
 
-    def make() -> np.ndarray:
-        params, sizes = pretrained(study, latent_dim), architecture(study, latent_dim)
-        return np.asarray(model.assign(params, device_matrix(study), sizes, latent_dim, 1).latents)
-
-    return study.derived(f"latents {latent_dim}", make) if rows is None else make()[rows]
+@partial(jax.jit, static_argnames="sizes")
+def _means(
+    params: Parameters, x: jax.Array, sizes: Architecture, latent_dim: int, rows: jax.Array
+) -> jax.Array:
+    return model.encode_rows(params, x, sizes, latent_dim, rows).means
 
 
 def fine_tune(study: Study) -> Outcome:
