@@ -195,6 +195,7 @@ def test_a_sweep_over_balance_is_ranked_by_the_bound_as_it_is(x):
     np.testing.assert_allclose(ours["elbo"], ours["reconstruction"] - ours["kl"], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_the_health_of_a_run_of_a_sweep_is_by_its_own_balance(x):
     """And by its own noise variance: the spread of its losses as it was trained by them."""
     apart = np.column_stack([x * np.array([0.3, 1, 1, 2]), x[:, 0] > 0]).astype(np.float32)

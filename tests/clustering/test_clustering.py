@@ -174,6 +174,7 @@ def test_balance_goes_with_noise_that_is_learned(groups, small):
     assert np.isfinite(health.examine(found, x).runs["gap"]).all()
 
 
+@pytest.mark.long
 def test_groups_that_cross_are_told_apart_by_full_covariances(crossed, small):
     """Both about one center, each a thin ridge, which is diagonal in no latents that are turned anyhow."""
     x, truth = crossed

@@ -72,6 +72,7 @@ def test_it_is_left_to_products_where_it_does_not_fit(x64):
         assert not module.fits(x.astype(jnp.bfloat16), out_kernel)
 
 
+@pytest.mark.long
 def test_a_training_is_the_one_of_products(monkeypatch, interpreted):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(300, 6)), jnp.float32)
     sizes, training = Architecture(6, 3), Training(batch_size=128, max_epochs=2, layout="vmap")

@@ -2,7 +2,7 @@
 
 import jax
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 from small import SMALL
 
 from jvade import VaDE
@@ -19,7 +19,30 @@ def quick_to_compile():
     layout._programs.clear()
 
 
-@parametrize_with_checks([VaDE(3, n_init=2, n_components=4, latent_dim=2, **SMALL)])
+#: Each fits tables of several more shapes, and asks little that the others do not.
+SLOW = {
+    "check_dtype_object",
+    "check_estimators_overwrite_params",
+    "check_f_contiguous_array_estimator",
+    "check_fit2d_1feature",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_methods_sample_order_invariance",
+    "check_n_features_in_after_fitting",
+    "check_positive_only_tag_during_fit",
+    "check_transformer_data_not_an_array",
+}
+
+
+def asked():
+    """Every check of a consensus, the slow ones marked."""
+    consensus = VaDE(3, n_init=2, n_components=4, latent_dim=2, **SMALL)
+    for estimator, check in estimator_checks_generator(consensus):
+        name = check.func.__name__
+        yield pytest.param(estimator, check, id=name, marks=[pytest.mark.long] if name in SLOW else [])
+
+
+@pytest.mark.parametrize(("estimator", "check"), [*asked()])
 def test_what_scikit_learn_asks_of_a_consensus(estimator, check):
     check(estimator)
 

@@ -259,6 +259,7 @@ def test_what_is_written(smoke):
     assert {one["en"] for one in words()["nodes"].values()} >= {"Home area", "City centre"}
 
 
+@pytest.mark.long
 def test_the_command_writes_it_again_by_other_rules(smoke, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(smoke, run)
