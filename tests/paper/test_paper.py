@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,10 @@ import pytest
 from sklearn.cluster import KMeans
 
 from jvade import cli, manifest
-from jvade.core import gmm, model
+from jvade.core import fit, gmm, lanes, model
 from jvade.core.gmm import EmSettings
 from jvade.core.layout import take_lane
+from jvade.core.mixture import Mixture
 from jvade.core.settings import Architecture
 from jvade.data.variables import Account, Variable, VisitTable
 from jvade.paper import study
@@ -330,17 +332,28 @@ def test_doubtful_mixtures_of_one_number_of_latents_are_told_in_one_line():
     assert line.startswith("2 latents: the mixtures of 3, 4 clusters fit worse than with fewer")
 
 
-def test_some_visits_are_encoded_a_few_at_a_time_as_they_are_at_once(monkeypatch):
+def test_the_study_encodes_and_places_visits_as_the_core_does(monkeypatch):
     sizes, rng = Architecture(6, 3, 2, (8,)), np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(50, 6)), jnp.float32)
+    x = rng.normal(size=(50, 6)).astype(np.float32)
     params = model.init(jax.random.key(0), sizes, 3)
-    monkeypatch.setattr(training, "ENCODED_ROWS", 16)
     monkeypatch.setattr(training, "pretrained", lambda *_: params)
     monkeypatch.setattr(training, "architecture", lambda *_: sizes)
-    monkeypatch.setattr(training, "device_matrix", lambda _: x)
-    rows = rng.permutation(50)[:37]  # two blocks and a rest
-    found = training.encode(cast(Study, None), 3, rows)
-    np.testing.assert_allclose(found, model.encode(params, x, sizes, 3).means[rows], rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(training.cohort, "load", lambda _: SimpleNamespace(matrix=x))
+    rows, expected = rng.permutation(50)[:37], model.encode(params, jnp.asarray(x), sizes, 3).means
+    found = training.encode(cast(Study, SimpleNamespace(settings=PRESETS["smoke"])), 3, rows)
+    np.testing.assert_allclose(found, expected[rows], rtol=1e-5, atol=1e-6)
+
+    mixture = Mixture(jnp.zeros(2), jnp.asarray([[-1.0, 0, 0], [1, 0, 0]]), jnp.zeros((2, 3)))
+    stack = lanes.stack([0], PRESETS["smoke"].model._replace(latent_dim=3, n_clusters=2))
+    one = jax.tree.map(lambda leaf: leaf[None], params._replace(mixture=mixture))
+    result = cast(Any, SimpleNamespace(finetuned=SimpleNamespace(params=one)))
+    placed = training.place(x, result, stack, 0, sizes)
+    gamma = np.asarray(
+        fit.assign(take_lane(one, 0), jnp.asarray(x), take_lane(stack, 0), sizes).responsibilities
+    )
+    np.testing.assert_array_equal(placed["clusters"], gamma.argmax(axis=1))
+    np.testing.assert_allclose(placed["responsibility"], gamma.max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(placed["latents"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_variable_that_few_patients_have_is_blank_in_table_2():

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from jvade import manifest
+from jvade.core import layout as layouts
 from jvade.data.district import tables
 from jvade.data.engines import scratch
 from jvade.data.features import read_visits
@@ -26,14 +29,19 @@ class Cohort:
     Args:
         table: the visits.
         scaling: of the inputs.
-        matrix: float32 (N, D).
+        x: the scaled inputs, float32 (N, D), where the layout of the training wants them.
         planted: type that a simulated visit was drawn from, 1 to 7; None for real visits.
     """
 
     table: VisitTable
     scaling: Scaling
-    matrix: np.ndarray
+    x: jax.Array
     planted: np.ndarray | None
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """`x` on the host: on a CPU the same memory."""
+        return np.asarray(self.x)
 
     @property
     def patients(self) -> np.ndarray | None:
@@ -145,13 +153,15 @@ def variables(table: VisitTable, settings: PaperSettings) -> pd.DataFrame:
 
 def load(study: Study) -> Cohort:
     """Return the cohort of a run, read back once."""
-    return study.derived("cohort", lambda: _load(study.outcome("cohort")))
+    return study.derived("cohort", lambda: _load(study))
 
 
-def _load(found: Outcome) -> Cohort:
+def _load(study: Study) -> Cohort:
+    found = study.outcome("cohort")
     table = visit_table(found)
     scaling = fit_scaling(table.frame, table.inputs)
-    return Cohort(table, scaling, to_matrix(table.frame, scaling), found.arrays.get("planted"))
+    x = layouts.place(jnp.asarray(to_matrix(table.frame, scaling)), study.settings.training.layout)
+    return Cohort(table, scaling, x, found.arrays.get("planted"))
 
 
 def visit_table(found: Outcome) -> VisitTable:

@@ -10,7 +10,7 @@ from jvade.analysis.comparison import number_by_cross_rate
 from jvade.core.settings import Block, joined
 from jvade.data.variables import Variable
 from jvade.paper.stage import Outcome, Stage, Study
-from jvade.paper.stages import cohort, training
+from jvade.paper.stages import cohort
 
 
 def blocks(inputs: Sequence[Variable]) -> tuple[Block, ...]:
@@ -22,13 +22,12 @@ def blocks(inputs: Sequence[Variable]) -> tuple[Block, ...]:
 def compute(study: Study) -> Outcome:
     """Cluster the visits, and say how far that can be trusted."""
     settings, visits = study.settings, cohort.load(study)
-    x = training.device_matrix(study)
     told, kept = study.told("robust"), study.checkpoints("robust")
     kinds = blocks(visits.table.inputs)
     found = clustering.cluster(
-        x, settings.model.n_clusters, settings.seed, settings.robust, told, kept, kinds
+        visits.x, settings.model.n_clusters, settings.seed, settings.robust, told, kept, kinds
     )
-    report = health.examine(found, x)
+    report = health.examine(found, visits.x)
     labels = number_by_cross_rate(found.labels, visits.table.outcome)
     placed = {
         "row": visits.table.frame["row"],

@@ -24,7 +24,7 @@ DRAWN = (OUTCOME, "age", "cost", "visits_this_year", "community", "respiratory")
 def compute(study: Study) -> Outcome:
     """Train every seed as a lane of one computation, and measure how far the runs agree."""
     settings, visits = study.settings, cohort.load(study)
-    seeds, sizes, x = settings.stability_seeds, training.architecture(study), training.device_matrix(study)
+    seeds, sizes, x = settings.stability_seeds, training.architecture(study), visits.x
     stack = lanes.stack(list(seeds), settings.model)
     told, kept = study.told("stability"), study.checkpoints("stability")
     result = fit.fit(x, stack, sizes, settings.training, settings.mixture, told, kept)

@@ -1,30 +1,27 @@
 """The model: VAEs of every latent dimension, then VaDE (sections 2.3, 2.4 and 3.4; Figs 3 and 5)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from jvade import ensemble
 from jvade.analysis.comparison import number_by_cross_rate
 from jvade.clustering import TrainingError, history
 from jvade.core import fit, gmm, lanes, model
-from jvade.core import layout as layouts
 from jvade.core.epoch import Lane
 from jvade.core.layout import take_lane
 from jvade.core.model import Parameters
 from jvade.core.settings import Architecture, Hyperparameters
+from jvade.ensemble import Ensemble
 from jvade.paper.stage import Outcome, Stage, Study
 from jvade.paper.stages import cohort
 from jvade.report.figures import training as figures
 
 TRAINED_BY = ("seed", "model", "training", "widths")
-#: Visits that are encoded at a time: every number of them shares a program, and memory does not grow with it.
-ENCODED_ROWS = 1 << 14
 
 
 def architecture(study: Study, latent_dim: int | None = None) -> Architecture:
@@ -35,14 +32,6 @@ def architecture(study: Study, latent_dim: int | None = None) -> Architecture:
         settings.model.latent_dim if latent_dim is None else latent_dim,
         settings.model.n_clusters,
         settings.widths,
-    )
-
-
-def device_matrix(study: Study) -> jax.Array:
-    """Return the inputs on the device, sent once a run."""
-    layout = study.settings.training.layout
-    return study.derived(
-        "device matrix", lambda: layouts.place(jnp.asarray(cohort.load(study).matrix), layout)
     )
 
 
@@ -62,7 +51,7 @@ def pretrain(study: Study) -> Outcome:
     stack = lanes.stack([settings.seed] * len(dims), [settings.model._replace(latent_dim=d) for d in dims])
     padded = architecture(study, max(dims))
     trained = lanes.train(
-        device_matrix(study),
+        cohort.load(study).x,
         lanes.init(stack, padded),
         stack,
         "pretraining",
@@ -109,29 +98,23 @@ def parameters(arrays: Mapping[str, Any], prefix: str) -> Parameters:
 
 def encode(study: Study, latent_dim: int, rows: np.ndarray | None = None) -> np.ndarray:
     """Return the pretrained latents (posterior means) of the visits, or of some rows of them."""
-    if rows is None:
-        everyone = np.arange(study.outcome("cohort").values["n_visits"])
-        return study.derived(f"latents {latent_dim}", lambda: encode(study, latent_dim, everyone))
-    params, sizes, x = pretrained(study, latent_dim), architecture(study, latent_dim), device_matrix(study)
-    parts = []
-    for first in range(0, len(rows), ENCODED_ROWS):
-        few = rows[first : first + ENCODED_ROWS]
-        means = _means(params, x, sizes, latent_dim, jnp.asarray(np.resize(few, ENCODED_ROWS)))
-        parts.append(np.asarray(means)[: len(few)])
-    return np.concatenate(parts)
+    sizes, model_ = architecture(study, latent_dim), study.settings.model._replace(latent_dim=latent_dim)
+    vae = jax.tree.map(lambda leaf: leaf[None], pretrained(study, latent_dim))
+    one = Ensemble(vae, lanes.stack([study.settings.seed], model_).hyperparameters, sizes, None, 0)
 
+    def means(x: np.ndarray) -> np.ndarray:
+        return np.asarray(ensemble.encode(one, x).means)
 
-@partial(jax.jit, static_argnames="sizes")
-def _means(
-    params: Parameters, x: jax.Array, sizes: Architecture, latent_dim: int, rows: jax.Array
-) -> jax.Array:
-    return model.encode_rows(params, x, sizes, latent_dim, rows).means
+    matrix = cohort.load(study).matrix
+    if rows is not None:
+        return means(matrix[rows])
+    return study.derived(f"latents {latent_dim}", lambda: means(matrix))
 
 
 def fine_tune(study: Study) -> Outcome:
     """Start the mixture on the pretrained latents, train VaDE, and place every visit (section 3.4)."""
     settings = study.settings
-    sizes, x = architecture(study), device_matrix(study)
+    sizes, x = architecture(study), cohort.load(study).x
     stack = lanes.stack([settings.seed], settings.model)
     params = jax.tree.map(lambda leaf: leaf[None], pretrained(study, settings.model.latent_dim))
     on_block, kept = study.told("fine-tuning"), study.checkpoints("fine-tuning")
@@ -178,15 +161,13 @@ def label_table(study: Study, labels: np.ndarray, responsibility: np.ndarray) ->
 
 
 def place(
-    x: jax.Array, result: fit.Fit, stack: Lane, lane: int, sizes: Architecture
+    x: ensemble.Rows, result: fit.Fit, stack: Lane, lane: int, sizes: Architecture
 ) -> dict[str, np.ndarray]:
     """Return the latents, the component (from 0) and its responsibility of every visit, in one lane."""
-    placed = fit.assign(take_lane(result.finetuned.params, lane), x, take_lane(stack, lane), sizes)
-    return {
-        "latents": np.asarray(placed.latents),
-        "clusters": np.asarray(jnp.argmax(placed.responsibilities, axis=-1)),
-        "responsibility": np.asarray(jnp.max(placed.responsibilities, axis=-1)),
-    }
+    every = Ensemble(result.finetuned.params, stack.hyperparameters, sizes, None, lane)
+    clusters, responsibility = ensemble.place(every.alone(lane), x)
+    latents = np.asarray(ensemble.encode(every, x).means)
+    return {"latents": latents, "clusters": clusters, "responsibility": responsibility}
 
 
 def raise_failures(result: fit.Fit, names: Sequence[str]) -> None:
