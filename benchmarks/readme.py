@@ -361,7 +361,7 @@ def quality(found: dict[str, Any]) -> str:
                     "method": line["method"],
                     "seeds": line["seeds"],
                     "ARI with the types": _mean(mean, sd, "ari", 3),
-                    "of the ceiling's": mean["ari"] / ceiling["mean"]["ari"],
+                    "of the ceiling's": _of_ceiling(line, ceiling),
                     "NMI": mean["nmi"],
                     "clusters alive, least": line["alive_least"],
                     "effective clusters": mean["effective_clusters"],
@@ -377,7 +377,7 @@ def quality(found: dict[str, Any]) -> str:
             )
     hundredths = "NMI", "seeds agree: mean ARI", "least", "largest CV of an index"
     forms: dict[str, str] = dict.fromkeys(hundredths, ".2f")
-    forms |= {"of the ceiling's": ".3f", "effective clusters": ".1f", "largest share, %": ".0f"}
+    forms |= {"effective clusters": ".1f", "largest share, %": ".0f"}
     forms |= dict.fromkeys(("sure of 0.8, %", "of them of the cluster's type, %"), ".0f")
     text = f"{table(pd.DataFrame(rows), forms)}\n\n{_indices(found)}"
     tried = [line for one in found["cohorts"].values() for line in one["methods"] if line.get("runs")]
@@ -395,6 +395,12 @@ def quality(found: dict[str, Any]) -> str:
         for name, values in one.get("halves", {}).items()
     ]
     return text + (f"\n\nFitted to disjoint halves of the patients: {'; '.join(halves)}." if halves else "")
+
+
+def _of_ceiling(line: dict[str, Any], ceiling: dict[str, Any]) -> str:
+    if line is ceiling or "of_ceiling" not in line:  # earlier files have no interval
+        return f"{line['mean']['ari'] / ceiling['mean']['ari']:.3f}"
+    return "{mean:.3f} ({low:.2f} to {high:.2f})".format(**line["of_ceiling"])
 
 
 def _mean(mean: dict[str, float], sd: dict[str, float | None], name: str, digits: int) -> str:

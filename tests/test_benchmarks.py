@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score
 
 from jvade.core.settings import Hyperparameters
 
@@ -114,6 +115,9 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path, half_seeds):
     others = [line["mean"]["ari"] for name, line in by_method.items() if not name.startswith("supervised")]
     assert 0 < min(others) <= max(others) < ceiling < 1
     assert by_method["VaDE, robust"]["alive_least"] == 7
+    of_ceiling = by_method["VaDE, robust"]["of_ceiling"]
+    assert of_ceiling["mean"] == pytest.approx(by_method["VaDE, robust"]["mean"]["ari"] / ceiling)
+    assert 0 < of_ceiling["low"] < of_ceiling["mean"] < of_ceiling["high"] < 1
     for name in ("VaDE, robust", "VaDE, paper"):
         line = by_method[name]
         assert line["mean"]["gini"] > 0
@@ -121,6 +125,23 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path, half_seeds):
         assert 0 < line["mean"]["smallest_share"] <= line["mean"]["largest_share"]
     assert by_method["K-Means"]["each"]["elbo_aside"] == [None, None]
     assert set(one["halves"]) == ({"VaDE, robust", "VaDE, paper"} if half_seeds else set())
+
+
+def test_what_is_reached_of_the_ceiling_is_told_with_the_chance_in_the_patients(scripts):
+    quality, rng = importlib.import_module("quality"), np.random.default_rng(0)
+    types, patients = rng.integers(1, 8, 4_000), rng.integers(0, 500, 4_000)
+    ceiling, near, far = (np.where(rng.random(4_000) < share, types, 0) for share in (0.9, 0.8, 0.3))
+    found = quality.beside_ceiling([near, far], ceiling, types, patients)
+    of_ceiling, of_near, of_far = (adjusted_rand_score(types, one) for one in (ceiling, near, far))
+    assert found["mean"] == pytest.approx((of_near + of_far) / 2 / of_ceiling)
+    assert found["mean"] - 0.05 < found["low"] < found["mean"] < found["high"] < found["mean"] + 0.05
+    assert quality.beside_ceiling([ceiling], ceiling, types, patients) == {"mean": 1, "low": 1, "high": 1}
+    times = rng.poisson(1.0, 4_000)  # a weight is so many rows
+    counts = np.zeros((8, 8))
+    np.add.at(counts, (types, near), times)
+    assert quality.adjusted_rand(counts) == pytest.approx(
+        adjusted_rand_score(np.repeat(types, times), np.repeat(near, times))
+    )
 
 
 def test_how_well_each_type_is_found_is_told_by_the_cluster_that_fits_it_best(scripts):
