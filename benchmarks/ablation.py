@@ -38,7 +38,13 @@ from jvade.paper.settings import PaperSettings
 from jvade.paper.stages import robust
 
 #: What `robust` was before its runs were short and narrow: most of its settings were chosen so.
-EARLIER = replace(ROBUST, training=Training(max_epochs=40, input_dropout=0.5), widths=PAPER.widths, n_runs=6)
+EARLIER = replace(
+    ROBUST,
+    training=Training(max_epochs=40, input_dropout=0.5),
+    widths=PAPER.widths,
+    n_runs=6,
+    linkage="average",
+)
 
 #: Rows that the indices are taken on.
 INDEX_ROWS = 10_000
@@ -167,6 +173,14 @@ def main() -> None:
     parser.add_argument("--consensuses", type=int, default=2, help="of each variant, from seeds of their own")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    each = variants(replace(EARLIER if options.earlier else ROBUST, likelihood=options.likelihood))
+    # A setting that is the base's own changes nothing.
+    known = [one for one in each if one == "robust" or each[one] != each["robust"]]
+    chosen = options.variants or known
+    if unknown := [one for one in chosen if one not in known]:
+        parser.error(
+            f"--variants: of these settings, {', '.join(unknown)} would be robust itself, or is none"
+        )
     if options.visits:
         settings = PaperSettings(visits=options.visits, mapping=options.mapping)
         (x, inputs), district = visits.read(settings), None
@@ -174,10 +188,7 @@ def main() -> None:
     else:
         cohort = quality.draw(options.rows, options.cohort)
         x, district, inputs = cohort.x, cohort.frame, STUDY_INPUTS
-    base = replace(EARLIER if options.earlier else ROBUST, likelihood=options.likelihood)
-    kept, each = report.Kept(options), variants(base)
-    # A setting that is the base's own changes nothing.
-    chosen = [one for one in options.variants or each if one == "robust" or each[one] != each["robust"]]
+    kept = report.Kept(options)
     for name in [one for one in chosen if one not in kept.found]:
         kept.found[name] = measure(x, district, each[name], robust.blocks(inputs), options.consensuses)
         print(name, kept.found[name], flush=True)

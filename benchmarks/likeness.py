@@ -16,7 +16,6 @@ admissions.
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,7 @@ import visits
 from sklearn.metrics import adjusted_rand_score
 
 from jvade import health
-from jvade.analysis import consensus
+from jvade.analysis import consensus, stability
 from jvade.clustering import ROBUST, cluster
 from jvade.columns import learn
 from jvade.core.settings import Block
@@ -112,18 +111,19 @@ def tables(options: argparse.Namespace) -> Iterator[Table]:
 def measure(table: Table, likelihood: str, seeds: Sequence[int]) -> dict[str, dict[str, float]]:
     """Return how clusterings of several seeds agree with one another and with the types, by either way."""
     training = ROBUST.training.for_rows(len(table.x))  # as the estimator has it
-    configuration = replace(ROBUST, likelihood=likelihood, training=training)
+    configuration = replace(ROBUST, likelihood=likelihood, training=training, linkage="average")
     answers: dict[str, list[np.ndarray]] = {"likeness": [], "chance": []}
     for seed in seeds:
         found = cluster(table.x, table.n_clusters, seed, configuration, blocks=table.blocks)
         n_labels = configuration.model.n_clusters
-        by_chance = consensus.agree(list(found.runs), table.n_clusters, seed, n_labels=n_labels)
+        how = {"linkage": configuration.linkage, "n_labels": n_labels}
+        by_chance = consensus.agree(list(found.runs), table.n_clusters, seed, **how)
         answers["likeness"].append(found.labels)
         answers["chance"].append(by_chance.labels)
     lines = {}
     for how, labels in answers.items():
         lines[how] = {
-            "agreement": float(np.mean([adjusted_rand_score(*pair) for pair in combinations(labels, 2)])),
+            "agreement": float(stability.agreements(labels).mean()),
             "alive_least": min(map(health.alive, labels)),
         }
         if table.types is not None:

@@ -47,6 +47,7 @@ def measure(
             quality.N_CLUSTERS,
             begin,
             likeness=list(likeness[some]),
+            linkage="average",
             n_labels=ROBUST.model.n_clusters,
             **how,
         )

@@ -9,15 +9,17 @@
 
 All 70,000 images of the file (arrays x_train, y_train, x_test, y_test), networks 784-500-500-2000-10, pixels
 in [0, 1] as Bernoulli means. Images alone take part: the networks as they are after the last epoch of the
-schedule give the answer, and labels are read for the report, by the best matching of ten clusters to ten
-digits. The settings were chosen on the 1,797 images of 8 x 8 pixels that scikit-learn brings along, with
-smaller networks, by the accuracy there: `--digits` runs the same program on them, with `--candidates` for
-each of what the settings were chosen among.
+schedule give the answer (in a consensus, below, those after the best), and labels are read for the report, by
+the best matching of ten clusters to ten digits. The settings were chosen on the 1,797 images of 8 x 8 pixels
+that scikit-learn brings along, with smaller networks, by the accuracy there: `--digits` runs the same program
+on them, with `--candidates` for each of what the settings were chosen among.
 
 With `--consensus` a seed's answer is what short runs agree on, of more clusters than digits, as `robust` has
-it (`jvade.cluster`), but with full covariances, joined by Ward's linkage, at half of the learning rate above.
-That was chosen on `--deformed`, the small digits at 28 x 28 pixels, ten times each, turned, sheared and bent
-by chance, by the accuracy there. Its runs have as many steps as those on the deformed digits.
+it (`jvade.cluster`, which keeps of every run the epoch of the best validation loss), but with full
+covariances, at half of the learning rate above. These were chosen on `--deformed`, the small digits at 28 x
+28 pixels, ten times each, turned, sheared and bent by chance, by the accuracy there. How the runs are joined
+is told without labels, by what is kept of other runs (`analysis.consensus.kept`). They have as many steps as
+those on the deformed digits.
 
 A seed redraws weights, order, noise and the starts of EM. Every block of epochs prints a line. With --out,
 lines and the state of the training are kept beside it: the same command goes on after a stop.
@@ -29,7 +31,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,6 @@ from sklearn.datasets import load_digits
 
 from jvade import checkpoints, clustering, ensemble, health
 from jvade.analysis import consensus, stability
-from jvade.analysis.consensus import Linkage
 from jvade.core import epoch as epoch_
 from jvade.core import fit, lanes
 from jvade.core.epoch import TrainState
@@ -60,7 +61,8 @@ class Settings:
         widths: of the encoder.
         model: its KL weight is low in the pretraining, so that the latents keep what tells digits apart: at
             1 the prior of one normal takes it from them.
-        training: batch, and what is held out: a hundredth, which nothing but a printed loss depends on.
+        training: batch, and what is held out: a hundredth, which nothing but a printed loss depends on, and
+            in a consensus the epoch that is kept of a run.
         mixture: how the mixture starts.
         epochs: of the pretraining and of the fine-tuning.
         covariance_type: of the clusters.
@@ -94,8 +96,6 @@ SHORT = replace(
 )
 SHORT_DIGITS = replace(DIGITS, model=SHORT.model, covariance_type="full")
 SHORT_DEFORMED = replace(SHORT, widths=(256, 256, 1024), epochs=(40, 40))
-#: How the runs of a consensus are joined; the others are told beside it.
-LINKAGE: Linkage = "ward"
 CANDIDATES = {
     "chosen": DIGITS,
     "pretraining KL weight 1": replace(DIGITS, model=DIGITS.model._replace(pretraining_kl_weight=1.0)),
@@ -263,6 +263,20 @@ def run(
         checkpoints.remove(folder, folder.parent)
 
 
+def configuration(settings: Settings) -> clustering.Configuration:
+    """Return how the runs of a consensus are trained; each keeps the epoch of its best validation loss."""
+    first, second = settings.epochs
+    return clustering.Configuration(
+        settings.model._replace(n_clusters=N_TO_SPARE, patience=max(settings.epochs) + 1),
+        replace(settings.training, max_epochs=second, pretraining_epochs=first),
+        settings.mixture,
+        settings.widths,
+        N_RUNS,
+        "by-kind",
+        covariance_type=settings.covariance_type,
+    )
+
+
 def agree(
     x: np.ndarray, labels: np.ndarray, seed: int, settings: Settings, folder: Path | None
 ) -> tuple[dict[str, Any], np.ndarray]:
@@ -275,34 +289,23 @@ def agree(
         settings: see there; a run keeps the epoch of its best validation loss.
         folder: where the state of the training is kept, if it is to be.
     """
-    begin = time.perf_counter()
+    begin, how = time.perf_counter(), configuration(settings)
     keeper = None if folder is None else checkpoints.Checkpoints(folder)
-    first, second = settings.epochs
-    configuration = clustering.Configuration(
-        settings.model._replace(n_clusters=N_TO_SPARE, patience=max(settings.epochs) + 1),
-        replace(settings.training, max_epochs=second, pretraining_epochs=first),
-        settings.mixture,
-        settings.widths,
-        N_RUNS,
-        "by-kind",
-        covariance_type=settings.covariance_type,
-        linkage=LINKAGE,
-    )
 
     def see(progress: Any) -> None:
         seconds = time.perf_counter() - begin
         print(f"seed {seed}, {progress.stage}, epoch {progress.epoch}, seconds {seconds:.4g}", flush=True)
 
     blocks = (Block("bernoulli", x.shape[1]),)
-    found = clustering.cluster(x, N_CLUSTERS, seed, configuration, see, keeper, blocks)
+    found = clustering.cluster(x, N_CLUSTERS, seed, how, see, keeper, blocks)
     seconds = time.perf_counter() - begin + (0.0 if keeper is None else keeper.seconds)
     sure = found.support >= 0.8
-    hidden = configuration.training.input_dropout
+    hidden = how.training.input_dropout
     runs, likeness = list(found.runs), ensemble.likeness(found.ensemble, x, found.runs, hidden, seed)
-    how = {"n_clusters": N_CLUSTERS, "seed": seed, "n_labels": N_TO_SPARE}
+    same = {"n_clusters": N_CLUSTERS, "seed": seed, "n_labels": N_TO_SPARE}
     ways = {
-        linkage: consensus.agree(runs, likeness=list(likeness), linkage=linkage, **how).labels
-        for linkage in get_args(Linkage)
+        linkage: consensus.agree(runs, likeness=list(likeness), linkage=linkage, **same).labels
+        for linkage in consensus.WAYS
     }
     result = {
         "accuracy": accuracy(labels, found.labels.astype(int)),
@@ -310,6 +313,7 @@ def agree(
         "alive": health.alive(found.labels),
         "sure": float(sure.mean()),
         "accuracy_of_the_sure": accuracy(labels[sure], found.labels[sure].astype(int)),
+        "linkage": found.linkage,
         "accuracy_by_linkage": {name: accuracy(labels, one.astype(int)) for name, one in ways.items()},
         "seconds": seconds,
     }

@@ -403,29 +403,49 @@ def _of_ceiling(line: dict[str, Any], ceiling: dict[str, Any]) -> str:
     return "{mean:.3f} ({low:.2f} to {high:.2f})".format(**line["of_ceiling"])
 
 
-def _mean(mean: dict[str, float], sd: dict[str, float | None], name: str, digits: int) -> str:
-    known = "" if sd[name] is None else f" ± {sd[name]:.{digits}f}"  # one run has no spread
-    return f"{mean[name]:.{digits}f}{known}"
+def _mean(
+    mean: dict[str, float], sd: dict[str, float | None], name: str, digits: int, factor: float = 1
+) -> str:
+    of_runs = sd[name]
+    known = "" if of_runs is None else f" ± {factor * of_runs:.{digits}f}"  # one run has no spread
+    return f"{factor * mean[name]:.{digits}f}{known}"
+
+
+#: What earlier files of the quality bench have not: measure, head, digits, factor.
+LATER = (
+    ("elbo_aside", "ELBO of the visits kept aside, nats", 2, 1),
+    ("gini", "Gini of crossing", 2, 1),
+    ("smallest_share", "smallest share, %", 2, 100),
+)
 
 
 def _indices(found: dict[str, Any]) -> str:
-    """Return a table of the indices and of the bounds of the methods, cohort by cohort."""
-    rows = []
+    """Return a table of the indices and bounds of the methods, and one of the types found, by cohort."""
+    rows, types = [], []
     for cohort, one in found["cohorts"].items():
         for line in one["methods"]:
             mean, sd = line["mean"], line["sd"]
             row = {"district": cohort, "method": line["method"]}
-            row |= {
-                HEADS[name]: _mean(mean, sd, name, 0 if name == "calinski_harabasz" else 2) for name in HEADS
-            }
-            row |= {
-                f"F1 of type {name.removeprefix('f1_type_')}": _mean(mean, sd, name, 2)
+            f1 = {
+                f"type {name.removeprefix('f1_type_')}": _mean(mean, sd, name, 2)
                 for name in mean
                 if name.startswith("f1_type_")
             }
+            types += [row | f1] if f1 else []
+            row |= {
+                HEADS[name]: _mean(mean, sd, name, 0 if name == "calinski_harabasz" else 2) for name in HEADS
+            }
             bound = "elbo" if mean.get("elbo") is not None else None
-            rows.append(row | {"validation ELBO, nats": _mean(mean, sd, bound, 2) if bound else "-"})
-    return table(pd.DataFrame(rows))
+            row |= {"validation ELBO, nats": _mean(mean, sd, bound, 2) if bound else "-"}
+            for name, head, digits, factor in LATER:
+                if name in mean:
+                    known = mean[name] is not None
+                    row[head] = _mean(mean, sd, name, digits, factor) if known else "-"
+            rows.append(row)
+    text = table(pd.DataFrame(rows))
+    if types:
+        text += f"\n\nThe highest F1 that a cluster has with each type:\n\n{table(pd.DataFrame(types))}"
+    return text
 
 
 def ablation(found: dict[str, Any]) -> str:
@@ -564,6 +584,7 @@ def mnist_consensus(found: dict[str, Any]) -> str:
             "settings": name,
             "seed": seed,
             "accuracy, %": 100 * one["accuracy"],
+            "joined by": {"ward": "Ward's", "average": "average"}[one.get("linkage", "ward")],
             **{head: 100 * one["accuracy_by_linkage"][linkage] for linkage, head in by.items()},
             "clusters alive": one["alive"],
             "two of its runs agree": one["run_agreement"],

@@ -54,8 +54,9 @@ class Configuration:
             posterior "mean", or their expectation over q(z|x) by "quadrature". It changes no training.
         covariance_type: of the clusters of a run, "diag" as in the study, or "full": the latents may go
             together within a cluster.
-        linkage: how a consensus joins groups, see `analysis.consensus.agree`: "average", or "ward", which
-            makes clusters of like size. It changes no training.
+        linkage: how a consensus joins groups, see `analysis.consensus.agree`: "average", "ward", which makes
+            clusters of like size, or "best", the one of both that its runs agree with more. It changes no
+            training.
 
     Raises:
         ValueError: a setting that cannot be; says what was expected and what came.
@@ -70,7 +71,7 @@ class Configuration:
     noise: Noise = "fixed"
     responsibilities: Responsibilities = "mean"
     covariance_type: Covariance = "diag"
-    linkage: Linkage = "average"
+    linkage: Linkage = "best"
 
     def __post_init__(self) -> None:
         problems = not_widths(self.widths) + unlike("n_runs", self.n_runs, whole=True, least=1)
@@ -142,6 +143,7 @@ class Clustering(NamedTuple):
         failures: what went wrong, a line for each lane that failed; its run has no vote.
         n_clusters: as asked for, or as chosen.
         bics: BIC of every number of clusters that there was to choose from, mean over the runs.
+        linkage: how the groups of a consensus were joined, "average" or "ward"; None of a single run.
     """
 
     labels: Int[np.ndarray, " N"]
@@ -155,6 +157,7 @@ class Clustering(NamedTuple):
     failures: list[str]
     n_clusters: int
     bics: dict[int, float]
+    linkage: Linkage | None = None
 
 
 class TrainingError(RuntimeError):
@@ -224,7 +227,7 @@ def cluster(
     made = Ensemble(params, settings, architecture, None, best, configuration.responsibilities)
     runs = ensemble.components(made, matrix)
     likeness = ensemble.likeness(made, matrix, runs, training.input_dropout, seed)
-    agreed, labels, support = consensus.agree(
+    agreed, labels, support, taken = consensus.agree(
         list(runs),
         asked,
         seed,
@@ -233,7 +236,8 @@ def cluster(
         n_labels=architecture.n_clusters,
     )
     made = made._replace(agreed=agreed)
-    return Clustering(labels, support, made, runs, sound, found, stack, training, failures, asked, bics)
+    told = labels, support, made, runs, sound, found, stack, training, failures, asked, bics
+    return Clustering(*told, taken)
 
 
 def of_lane(

@@ -74,8 +74,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             "quadrature".
         covariance_type: of the components of a run: "diag", as in the study, or "full": the latents may go
             together within a component.
-        linkage: how a consensus joins groups: "average", or "ward", which makes clusters of like size. A
-            single run has nothing to join.
+        linkage: how a consensus joins groups: "average", "ward", which makes clusters of like size, or the
+            "best" of both, which its runs agree with more. A single run has nothing to join.
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         codes: the variable that a 0/1 column is one code of, by name of the column, as
@@ -95,6 +95,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         n_rows_: rows of the fit.
         support_: of each row in [0, 1]: the share of the runs that agree on its cluster, of a single run the
             responsibility.
+        linkage_: how the groups of a consensus were joined, "average" or "ward"; None of a single run.
         n_clusters_: clusters of the answer.
         bics_: BIC of each number of clusters that there was to choose from.
         weights_: share of each cluster, (K,): of a single run, of its mixture; of a consensus, of the rows.
@@ -381,6 +382,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         """Set the attributes of a fit."""
         made = self.ensemble_ = found.ensemble
         self.labels_, self.support_ = found.labels.astype(np.int32), found.support
+        self.linkage_: Linkage | None = found.linkage
         self.bics_, examined = found.bics, health.examine(found, rows)
         silence = [self.columns_.silence] if self.columns_.silence else []
         self.health_ = examined._replace(warnings=examined.warnings + silence)

@@ -24,8 +24,8 @@ USED = 0.05
 #: Mean of 1 - the highest responsibility from which on the components of a single run overlap too much: a row
 #: is then as likely elsewhere as in its own.
 OVERLAP = 0.5
-#: Mean adjusted Rand index of two runs below which their consensus is doubtful too: where two agreed at about
-#: a half, consensuses of twelve agreed at 0.77 to 0.93 (docs/method.md); not asked again of 24.
+#: Mean adjusted Rand index of two runs below which their consensus may be doubtful too: where two agreed at
+#: about a half, consensuses of twelve agreed at 0.77 to 0.93, those of 24 once, at 0.96 (docs/method.md).
 AGREEMENT = 0.5
 #: Nats per row by which the loss of rows held out may pass that of the rows trained on, and by how many of
 #: its standard errors: of a few hundred rows, chance makes some harder than the others.

@@ -102,7 +102,7 @@ def load(path: Path | str) -> VaDE:
     On the same machine and versions to the bit; on others latents and responsibilities are within 1e-4 and
     bounds within 1e-3, and a row that lies on a border of a run may change its side, and by that its
     cluster, its support and what a consensus says of its membership. `about_` is what was said of the data;
-    `labels_` and `support_` are not there.
+    `labels_`, `support_` and `linkage_` are not there.
 
     Raises:
         InputError: the file cannot be opened, was cut off or changed, is no model, or is of a newer format.

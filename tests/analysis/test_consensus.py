@@ -25,7 +25,7 @@ def test_rows_are_placed_by_their_average_co_association_with_the_members():
     rng = np.random.default_rng(0)
     truth = rng.choice(3, 120, p=[0.6, 0.3, 0.1])
     runs = noisy(truth, 7, 0.35, rng)
-    found = consensus.agree(runs, 3, seed=0, n_rows=120, smallest_share=0.05)
+    found = consensus.agree(runs, 3, seed=0, linkage="average", n_rows=120, smallest_share=0.05)
     together = np.mean([run[:, None] == run for run in runs], axis=0)
     # Average linkage as scikit-learn has it; all groups are large enough here.
     groups = AgglomerativeClustering(3, metric="precomputed", linkage="average").fit_predict(1 - together)
@@ -74,6 +74,37 @@ def test_ward_makes_groups_of_like_size_and_average_keeps_what_lies_apart():
     }
     assert np.bincount(by["average"].labels).tolist() == [600, 10]
     assert np.bincount(by["ward"].labels).min() >= 300
+
+
+@pytest.mark.parametrize(("sizes", "taken"), [([300, 300, 10], "ward"), ([600, 0, 10], "average")])
+def test_the_best_linkage_is_the_one_that_keeps_more_of_other_runs(sizes, taken):
+    """Runs cut the large groups at random: where there is one of them, Ward's linkage follows chance."""
+    truth, rng = np.repeat([0, 1, 2], sizes), np.random.default_rng(0)
+    runs = [np.where(truth == 2, 9, 3 * truth + rng.integers(0, 3, 610)) for _ in range(6)]
+
+    def by(linkage, some=slice(None), **how):
+        return consensus.agree(runs[some], 2, seed=0, linkage=linkage, n_rows=200, **how)
+
+    one, two = slice(0, None, 2), slice(1, None, 2)
+    kept = {
+        linkage: np.mean(
+            [
+                adjusted_rand_score(by(linkage, half, n_draws=1).labels, run)
+                for half, others in ((one, two), (two, one))
+                for run in runs[others]
+            ]
+        )
+        for linkage in ("average", "ward")
+    }
+    for way, value in kept.items():
+        assert consensus.kept(runs, 2, 0, linkage=way, n_rows=200) == pytest.approx(value)
+    assert max(kept, key=kept.__getitem__) == by("best").linkage == taken
+    assert abs(kept["average"] - kept["ward"]) > 0.02
+    np.testing.assert_array_equal(by("best").labels, by(taken).labels)
+    np.testing.assert_array_equal(by("best").support, by(taken).support)
+    # With their own runs a cut of one group looks good too.
+    own = {way: np.mean([adjusted_rand_score(by(way).labels, run) for run in runs]) for way in kept}
+    assert own["ward"] > own["average"]
 
 
 def test_rows_of_more_runs_than_a_word_can_count_are_told_apart():
@@ -219,7 +250,7 @@ def test_of_several_subsets_the_median_answers_by_rows(monkeypatch):
     assert alike.argmax() != of_kinds.argmax()
     assert alike.argmax() not in (0, 4)
     linked = stand_in(monkeypatch, names)
-    found = consensus.agree([run], 3, seed=0, n_rows=50)
+    found = consensus.agree([run], 3, seed=0, linkage="average", n_rows=50)
     assert linked == [(1, 50)] * 5
     np.testing.assert_array_equal(found.labels, each[alike.argmax()])
 
@@ -237,13 +268,13 @@ def test_of_several_subsets_the_median_answers_by_rows(monkeypatch):
 def test_the_answer_has_the_median_number_of_clusters(monkeypatch, names, answer):
     run = np.repeat([0, 1, 2, 3], [40, 30, 20, 10])
     stand_in(monkeypatch, names)
-    found = consensus.agree([run], 4, seed=0, n_rows=50)
+    found = consensus.agree([run], 4, seed=0, linkage="average", n_rows=50)
     np.testing.assert_array_equal(found.labels, np.array(answer)[run])
 
 
 def test_where_a_subset_has_all_rows_there_is_one(monkeypatch):
     linked = stand_in(monkeypatch, [[0, 1]] * 5)
-    consensus.agree([np.repeat([0, 1], 50)], 2, seed=0, n_rows=100)
+    consensus.agree([np.repeat([0, 1], 50)], 2, seed=0, linkage="average", n_rows=100)
     assert linked == [(1, 100)]
 
 
@@ -312,7 +343,7 @@ def test_new_rows_are_placed_as_old_ones_are_whatever_comes_with_them():
 
 def test_groups_that_are_too_small_are_no_clusters():
     truth = np.repeat([0, 1, 2, 3], [600, 300, 97, 3])
-    found = consensus.agree([truth, truth], 3, seed=0, smallest_share=0.01)
+    found = consensus.agree([truth, truth], 3, seed=0, linkage="average", smallest_share=0.01)
     assert np.bincount(found.labels).tolist() == [603, 300, 97]  # the three go somewhere
     found = consensus.agree([truth, truth], 4, seed=0, smallest_share=0.0)
     assert np.bincount(found.labels).tolist() == [600, 300, 97, 3]
@@ -358,5 +389,5 @@ def test_bad_input_is_named(runs, n_clusters, words):
 def test_no_subset_is_refused():
     with pytest.raises(ValueError, match="n_draws: expected at least 1, got 0"):
         consensus.agree([np.zeros(3, int)], 1, seed=0, n_draws=0)
-    with pytest.raises(ValueError, match="linkage: expected one of average, ward, got 'single'"):
+    with pytest.raises(ValueError, match="linkage: expected one of best, average, ward, got 'single'"):
         consensus.agree([np.zeros(3, int)], 1, seed=0, linkage="single")

@@ -54,7 +54,7 @@ def test_groups_far_apart_are_found_by_all_runs(groups, found):
 
 def test_the_answer_is_the_consensus_of_the_runs(found, groups, small):
     likeness = ensemble.likeness(found.ensemble, groups[0], found.runs, small.training.input_dropout, 0)
-    agreed, labels, support = consensus.agree(list(found.runs), 3, 0, likeness=list(likeness), n_labels=4)
+    agreed, labels, support, _ = consensus.agree(list(found.runs), 3, 0, likeness=list(likeness), n_labels=4)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.support, support)
     for ours, want in zip(found.ensemble.agreed, agreed, strict=True):
@@ -206,7 +206,7 @@ def test_the_number_of_clusters_is_chosen_with_the_covariances_of_a_run(groups, 
     ("setting", "words"),
     [
         ({"covariance_type": "tied"}, "covariance_type: expected one of diag, full, got 'tied'"),
-        ({"linkage": "single"}, "linkage: expected one of average, ward, got 'single'"),
+        ({"linkage": "single"}, "linkage: expected one of best, average, ward, got 'single'"),
     ],
 )
 def test_unknown_words_are_refused(setting, words):
@@ -222,9 +222,13 @@ def test_the_linkage_is_that_of_the_consensus_and_no_part_of_the_training(groups
     monkeypatch.setattr(
         consensus, "agree", lambda *a, **how: asked.append(how["linkage"]) or agree(*a, **how)
     )
-    for linkage in ("average", "ward"):
-        clustering.cluster(groups[0], 3, 0, replace(plain, linkage=linkage))
-    assert asked == ["average", "ward"]
+    taken = [
+        clustering.cluster(groups[0], 3, 0, replace(plain, linkage=linkage)).linkage
+        for linkage in ("average", "ward", "best")
+    ]
+    assert asked[:3] == ["average", "ward", "best"]  # by which halves of the runs are joined comes after
+    assert taken[:2] == ["average", "ward"]
+    assert taken[2] in taken[:2]
 
 
 def test_a_configuration_of_no_run_is_refused():

@@ -2,9 +2,9 @@
 
 Evidence accumulation (Fred & Jain 2005): the co-association of two rows is the share of the runs that put
 them in one cluster. Linkage over it keeps the borders that most runs draw well and drops those that only some
-do: average linkage, where nothing else is asked for. The runs may have more clusters than the answer, and
-better do: a run that must name seven types splits where chance has it, one that may name fifteen splits those
-places too, and the linkage joins again what the others keep together.
+do. The runs may have more clusters than the answer, and better do: a run that must name seven types splits
+where chance has it, one that may name fifteen splits those places too, and the linkage joins again what the
+others keep together.
 
 Where the runs tell more groups apart than are asked for, some must be joined that no run joins, and which of
 them would be chance: all are equally far apart. So the vote of a run about two of its clusters may be a
@@ -15,10 +15,16 @@ hardly sure of, gives way before one that most draw and are sure of.
 Linkage needs the distances of all pairs, so it is taken over some rows only, and which rows is chance too: it
 moves the smallest clusters, and now and then a large one. So several subsets are linked, and the median of
 their answers is taken: of those with the median number of clusters, the one that agrees most with the others.
+
+How groups are joined suits some data and not others: average linkage keeps what is small and lies apart,
+Ward's makes groups of like size. Where nothing else is asked for, half of the runs are joined by either, and
+the one is taken whose groups agree more with the other half. (Strehl & Ghosh 2002 take the consensus that
+agrees most with the very runs it is made of: a cut of a large group where chance has it looks good too.)
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,8 +34,11 @@ from scipy.cluster import hierarchy
 from jvade.analysis import stability
 
 #: How groups are joined: "average" keeps what lies apart, however small; "ward" joins what adds the least to
-#: the spread within groups, and so makes groups of like size.
-Linkage = Literal["average", "ward"]
+#: the spread within groups, and so makes groups of like size; "best" is the one of both that keeps more of
+#: runs which it has not seen.
+Linkage = Literal["best", "average", "ward"]
+#: What "best" is chosen among; of two that keep as much, the first.
+WAYS: tuple[Linkage, ...] = ("average", "ward")
 
 
 class Agreed(NamedTuple):
@@ -51,14 +60,16 @@ class Consensus(NamedTuple):
 
     Args:
         agreed: what places rows.
-        labels: cluster of each row, from 0 by falling size in the subset.
+        labels: cluster of each row, from 0 by falling size.
         support: of each row, the share of the runs that have it in a cluster owned by its own: 1 where every
             run agrees.
+        linkage: how its groups were joined, "average" or "ward".
     """
 
     agreed: Agreed
     labels: Int[np.ndarray, " N"]
     support: Float[np.ndarray, " N"]
+    linkage: Linkage
 
 
 def assign(
@@ -136,7 +147,7 @@ def agree(
     seed: int,
     *,
     likeness: Sequence[Float[np.ndarray, "C C"]] | None = None,
-    linkage: Linkage = "average",
+    linkage: Linkage = "best",
     n_labels: int | None = None,
     n_rows: int = 5_000,
     n_draws: int = 5,
@@ -156,8 +167,9 @@ def agree(
         seed: of the subsets.
         likeness: of each run, the chance in [0, 1] that it puts a row of one of its clusters and a row of
             another together; symmetric, 1 on the diagonal. None: 0, they are apart.
-        linkage: "average", by the mean share of the runs that part two groups; or "ward", by the squares of
-            the distances between rows of memberships: where groups are of like size.
+        linkage: "average", by the mean share of the runs that part two groups; "ward", by the squares of the
+            distances between rows of memberships, for groups of like size; or "best", the one of both that
+            keeps more of other runs, see `kept`; of a single run "average".
         n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
             as many as these rows show.
         n_rows: size of a subset.
@@ -181,8 +193,12 @@ def agree(
         raise ValueError(f"n_clusters: expected 1 to the number of rows ({n}), got {n_clusters}")
     smallest_share = min(smallest_share, 0.5 / n_clusters)
     n_labels = n_labels or 1 + max(int(run.max()) for run in runs)
+    if linkage == "best":
+        how = {"n_labels": n_labels, "n_rows": n_rows, "smallest_share": smallest_share}
+        by = partial(kept, runs, n_clusters, seed, likeness=likeness, **how)
+        linkage = WAYS[0] if len(runs) == 1 else max(WAYS, key=lambda way: by(linkage=way))
     rng, (kind, few) = np.random.default_rng(seed), _kinds(runs)
-    found = []
+    counts, found = np.bincount(kind), []
     for _ in range(n_draws if n > n_rows else 1):
         drawn = kind[np.sort(rng.choice(n, min(n_rows, n), replace=False))]
         table = np.stack([run[drawn] for run in few])
@@ -191,19 +207,49 @@ def agree(
     n_found = [len(np.unique(labels)) for _, labels in found]
     median = sorted(n_found)[len(found) // 2]
     usual = [one for one, number in zip(found, n_found, strict=True) if number == median]
-    alike = stability.pairwise_ari([labels for _, labels in usual], np.bincount(kind))
+    alike = stability.pairwise_ari([labels for _, labels in usual], counts)
     agreed, labels = usual[int(alike.sum(axis=1).argmax())]
     # By the size among all rows. A group whose every row fits another better has none left, and no number. Of
     # two that fit a row as well the first has it: a new order can move rows, to larger groups, till it rests.
     left = np.empty(0)
     while not np.array_equal(left, np.arange(agreed.shares.shape[1])):
-        sizes = np.bincount(labels, weights=np.bincount(kind), minlength=agreed.shares.shape[1])
+        sizes = np.bincount(labels, weights=counts, minlength=agreed.shares.shape[1])
         left = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
         number = np.full(len(sizes) + 1, -1)
         number[left] = np.arange(len(left))
         agreed = Agreed(agreed.shares[:, left], number[agreed.owners])
         labels = _labels(agreed, few)
-    return Consensus(agreed, labels.astype(np.int16)[kind], _support(agreed, few, labels)[kind])
+    return Consensus(agreed, labels.astype(np.int16)[kind], _support(agreed, few, labels)[kind], linkage)
+
+
+def kept(
+    runs: Sequence[Int[np.ndarray, " N"]],
+    n_clusters: int,
+    seed: int,
+    *,
+    linkage: Linkage,
+    likeness: Sequence[Float[np.ndarray, "C C"]] | None = None,
+    **how: Any,
+) -> float:
+    """Return how much of runs that it has not seen a consensus keeps, by which "best" goes.
+
+    The mean adjusted Rand index of what either half of the runs agrees on, over one subset, with each run of
+    the other half. With its own runs a cut where chance has it looks good too.
+
+    Args:
+        runs: two or more; see `agree`, as the others, too.
+        n_clusters: of the consensus.
+        seed: of the subset.
+        linkage: "average" or "ward".
+        likeness: of each run.
+        how: `n_labels`, `n_rows` and `smallest_share` of `agree`.
+    """
+    each, halves = [], (slice(0, None, 2), slice(1, None, 2))
+    for half, other in (halves, halves[::-1]):
+        votes = None if likeness is None else likeness[half]
+        labels = agree(runs[half], n_clusters, seed, likeness=votes, linkage=linkage, n_draws=1, **how).labels
+        each += [stability.adjusted_rand(stability.overlaps(labels, run)) for run in runs[other]]
+    return float(np.mean(each))
 
 
 def _linked(

@@ -54,8 +54,8 @@ class FitSettings(rows.Source):
             "quadrature"; kept with the model.
         covariance_type: of the components of a run: "diag", as in the study, or "full": the latents may go
             together within a component.
-        linkage: how a consensus joins groups: "average", or "ward", which makes clusters of like size. A
-            single run has nothing to join.
+        linkage: how a consensus joins groups: "average", "ward", which makes clusters of like size, or the
+            "best" of both, which its runs agree with more. A single run has nothing to join.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
         training: batches, epochs, split.
         mixture: how the mixture starts.
@@ -191,8 +191,12 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     }
     terminal.table(f"{model.n_clusters_} clusters of {model.n_rows_:,} rows", pd.DataFrame(summary))
     agreement = model.health_.agreement
-    if not np.isnan(agreement):
-        terminal.say(f"two runs agree at a mean adjusted Rand index of {agreement:.2f}")
+    if not np.isnan(agreement) and model.linkage_ is not None:
+        joined = {"average": "average", "ward": "Ward's"}[model.linkage_]
+        terminal.say(
+            f"two runs agree at a mean adjusted Rand index of {agreement:.2f}; "
+            f"their groups are joined by {joined} linkage"
+        )
     for line in model.health_.lines:
         terminal.say(line)
     for line in model.health_.warnings:

@@ -342,7 +342,8 @@ def robust(study: Study, _: Show) -> str:
         "by-kind": "numbers Gaussian, 0/1 inputs Bernoulli, the codes of one variable under a softmax",
     }[settings.likelihood]
     others = ", full covariances" if settings.covariance_type == "full" else ""
-    others += ", joined by Ward's linkage" if settings.linkage == "ward" else ""
+    joined = {"average": "average", "ward": "Ward's", None: ""}[values["linkage"]]
+    others += f", joined by {joined} linkage" if joined else ""
     training = settings.training
     hidden = f"{100 * training.input_dropout:.0f} %"
     wide = ", ".join(map(str, settings.widths))

@@ -39,6 +39,7 @@ def compute(study: Study) -> Outcome:
         {
             "runs": len(found.sound),
             "clusters_of_a_run": found.ensemble.architecture.n_clusters,
+            "linkage": found.linkage,
             # In digits that tell no size of a small cluster.
             "agreement": None if np.isnan(report.agreement) else round(report.agreement, 2),
             "doubtful": round(report.doubtful, 2),
