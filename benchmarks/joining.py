@@ -50,15 +50,14 @@ def tasks(options: argparse.Namespace) -> Iterator[Task]:
             for seed in options.small:
                 one = likeness.small(kind, seed, 4_000)
                 how = replace(ROBUST, likelihood=likelihood, training=ROBUST.training.for_rows(len(one.x)))
-                yield Task(f"{one.name}, {likelihood}", one.x, one.types, 3, one.blocks, how, 1)
+                types = np.asarray(one.types)
+                yield Task(f"{one.name}, {likelihood}", one.x, types, 3, one.blocks, how, 1)
     for kind in ("single", "shared"):
         for seed in options.plain:
             x, groups = plain.draw(kind, seed, 3_000)
-            how, blocks = (
-                replace(ROBUST, training=ROBUST.training.for_rows(len(x))),
-                [Block("gaussian", x.shape[1])],
-            )
-            yield Task(f"round groups, {kind}", x, groups, len(np.unique(groups)), blocks, how, seed)
+            how = replace(ROBUST, training=ROBUST.training.for_rows(len(x)))
+            blocks, n_clusters = [Block("gaussian", x.shape[1])], len(np.unique(groups))
+            yield Task(f"round groups, {kind}", x, groups, n_clusters, blocks, how, seed)
     for seed in options.cohorts:
         one = quality.draw(options.rows, seed)
         types = one.frame["planted_type"].to_numpy()

@@ -603,6 +603,22 @@ def mnist_consensus(found: dict[str, Any]) -> str:
     return f"{said}\n\n{table(pd.DataFrame(rows), forms)}"
 
 
+def joining(found: dict[str, Any]) -> str:
+    """Return a line a table: what either linkage keeps of other runs, which is taken, and how right each is."""
+    words = {"average": "average", "ward": "Ward's"}
+    rows = [
+        {
+            "table": one["table"],
+            **{f"kept by {word}": one[way]["kept"] for way, word in words.items()},
+            "taken": words[one["taken"]],
+            **{f"ARI by {word}": one[way]["ari"] for way, word in words.items()},
+        }
+        for one in found["results"]
+    ]
+    forms = {name: ".3f" for name in rows[0] if name.startswith(("kept", "ARI"))}
+    return table(pd.DataFrame(rows), forms)
+
+
 def linkage(found: dict[str, Any]) -> str:
     """Return a table of the ways to join the same runs, district by district."""
     rows = [
@@ -689,6 +705,7 @@ PAGES = {
         "mnist_consensus_digits": mnist_consensus,
         "mnist_consensus_deformed": mnist_consensus,
         "linkage": linkage,
+        "joining": joining,
         "admissions": ablation,
     },
     HERE.parent / "docs" / "earlier.md": {
