@@ -604,7 +604,7 @@ def mnist_consensus(found: dict[str, Any]) -> str:
 
 
 def joining(found: dict[str, Any]) -> str:
-    """Return a line a table: what either linkage keeps of other runs, which is taken, and how right each is."""
+    """Return a line a table: what either linkage keeps of other runs, which is taken, and their ARI."""
     words = {"average": "average", "ward": "Ward's"}
     rows = [
         {
