@@ -82,7 +82,7 @@ def measure(task: Task) -> dict[str, Any]:
     for way in consensus.WAYS:
         labels = consensus.agree(runs, task.n_clusters, task.seed, linkage=way, **how).labels
         ways[way] = {
-            "kept": consensus.kept(runs, task.n_clusters, task.seed, linkage=way, **how),
+            "kept": consensus.kept(runs, task.n_clusters, task.seed, linkage=way, **how).tolist(),
             "ari": float(adjusted_rand_score(task.types, labels)),
         }
     return {"table": task.table, "taken": found.linkage, **ways}

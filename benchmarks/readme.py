@@ -603,13 +603,19 @@ def mnist_consensus(found: dict[str, Any]) -> str:
     return f"{said}\n\n{table(pd.DataFrame(rows), forms)}"
 
 
+def _more(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    each = [a - b for a, b in zip(ours, theirs, strict=True)]
+    return f"{statistics.mean(each):.3f} ± {statistics.stdev(each) / len(each) ** 0.5:.3f}"
+
+
 def joining(found: dict[str, Any]) -> str:
     """Return a line a table: what either linkage keeps of other runs, which is taken, and their ARI."""
     words = {"average": "average", "ward": "Ward's"}
     rows = [
         {
             "table": one["table"],
-            **{f"kept by {word}": one[way]["kept"] for way, word in words.items()},
+            **{f"kept by {word}": statistics.mean(one[way]["kept"]) for way, word in words.items()},
+            "Ward's keeps more by": _more(one["ward"]["kept"], one["average"]["kept"]),
             "taken": words[one["taken"]],
             **{f"ARI by {word}": one[way]["ari"] for way, word in words.items()},
         }

@@ -55,7 +55,7 @@ class Configuration:
         covariance_type: of the clusters of a run, "diag" as in the study, or "full": the latents may go
             together within a cluster.
         linkage: how a consensus joins groups, see `analysis.consensus.agree`: "average", "ward", which makes
-            clusters of like size, or "best", the one of both that its runs agree with more. It changes no
+            clusters of like size, or "best": "ward" where that keeps more of other runs. It changes no
             training.
 
     Raises:

@@ -74,8 +74,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
             "quadrature".
         covariance_type: of the components of a run: "diag", as in the study, or "full": the latents may go
             together within a component.
-        linkage: how a consensus joins groups: "average", "ward", which makes clusters of like size, or the
-            "best" of both, which its runs agree with more. A single run has nothing to join.
+        linkage: how a consensus joins groups: "average", "ward", which makes clusters of like size, or
+            "best": "ward" where that keeps more of runs it has not seen. A single run has nothing to join.
         kinds: "numeric", "binary" or "categorical" of some columns, by name (by place, if they have none); of
             the others it is seen from their values.
         codes: the variable that a 0/1 column is one code of, by name of the column, as

@@ -18,11 +18,11 @@ their answers is taken: of those with the median number of clusters, the one tha
 
 How groups are joined suits some data and not others: average linkage keeps what is small and lies apart,
 Ward's makes groups of like size. Where nothing else is asked for, half of the runs are joined by either, and
-the one is taken whose groups agree more with the other half. (Strehl & Ghosh 2002 take the consensus that
-agrees most with the very runs it is made of: a cut of a large group where chance has it looks good too.)
+Ward's is taken where its groups agree more with the other half, beyond chance. (Strehl & Ghosh 2002 take the
+consensus that agrees most with the very runs it is made of: a cut where chance has it looks good there too.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -34,10 +34,10 @@ from scipy.cluster import hierarchy
 from jvade.analysis import stability
 
 #: How groups are joined: "average" keeps what lies apart, however small; "ward" joins what adds the least to
-#: the spread within groups, and so makes groups of like size; "best" is the one of both that keeps more of
-#: runs which it has not seen.
+#: the spread within groups, and so makes groups of like size; "best" is "ward" where that keeps more of runs
+#: which it has not seen, else "average".
 Linkage = Literal["best", "average", "ward"]
-#: What "best" is chosen among; of two that keep as much, the first.
+#: What "best" is chosen among.
 WAYS: tuple[Linkage, ...] = ("average", "ward")
 
 
@@ -168,8 +168,8 @@ def agree(
         likeness: of each run, the chance in [0, 1] that it puts a row of one of its clusters and a row of
             another together; symmetric, 1 on the diagonal. None: 0, they are apart.
         linkage: "average", by the mean share of the runs that part two groups; "ward", by the squares of the
-            distances between rows of memberships, for groups of like size; or "best", the one of both that
-            keeps more of other runs, see `kept`; of a single run "average".
+            distances between rows of memberships, for groups of like size; or "best": "ward" where that keeps
+            more of other runs by more than a standard error, see `kept`, and "average" elsewhere.
         n_labels: clusters that a run can have: new rows may lie in some that none of these rows is in. None:
             as many as these rows show.
         n_rows: size of a subset.
@@ -195,8 +195,7 @@ def agree(
     n_labels = n_labels or 1 + max(int(run.max()) for run in runs)
     if linkage == "best":
         how = {"n_labels": n_labels, "n_rows": n_rows, "smallest_share": smallest_share}
-        by = partial(kept, runs, n_clusters, seed, likeness=likeness, **how)
-        linkage = WAYS[0] if len(runs) == 1 else max(WAYS, key=lambda way: by(linkage=way))
+        linkage = _best(len(runs), partial(kept, runs, n_clusters, seed, likeness=likeness, **how))
     rng, (kind, few) = np.random.default_rng(seed), _kinds(runs)
     counts, found = np.bincount(kind), []
     for _ in range(n_draws if n > n_rows else 1):
@@ -230,11 +229,11 @@ def kept(
     linkage: Linkage,
     likeness: Sequence[Float[np.ndarray, "C C"]] | None = None,
     **how: Any,
-) -> float:
-    """Return how much of runs that it has not seen a consensus keeps, by which "best" goes.
+) -> Float[np.ndarray, " S"]:
+    """Return how much of each run is kept by a consensus that has not seen it, by which "best" goes.
 
-    The mean adjusted Rand index of what either half of the runs agrees on, over one subset, with each run of
-    the other half. With its own runs a cut where chance has it looks good too.
+    The adjusted Rand index of the run with what the other half of the runs agrees on, over one subset. With
+    its own runs a cut where chance has it looks good too.
 
     Args:
         runs: two or more; see `agree`, as the others, too.
@@ -244,12 +243,20 @@ def kept(
         likeness: of each run.
         how: `n_labels`, `n_rows` and `smallest_share` of `agree`.
     """
-    each, halves = [], (slice(0, None, 2), slice(1, None, 2))
+    found, halves = np.empty(len(runs)), (slice(0, None, 2), slice(1, None, 2))
     for half, other in (halves, halves[::-1]):
         votes = None if likeness is None else likeness[half]
         labels = agree(runs[half], n_clusters, seed, likeness=votes, linkage=linkage, n_draws=1, **how).labels
-        each += [stability.adjusted_rand(stability.overlaps(labels, run)) for run in runs[other]]
-    return float(np.mean(each))
+        found[other] = [stability.adjusted_rand(stability.overlaps(labels, run)) for run in runs[other]]
+    return found
+
+
+def _best(n_runs: int, kept_by: Callable[..., Float[np.ndarray, " S"]]) -> Linkage:
+    """Return "ward" if it keeps more of the runs, by more than a standard error of the mean, else "average"."""
+    if n_runs == 1:
+        return "average"
+    more = kept_by(linkage="ward") - kept_by(linkage="average")
+    return "ward" if more.mean() > more.std(ddof=1) / np.sqrt(n_runs) else "average"
 
 
 def _linked(

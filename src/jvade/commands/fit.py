@@ -54,8 +54,8 @@ class FitSettings(rows.Source):
             "quadrature"; kept with the model.
         covariance_type: of the components of a run: "diag", as in the study, or "full": the latents may go
             together within a component.
-        linkage: how a consensus joins groups: "average", "ward", which makes clusters of like size, or the
-            "best" of both, which its runs agree with more. A single run has nothing to join.
+        linkage: how a consensus joins groups: "average", "ward", which makes clusters of like size, or
+            "best": "ward" where that keeps more of runs it has not seen. A single run has nothing to join.
         model: the network and its optimiser; --model.n-clusters are the components of each of several runs.
         training: batches, epochs, split.
         mixture: how the mixture starts.
