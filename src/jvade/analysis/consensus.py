@@ -252,7 +252,7 @@ def kept(
 
 
 def _best(n_runs: int, kept_by: Callable[..., Float[np.ndarray, " S"]]) -> Linkage:
-    """Return "ward" if it keeps more of the runs, by more than a standard error of the mean, else "average"."""
+    """Return "ward" where that keeps more of the runs, by more than a standard error, else "average"."""
     if n_runs == 1:
         return "average"
     more = kept_by(linkage="ward") - kept_by(linkage="average")
