@@ -102,12 +102,13 @@ def variants(base: Configuration) -> dict[str, Configuration]:
         "noise variance learned": replace(base, noise="learned"),
         "noise variance learned by column": replace(base, noise="by-column"),
         "full covariances": replace(base, covariance_type="full"),
+        "average linkage": replace(base, linkage="average"),
         "Ward's linkage": replace(base, linkage="ward"),
         "all columns Gaussian": replace(base, likelihood="gaussian"),
         "likelihood by kind": replace(base, likelihood="by-kind"),
         "likelihood by kind, noise learned by column": replace(base, likelihood="by-kind", noise="by-column"),
         f"paper, {runs} runs of 40 epochs": replace(
-            PAPER, training=replace(PAPER.training, max_epochs=40), n_runs=base.n_runs
+            PAPER, training=replace(PAPER.training, max_epochs=40), n_runs=base.n_runs, linkage=base.linkage
         ),
     }
 

@@ -18,7 +18,7 @@ their answers is taken: of those with the median number of clusters, the one tha
 
 How groups are joined suits some data and not others: average linkage keeps what is small and lies apart,
 Ward's makes groups of like size. Where nothing else is asked for, half of the runs are joined by either, and
-Ward's is taken where its groups agree more with the other half, beyond chance. (Strehl & Ghosh 2002 take the
+Ward's is taken where its groups agree clearly more with the other half. (Strehl & Ghosh 2002 take the
 consensus that agrees most with the very runs it is made of: a cut where chance has it looks good there too.)
 """
 
@@ -252,7 +252,10 @@ def kept(
 
 
 def _best(n_runs: int, kept_by: Callable[..., Float[np.ndarray, " S"]]) -> Linkage:
-    """Return "ward" where that keeps more of the runs, by more than a standard error, else "average"."""
+    """Return "ward" where that keeps more of the runs, by more than a standard error, else "average".
+
+    As if runs were independent; those of a half share a consensus, so there is more chance than that.
+    """
     if n_runs == 1:
         return "average"
     more = kept_by(linkage="ward") - kept_by(linkage="average")
