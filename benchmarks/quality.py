@@ -221,17 +221,6 @@ def highest_cross_ratio(labels: np.ndarray, crossed: np.ndarray) -> float:
     return float((rates[sizes >= SIZABLE * len(labels)] / crossed.mean()).max())
 
 
-def adjusted_rand(counts: np.ndarray) -> float:
-    """Return the ARI of two clusterings, by their crosstab."""
-
-    def pairs(sizes: np.ndarray) -> float:
-        return float((sizes * (sizes - 1) / 2).sum())
-
-    both, rows, columns = pairs(counts), pairs(counts.sum(axis=1)), pairs(counts.sum(axis=0))
-    by_chance = rows * columns / pairs(counts.sum())
-    return (both - by_chance) / ((rows + columns) / 2 - by_chance)
-
-
 def beside_ceiling(
     labellings: Sequence[np.ndarray],
     ceiling: np.ndarray,
@@ -245,21 +234,18 @@ def beside_ceiling(
     number says), so the interval tells the chance in who was kept aside; not that in who was learned from.
     """
     _, patient = np.unique(patients, return_inverse=True)
-    cells = [types * (1 + labels.max()) + labels for labels in (ceiling, *labellings)]
-    width = [(1 + types.max(), 1 + labels.max()) for labels in (ceiling, *labellings)]
 
     def ratio(times: np.ndarray) -> float:
-        weights = times[patient]
         each = [
-            adjusted_rand(np.bincount(cell, weights, minlength=shape[0] * shape[1]).reshape(shape))
-            for cell, shape in zip(cells, width, strict=True)
+            stability.adjusted_rand(stability.overlaps(types, labels, counts=times[patient]))
+            for labels in (ceiling, *labellings)
         ]
         return float(np.mean(each[1:]) / each[0])
 
     rng, n_patients = np.random.default_rng(0), patient.max() + 1
     drawn = [ratio(rng.poisson(1.0, n_patients)) for _ in range(n_boot)]
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"mean": ratio(np.ones(n_patients)), "low": float(low), "high": float(high)}
+    return {"mean": ratio(np.ones(n_patients, int)), "low": float(low), "high": float(high)}
 
 
 def best_f1(labels: np.ndarray, types: np.ndarray) -> dict[str, float]:

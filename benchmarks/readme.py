@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from jvade.analysis.consensus import WAYS
 from jvade.report.document import HEADS, table
 
 HERE = Path(__file__).parent
@@ -584,7 +585,7 @@ def mnist_consensus(found: dict[str, Any]) -> str:
             "settings": name,
             "seed": seed,
             "accuracy, %": 100 * one["accuracy"],
-            "joined by": {"ward": "Ward's", "average": "average"}[one.get("linkage", "ward")],
+            "joined by": WAYS[one.get("linkage", "ward")],
             **{head: 100 * one["accuracy_by_linkage"][linkage] for linkage, head in by.items()},
             "clusters alive": one["alive"],
             "two of its runs agree": one["run_agreement"],
@@ -610,14 +611,13 @@ def _more(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 def joining(found: dict[str, Any]) -> str:
     """Return a line a table: what either linkage keeps of other runs, which is taken, and their ARI."""
-    words = {"average": "average", "ward": "Ward's"}
     rows = [
         {
             "table": one["table"],
-            **{f"kept by {word}": statistics.mean(one[way]["kept"]) for way, word in words.items()},
+            **{f"kept by {word}": statistics.mean(one[way]["kept"]) for way, word in WAYS.items()},
             "Ward's keeps more by": _more(one["ward"]["kept"], one["average"]["kept"]),
-            "taken": words[one["taken"]],
-            **{f"ARI by {word}": one[way]["ari"] for way, word in words.items()},
+            "taken": WAYS[one["taken"]],
+            **{f"ARI by {word}": one[way]["ari"] for way, word in WAYS.items()},
         }
         for one in found["results"]
     ]

@@ -14,6 +14,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
+from jvade.analysis import stability
 from jvade.core.settings import Hyperparameters
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -137,9 +138,7 @@ def test_what_is_reached_of_the_ceiling_is_told_with_the_chance_in_the_patients(
     assert found["mean"] - 0.05 < found["low"] < found["mean"] < found["high"] < found["mean"] + 0.05
     assert quality.beside_ceiling([ceiling], ceiling, types, patients) == {"mean": 1, "low": 1, "high": 1}
     times = rng.poisson(1.0, 4_000)  # a weight is so many rows
-    counts = np.zeros((8, 8))
-    np.add.at(counts, (types, near), times)
-    assert quality.adjusted_rand(counts) == pytest.approx(
+    assert stability.adjusted_rand(stability.overlaps(types, near, counts=times)) == pytest.approx(
         adjusted_rand_score(np.repeat(types, times), np.repeat(near, times))
     )
 

@@ -37,8 +37,8 @@ from jvade.analysis import stability
 #: the spread within groups, and so makes groups of like size; "best" is "ward" where that keeps more of runs
 #: which it has not seen, else "average".
 Linkage = Literal["best", "average", "ward"]
-#: What "best" is chosen among.
-WAYS: tuple[Linkage, ...] = ("average", "ward")
+#: What "best" is chosen among, in words.
+WAYS: dict[Linkage, str] = {"average": "average", "ward": "Ward's"}
 
 
 class Agreed(NamedTuple):

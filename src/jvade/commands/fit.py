@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jvade import atomic, checkpoints, hooks, manifest, model_file
-from jvade.analysis.consensus import Linkage
+from jvade.analysis.consensus import WAYS, Linkage
 from jvade.checkpoints import CHECKPOINTS, PRIVATE
 from jvade.clustering import ROBUST, Configuration
 from jvade.commands import rows
@@ -192,10 +192,9 @@ def run(settings: FitSettings, terminal: Terminal) -> None:
     terminal.table(f"{model.n_clusters_} clusters of {model.n_rows_:,} rows", pd.DataFrame(summary))
     agreement = model.health_.agreement
     if not np.isnan(agreement) and model.linkage_ is not None:
-        joined = {"average": "average", "ward": "Ward's"}[model.linkage_]
         terminal.say(
             f"two runs agree at a mean adjusted Rand index of {agreement:.2f}; "
-            f"their groups are joined by {joined} linkage"
+            f"their groups are joined by {WAYS[model.linkage_]} linkage"
         )
     for line in model.health_.lines:
         terminal.say(line)

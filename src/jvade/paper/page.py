@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jvade import manifest
+from jvade.analysis.consensus import WAYS
 from jvade.data import published
 from jvade.paper import claims
 from jvade.paper.stage import Study
@@ -342,8 +343,7 @@ def robust(study: Study, _: Show) -> str:
         "by-kind": "numbers Gaussian, 0/1 inputs Bernoulli, the codes of one variable under a softmax",
     }[settings.likelihood]
     others = ", full covariances" if settings.covariance_type == "full" else ""
-    joined = {"average": "average", "ward": "Ward's", None: ""}[values["linkage"]]
-    others += f", joined by {joined} linkage" if joined else ""
+    others += f", joined by {WAYS[values['linkage']]} linkage" if values["linkage"] else ""
     training = settings.training
     hidden = f"{100 * training.input_dropout:.0f} %"
     wide = ", ".join(map(str, settings.widths))
