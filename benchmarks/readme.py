@@ -577,8 +577,8 @@ def mnist_digits(found: dict[str, Any]) -> str:
     return f"{found['images']:,} images. Accuracy:\n\n{table(pd.DataFrame(rows))}"
 
 
-def mnist_consensus(found: dict[str, Any]) -> str:
-    """Return a line a seed: what its consensus of short runs comes to; and how the seeds agree."""
+def mnist_consensus(*each: dict[str, Any]) -> str:
+    """Return a line a seed: what its consensus of short runs comes to; and how the seeds of a file agree."""
     by = {"average": "by average linkage, %", "ward": "by Ward's, %"}
     rows = [
         {
@@ -593,14 +593,16 @@ def mnist_consensus(found: dict[str, Any]) -> str:
             "accuracy of these, %": 100 * one["accuracy_of_the_sure"],
             "minutes": one["seconds"] / 60,
         }
+        for found in each
         for name, seeds in found["runs"].items()
         for seed, one in seeds.items()
     ]
     forms = dict.fromkeys(rows[0], ".1f") | {"two of its runs agree": ".2f", "clusters alive": ".0f"}
-    chosen = [100 * one["accuracy"] for one in found["runs"]["chosen"].values()]
-    said = f"{found['images']:,} images, as chosen: {_percent(chosen)}."
-    if pairs := found["agreement"]["chosen"]:
-        said += f" Seeds agree at a mean ARI of {statistics.mean(pairs):.2f}, at the least {min(pairs):.2f}."
+    chosen = [100 * one["accuracy"] for found in each for one in found["runs"]["chosen"].values()]
+    said = f"{each[0]['images']:,} images, as chosen: {_percent(chosen)}."
+    if pairs := [pair for found in each for pair in found["agreement"]["chosen"]]:
+        mean, n_pairs = statistics.mean(pairs), f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
+        said += f" Seeds agree at a mean ARI of {mean:.2f}, at the least {min(pairs):.2f} ({n_pairs})."
     return f"{said}\n\n{table(pd.DataFrame(rows), forms)}"
 
 
@@ -672,7 +674,10 @@ ON_A_GPU = {
     "one GPU: the full preset": "3 min",
 }
 #: Tables of more than one file.
-OF_SEVERAL = {"asked": ("throughput", "step", "em", "growth", "stages_full")}
+OF_SEVERAL = {
+    "asked": ("throughput", "step", "em", "growth", "stages_full"),
+    "mnist_consensus": ("mnist_consensus_0", "mnist_consensus"),
+}
 TABLES: dict[str, Callable[..., str]] = {
     one.__name__: one
     for one in (

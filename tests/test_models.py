@@ -585,6 +585,7 @@ def test_the_doctor_counts_the_epochs_of_each_stage_and_their_rows(capsys, monke
     assert re.search(r"at most \d+ s of training, .* after some 7 s of compilation", said)
 
 
+@pytest.mark.long
 def test_the_doctor_times_a_short_training(capsys, monkeypatch):
     monkeypatch.setattr("jvade.commands.models.TIMED_ROWS", 2048)
     assert run("doctor", "--json", "--rows", "2048", "--columns", "5", "--configuration", "paper") == 0

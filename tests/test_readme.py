@@ -30,7 +30,7 @@ def blocks(language):
 
 #: What makes a command of the README small.
 SMALL = {
-    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability", "comparison"],
+    "scripts/paper.py": ["--preset", "smoke", "--only", "profiles", "latents", "stability", "robust"],
     "fit": ["--training.max-epochs", "2", "--n-runs", "2", "--widths", "8"],
     "sweep": [
         "--training.max-epochs",
@@ -181,6 +181,7 @@ def test_the_example_table_is_what_its_script_writes(tmp_path):
     assert (tmp_path / "visits.csv").read_bytes() == (ROOT / "examples" / "visits.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_the_example_for_scikit_learn_runs():
     script = ROOT / "examples" / "scikit_learn.py"
     done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, check=True)

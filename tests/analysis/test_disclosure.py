@@ -83,7 +83,7 @@ def spans(open_, rule):
 
 
 THRESHOLDS = [
-    pytest.param(n, 5 if n % 2 else 1, marks=[] if n in (2, 3, 5, 8, 13, 20) else pytest.mark.long)
+    pytest.param(n, 5 if n % 2 else 1, marks=[] if n in (2, 3, 5, 8) else pytest.mark.long)
     for n in range(2, 21)
 ]
 

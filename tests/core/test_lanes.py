@@ -56,7 +56,7 @@ def assert_same_lane(one, i, other, j, **tolerance):
     ("layout", "epoch_batches"),
     [
         ("vmap", None),
-        ("map", 3),
+        pytest.param("map", 3, marks=pytest.mark.long),
         pytest.param("map", None, marks=pytest.mark.long),
         pytest.param("vmap", 3, marks=pytest.mark.long),
     ],
@@ -80,7 +80,7 @@ def test_lanes_differ_by_seed_and_the_same_seed_gives_the_same_bits():
         np.testing.assert_array_equal(a[0], a[2])
 
 
-@pytest.mark.parametrize("layout", ["vmap", "map"])
+@pytest.mark.parametrize("layout", [pytest.param("vmap", marks=pytest.mark.long), "map"])
 def test_early_stopping_of_one_lane_leaves_the_others_alone(x64, layout):
     """A lane with nothing to learn stops at its patience; its neighbours run as without it."""
     hopeless = HYPER._replace(learning_rate=0.0, weight_decay=0.0, patience=1)
@@ -109,15 +109,23 @@ def test_a_poisoned_lane_is_reported_and_the_rest_equal_a_run_without_it(x64, la
 
 
 @pytest.mark.bitwise
-@pytest.mark.parametrize("layout", ["vmap", "map"])
-def test_the_length_of_a_block_changes_no_result(layout):
+@pytest.mark.parametrize(
+    ("layout", "block_epochs"),
+    [
+        ("map", 5),
+        *(
+            pytest.param(layout, n, marks=pytest.mark.long)
+            for layout, n in (("map", 1), ("map", 7), ("vmap", 1), ("vmap", 5), ("vmap", 7))
+        ),
+    ],
+)
+def test_the_length_of_a_block_changes_no_result(layout, block_epochs):
     """To the bit at one width: `compact` changes the width only between blocks of a batched stack."""
     stack = lanes.stack([1], HYPER._replace(patience=2))
     want = run(stack, block_epochs=12, layout=layout)
-    for block_epochs in (1, 5, 7):
-        got = run(stack, block_epochs=block_epochs, layout=layout)
-        for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
-            np.testing.assert_array_equal(a, b)
+    got = run(stack, block_epochs=block_epochs, layout=layout)
+    for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_compaction_changes_nothing(x64, monkeypatch):

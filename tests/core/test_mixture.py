@@ -76,7 +76,7 @@ def test_equals_scikit_learn_in_single_precision(n_latents, n_clusters, covarian
     )
 
 
-@pytest.mark.parametrize("n_latents", range(2, 31))
+@pytest.mark.parametrize("n_latents", [2, 5, 10, 15, 20, 25, 30])
 def test_responsibilities_stay_sure_in_many_latents(n_latents):
     """Pitfall: exp(log p) + 1e-10, normalised, falls to 1/K from 20 latents on."""
     oracle, z = draw(n_latents, 7, 1.0)

@@ -260,7 +260,7 @@ def test_a_step_of_a_balanced_lane_is_along_the_weighted_bound(x64):
     np.testing.assert_allclose(-told.elbo(), loss(params, weights), rtol=1e-8)
 
 
-@pytest.mark.parametrize("layout", ["map", "vmap"])
+@pytest.mark.parametrize("layout", [pytest.param("map", marks=pytest.mark.long), "vmap"])
 def test_the_bound_as_it_is_can_be_asked_for(x64, layout):
     """Of a lane without balance it is that of the history; of another, what its best parameters give."""
     each = [HYPER._replace(occupancy_floor=0.0, repulsion=0.0, balance=b) for b in (0.0, 0.7)]

@@ -126,9 +126,16 @@ def test_an_outcome_that_is_the_same_in_every_visit_is_worth_a_warning(visits, m
     assert not any("crosses" in text for text in read_visits(write(visits), mapping).account.warnings)
 
 
-@pytest.mark.parametrize("ending", [".csv", ".parquet"])
-@pytest.mark.parametrize("column", ["LIVES", "TREATED"])
-@pytest.mark.parametrize("unknown", ["不详", "Unknown", "9999", 999])
+@pytest.mark.parametrize(
+    ("unknown", "column", "ending"),
+    [
+        ("不详", "LIVES", ".csv"),
+        ("Unknown", "TREATED", ".parquet"),
+        ("9999", "TREATED", ".csv"),
+        (999, "LIVES", ".parquet"),
+        (999, "TREATED", ".csv"),
+    ],
+)
 def test_an_area_that_reads_as_unknown_is_told(visits, mapping, write, ending, unknown, column):
     if isinstance(unknown, int):  # a column of whole numbers, where that ending keeps them
         visits = visits.assign(LIVES=range(100, 100 + len(visits)), TREATED=range(100, 100 + len(visits)))

@@ -185,7 +185,7 @@ def odd_tables(draw) -> tuple[pd.DataFrame, str, bool]:
     return frame, form, ids != "none"
 
 
-@examples(20)
+@examples(10)
 @given(odd_tables(), st.booleans())
 def test_history_equals_that_of_pandas(drawn, inclusive):
     frame, form, has_visit = drawn

@@ -19,6 +19,7 @@ from small import SMALL
 
 import jvade
 from jvade import PAPER, ROBUST, VaDE, clustering, ensemble, from_sweep, sweep
+from jvade.columns import learn
 from jvade.core.settings import Block
 
 
@@ -42,8 +43,10 @@ def test_it_is_the_clustering_of_the_encoded_rows(table):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"configuration": "robust", "n_init": 2}, {"configuration": "paper"}],
-    ids=["robust", "paper"],
+    [
+        pytest.param({"configuration": "robust", "n_init": 2}, id="robust"),
+        pytest.param({"configuration": "paper"}, id="paper", marks=pytest.mark.long),
+    ],
 )
 def test_a_second_fit_of_one_shape_compiles_nothing(compiled, settings, monkeypatch):
     monkeypatch.setattr("jvade.health.GAP", -np.inf)  # it asks for bounds, where else the gap says whether
@@ -251,11 +254,20 @@ def test_a_kept_state_is_that_of_the_same_kinds_of_columns(tmp_path, monkeypatch
     group = np.arange(120) % 3
     two = pd.DataFrame({"a": (group == 0).astype(int), "b": (group == 1).astype(int)})
     one = pd.DataFrame({"c": pd.Series(group).map({0: "x", 1: "y"})})
+    np.testing.assert_array_equal(*(learn(frame).encode(frame) for frame in (two, one)))
     begun = []
+
+    def stop(progress):
+        begun.append(progress.begun)
+        if progress.epoch:
+            raise KeyboardInterrupt
+
     model = VaDE(2, configuration="paper", likelihood="by-kind", random_state=0, checkpoint=tmp_path, **SMALL)
-    model.set_params(max_epochs=2, on_block=lambda progress: begun.append(progress.begun))
-    np.testing.assert_array_equal(*(model.fit(frame).columns_.encode(frame) for frame in (two, one)))
-    assert set(begun) == {0}
+    model.set_params(max_epochs=2, on_block=stop)
+    for frame in (two, one, two):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(frame)
+    assert begun == [0, 0, 0, 0, 2]
     assert len(list(tmp_path.iterdir())) == 2
 
 

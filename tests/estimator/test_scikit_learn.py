@@ -21,15 +21,23 @@ def quick_to_compile():
 
 #: Each fits tables of several more shapes, and asks little that the others do not.
 SLOW = {
+    "check_dont_overwrite_parameters",
     "check_dtype_object",
+    "check_estimators_dtypes",
+    "check_estimators_fit_returns_self",
     "check_estimators_overwrite_params",
+    "check_estimators_pickle",
     "check_f_contiguous_array_estimator",
     "check_fit2d_1feature",
+    "check_fit_check_is_fitted",
     "check_fit_idempotent",
     "check_fit_score_takes_y",
     "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
     "check_n_features_in_after_fitting",
+    "check_pipeline_consistency",
     "check_positive_only_tag_during_fit",
+    "check_readonly_memmap_input",
     "check_transformer_data_not_an_array",
 }
 
