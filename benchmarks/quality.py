@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import report
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
@@ -43,7 +44,7 @@ from jvade.analysis import comparison, concentration, stability
 from jvade.analysis.indices import Scorer, draw_subset
 from jvade.analysis.profiles import cross_rates
 from jvade.clustering import PAPER, ROBUST, Configuration
-from jvade.core import fit, gmm, lanes, model
+from jvade.core import em, fit, gmm, lanes, mixture, model
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
 from jvade.data.district import draw as district
@@ -51,7 +52,6 @@ from jvade.data.district.inputs import inputs
 from jvade.data.matrix import fit_scaling, to_matrix
 from jvade.data.variables import DIAGNOSES, LEVELS, OUTCOME, STUDY_INPUTS
 from jvade.ensemble import Ensemble
-from jvade.paper.stages import grid
 from jvade.paper.stages.robust import blocks
 
 N_CLUSTERS = 7
@@ -126,7 +126,13 @@ def kmeans(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
 def raw_mixture(x: np.ndarray, new: np.ndarray, seed: int) -> Found:
     """Return the clusters of scikit-learn's diagonal mixture on the inputs."""
     found = GaussianMixture(N_CLUSTERS, covariance_type="diag", reg_covar=1e-3, random_state=seed).fit(x)
-    return Found(found.predict(new), found.predict_proba(new).max(axis=1))
+    return most_likely(found.predict_proba(new))
+
+
+def most_likely(chances: ArrayLike) -> Found:
+    """Return the likeliest cluster of each row, and how sure of it its row of chances is."""
+    each = np.asarray(chances)
+    return Found(each.argmax(axis=1), each.max(axis=1))
 
 
 def study(paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[int]) -> list[list[Found]]:
@@ -146,7 +152,8 @@ def study(paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[
         by_kmeans.append(kmeans(latents, elsewhere, seed))
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
         start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], settings=paper.mixture)
-        by_mixture.append(Found(grid.assign(elsewhere, take_lane(start, 0))))
+        components = em.as_mixture(take_lane(start, 0).components)
+        by_mixture.append(most_likely(mixture.responsibilities(jnp.asarray(elsewhere), components)))
         labels, sure = ensemble.place(every.alone(lane), new)
         elbo, failed = -float(result.finetuned.best_loss[lane]), not bool(result.sound[lane])
         bound = float(ensemble.bounds(every.alone(lane), new).mean())
@@ -168,7 +175,8 @@ def supervised(cohort: Cohort) -> Found:
     names = [variable.name for variable in STUDY_INPUTS]
     x, types = cohort.frame[names].to_numpy(np.float32), cohort.frame["planted_type"].to_numpy()
     found = ceiling.classifier().fit(x[~cohort.test], types[~cohort.test])
-    return Found(found.predict(x[cohort.test]))
+    named = most_likely(found.predict_proba(x[cohort.test]))
+    return named._replace(labels=found.classes_[named.labels])
 
 
 def right_families(cohort: Cohort, n_iter: int = 300) -> Found:
@@ -207,7 +215,7 @@ def right_families(cohort: Cohort, n_iter: int = 300) -> Found:
     parameters = maximise(~cohort.test, gamma)
     for _ in range(n_iter - 1):
         parameters = maximise(~cohort.test, softmax(joint(~cohort.test, parameters), axis=1))
-    return Found(joint(cohort.test, parameters).argmax(axis=1))
+    return most_likely(softmax(joint(cohort.test, parameters), axis=1))
 
 
 def _names(variables: Sequence[Any]) -> list[str]:

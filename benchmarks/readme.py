@@ -372,8 +372,8 @@ def quality(found: dict[str, Any]) -> str:
                     "highest cross rate, times overall": _mean(mean, sd, "highest_cross_ratio", 1),
                     "seeds at 4 times": line["four_times"],
                     "largest CV of an index": max(cv) if cv else None,
-                    "sure of 0.8, %": 100 * mean["sure"] if "sure" in mean else None,
-                    "of them of the cluster's type, %": 100 * mean["sure_right"] if "sure" in mean else None,
+                    "sure of 0.8, %": _hundredfold(mean.get("sure")),
+                    "of them of the cluster's type, %": _hundredfold(mean.get("sure_right")),
                 }
             )
     hundredths = "NMI", "seeds agree: mean ARI", "least", "largest CV of an index"
@@ -396,6 +396,10 @@ def quality(found: dict[str, Any]) -> str:
         for name, values in one.get("halves", {}).items()
     ]
     return text + (f"\n\nFitted to disjoint halves of the patients: {'; '.join(halves)}." if halves else "")
+
+
+def _hundredfold(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _of_ceiling(line: dict[str, Any], ceiling: dict[str, Any]) -> str:

@@ -125,6 +125,11 @@ def test_the_quality_bench_runs_at_its_quick_size(tmp_path, half_seeds):
         assert line["mean"]["elbo_aside"] == pytest.approx(np.mean(line["each"]["elbo_aside"]))
         assert 0 < line["mean"]["smallest_share"] <= line["mean"]["largest_share"]
     assert by_method["K-Means"]["each"]["elbo_aside"] == [None, None]
+    told = {name for name, line in by_method.items() if "sure" in line["mean"]}
+    assert set(by_method) - told == {"K-Means", "VAE + K-Means"}, "without responsibilities"
+    for name in ("supervised (ceiling)", "GMM", "VAE + GMM"):
+        assert 0 < by_method[name]["mean"]["sure"] <= 1
+        assert 0 < by_method[name]["mean"]["sure_right"] <= 1
     assert set(one["halves"]) == ({"VaDE, robust", "VaDE, paper"} if half_seeds else set())
 
 

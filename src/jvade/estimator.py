@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jvade import clustering, ensemble, health, manifest
 from jvade.checkpoints import Checkpoints
 from jvade.clustering import PAPER, ROBUST, Clustering, Configuration, Linkage
-from jvade.columns import Column, Columns, Kind, kinds_of, learn
+from jvade.columns import MANY_UNKNOWN, Column, Columns, Kind, kinds_of, learn
 from jvade.core import em
 from jvade.core.lanes import Progress
 from jvade.core.settings import Block, Covariance, Noise, Responsibilities, unlike, whole
@@ -454,7 +454,14 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
 
     def _ask(self, question: Callable[..., Any], X: Table) -> Any:
         check_is_fitted(self)
-        return question(self.ensemble_, self.columns_.encode(self._table(X, reset=False)))
+        table = self._table(X, reset=False)
+        rows = self.columns_.encode(table)
+        for name, n in self.columns_.unknown(table).items():
+            if n > MANY_UNKNOWN * len(table):
+                what = f"{n:,} of {len(table):,} rows have a category that the model does not know"
+                advice = "they count as having none; is it coded in another way?"
+                warnings.warn(f"column '{name}': {what}: {advice}", stacklevel=3)
+        return question(self.ensemble_, rows)
 
     def _named(self, rows: Float[np.ndarray, "N D"]) -> Table:
         # By kind, what the decoder says of categories are their probabilities.

@@ -362,6 +362,15 @@ def test_a_column_that_tells_nothing_is_told_of(table):
     assert what in model.health_.warnings
 
 
+def test_categories_that_a_model_does_not_know_are_told_of_by_their_number(fitted, table):
+    frame = table[0]
+    with pytest.warns(UserWarning, match="'level': 300 of 600 rows have a category that the model") as told:
+        fitted.predict(frame.assign(level=np.where(np.arange(600) < 300, "clinic", frame["level"])))
+    assert "clinic" not in str(told[0].message)
+    assert told[0].filename == __file__
+    fitted.predict(frame.assign(level=np.where(np.arange(600) < 30, "clinic", frame["level"])))  # a few
+
+
 def test_a_numpy_table_gives_the_same_as_a_frame_of_it(table):
     x = table[0][["age", "cost", "female"]]
     models = [VaDE(2, configuration="paper", random_state=0, **SMALL).fit(t) for t in (x, x.to_numpy())]

@@ -136,6 +136,7 @@ def test_smoke_writes_every_table_and_figure(smoke):
     assert got["versions"]["jax"]
     assert got["device"]["platform"]
     assert got["complete"]
+    assert got["peak_memory_gb"] >= got["stages"]["readings"]["peak_memory_gb"] > 0
     assert list(got["stages"]) == list(TABLES)
     assert got["seconds"]["this run"] >= got["seconds"]["fine-tuning"] > 0
     assert set(got["files"]) == FILES

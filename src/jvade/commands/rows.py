@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from jvade import manifest
-from jvade.columns import MIN_ROWS, Columns, Kind, TableError, learn
+from jvade.columns import MANY_UNKNOWN, MIN_ROWS, Columns, Kind, TableError, learn
 from jvade.data.engines import EngineSettings, readable, scratch
 from jvade.data.errors import InputError, closest
 from jvade.data.features import load, write_features
@@ -32,8 +32,6 @@ DISTINCT_ROWS = 50
 #: What the account calls the share of visits that are the first of their patient, and by how much it has to
 #: lie above that of the fit for a person to be told.
 FIRST, MANY_FIRST = "share of first visits", 0.2
-#: Share of the rows whose category is too rare to be kept from which on a person is told.
-MANY_RARE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +158,7 @@ def say_columns(source: Source, found: Rows, columns: Columns, terminal: Termina
     if source.table is not None:
         _say_kinds(columns, terminal)
     for name, n in columns.unknown(found.frame).items():
-        if n > MANY_RARE * len(found.frame):
+        if n > MANY_UNKNOWN * len(found.frame):
             share = f"{100 * n / len(found.frame):.0f} % of the rows"
             what = f"have a category of fewer than {MIN_ROWS} rows, and count as having none"
             terminal.say(f"  warning: column '{name}': {share} {what}", "yellow")

@@ -172,7 +172,8 @@ def finish(
         | {*study.folder.written, *(path.relative_to(root).as_posix() for path in beside)} - {MANIFEST}
     )
     values = study.outcome("cohort").values
-    peaks = [peak for record in records.values() if (peak := record["peak_memory_gb"]) is not None]
+    # Of the stages, which an earlier process may have run, and of what comes after them here.
+    peaks = [*(record["peak_memory_gb"] for record in records.values()), manifest.peak_memory_gb()]
     study.folder.finish(
         {
             "jvade": manifest.versions()["jvade"],
@@ -182,7 +183,7 @@ def finish(
                 | {"this run": round(time.perf_counter() - clock, 2)}
             ),
             "complete": list(STAGES) == current,
-            "peak_memory_gb": max(peaks, default=None),
+            "peak_memory_gb": max((peak for peak in peaks if peak is not None), default=None),
             "device": manifest.device(),
             "versions": manifest.versions(),
             "seed": study.settings.seed,
