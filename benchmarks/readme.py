@@ -605,8 +605,12 @@ def mnist_consensus(*each: dict[str, Any]) -> str:
     chosen = [100 * one["accuracy"] for found in each for one in found["runs"]["chosen"].values()]
     said = f"{each[0]['images']:,} images, as chosen: {_percent(chosen)}."
     if pairs := [pair for found in each for pair in found["agreement"]["chosen"]]:
-        mean, n_pairs = statistics.mean(pairs), f"{len(pairs)} pair{'s' * (len(pairs) > 1)}"
-        said += f" Seeds agree at a mean ARI of {mean:.2f}, at the least {min(pairs):.2f} ({n_pairs})."
+        if len(pairs) == len(chosen) * (len(chosen) - 1) / 2:
+            said += (
+                f" Seeds agree at a mean ARI of {statistics.mean(pairs):.2f}, at the least {min(pairs):.2f}."
+            )
+        else:  # of one file only
+            said += f" Pairs of seeds that were compared, {len(pairs)}: ARI {statistics.mean(pairs):.2f}."
     return f"{said}\n\n{table(pd.DataFrame(rows), forms)}"
 
 
@@ -721,6 +725,7 @@ PAGES = {
         "mnist_consensus_deformed": mnist_consensus,
         "linkage": linkage,
         "joining": joining,
+        "joining_fresh": joining,
         "admissions": ablation,
     },
     HERE.parent / "docs" / "earlier.md": {

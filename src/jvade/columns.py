@@ -18,7 +18,7 @@ MAX_CATEGORIES = 50
 #: Rows of a category at least: a rarer one counts as none, and no model keeps its name. And known values of a
 #: number: of fewer no model keeps the mean.
 MIN_ROWS = 8
-#: Share of the rows with a rare or unknown category in a column from which on a person is told.
+#: Share of the rows with a rare or unknown category in a column, above which a person is told of it.
 MANY_UNKNOWN = 0.05
 #: Share of the rows that may have several codes of one variable, by mistake.
 SEVERAL = 0.01

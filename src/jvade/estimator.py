@@ -459,8 +459,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Base
         for name, n in self.columns_.unknown(table).items():
             if n > MANY_UNKNOWN * len(table):
                 what = f"{n:,} of {len(table):,} rows have a category that the model does not know"
-                advice = "they count as having none; is it coded in another way?"
-                warnings.warn(f"column '{name}': {what}: {advice}", stacklevel=3)
+                advice = "or that too few rows of the fit had; they count as having none. Is it coded anew?"
+                warnings.warn(f"column '{name}': {what}, {advice}", stacklevel=3)
         return question(self.ensemble_, rows)
 
     def _named(self, rows: Float[np.ndarray, "N D"]) -> Table:

@@ -19,7 +19,7 @@ def quick_to_compile():
     layout._programs.clear()
 
 
-#: Each fits tables of several more shapes, and asks little that the others do not.
+#: Each fits tables of several more shapes, or asks what tests of our own do too: for `make test-all`.
 SLOW = {
     "check_dont_overwrite_parameters",
     "check_dtype_object",
