@@ -44,7 +44,7 @@ from jvade.analysis import comparison, concentration, stability
 from jvade.analysis.indices import Scorer, draw_subset
 from jvade.analysis.profiles import cross_rates
 from jvade.clustering import PAPER, ROBUST, Configuration
-from jvade.core import em, fit, gmm, lanes, mixture, model
+from jvade.core import em, fit, gmm, lanes, model
 from jvade.core.layout import take_lane
 from jvade.core.settings import Architecture
 from jvade.data.district import draw as district
@@ -152,8 +152,8 @@ def study(paper: Configuration, x: np.ndarray, new: np.ndarray, seeds: Sequence[
         by_kmeans.append(kmeans(latents, elsewhere, seed))
         few = latents[draw_subset(len(latents), paper.mixture.n_rows, seed)]
         start = gmm.fit(jax.random.key(seed), jnp.asarray(few), [N_CLUSTERS], settings=paper.mixture)
-        components = em.as_mixture(take_lane(start, 0).components)
-        by_mixture.append(most_likely(mixture.responsibilities(jnp.asarray(elsewhere), components)))
+        joint = em.log_joint(jnp.asarray(elsewhere), take_lane(start, 0).components)
+        by_mixture.append(most_likely(softmax(joint, axis=1)))
         labels, sure = ensemble.place(every.alone(lane), new)
         elbo, failed = -float(result.finetuned.best_loss[lane]), not bool(result.sound[lane])
         bound = float(ensemble.bounds(every.alone(lane), new).mean())
